@@ -1,0 +1,35 @@
+package gateway
+
+import (
+	"context"
+
+	"github.com/parley-gateway/parley/federation"
+	"github.com/parley-gateway/parley/federation/metrics"
+)
+
+// Answer is an answer that has not left yet. What it holds can be had only
+// through Disclose, which records it first.
+type Answer struct {
+	released *metrics.Released
+	exchange Exchange
+	gateway  *Gateway
+}
+
+// Completeness is what is in the answer and what is missing.
+func (a *Answer) Completeness() federation.Completeness { return a.exchange.Completeness }
+
+// ExchangeID is the id under which the exchange is recorded.
+func (a *Answer) ExchangeID() string { return a.exchange.ID }
+
+// Disclose makes the record of the exchange durable and then hands out the
+// answer. encode turns it into what the door will send and returns its size in
+// bytes; it must not send anything. When Disclose returns an error nothing may
+// be sent.
+func (a *Answer) Disclose(ctx context.Context, encode func(*metrics.Released, federation.Completeness) (bytes int, err error)) error {
+	bytes, err := encode(a.released, a.exchange.Completeness)
+	if err != nil {
+		return a.gateway.fail(ctx, &a.exchange, err)
+	}
+	a.exchange.Bytes = bytes
+	return a.gateway.record(ctx, &a.exchange)
+}

@@ -1,0 +1,83 @@
+package gateway
+
+import (
+	"context"
+	"time"
+
+	"github.com/parley-gateway/parley/federation"
+	"github.com/parley-gateway/parley/policy"
+	"github.com/parley-gateway/parley/tenants"
+)
+
+// Door is where a question came in.
+type Door string
+
+// The two doors.
+const (
+	// FrontDoor is for our own users: HTTP, any organization may be asked.
+	FrontDoor Door = "front"
+	// PeerDoor is for partners: gRPC, answered from our own data only.
+	PeerDoor Door = "peer"
+)
+
+// Outcome is how a question ended.
+type Outcome string
+
+// The outcomes, as audit and metrics spell them.
+const (
+	Answered  Outcome = "answered"
+	Partially Outcome = "partial" // answered, with an organization missing
+	Refused   Outcome = "refused" // by agreement, policy or limit
+	Failed    Outcome = "failed"
+)
+
+// Exchange is the record of one question and its answer at one gateway. It is
+// filled as the work proceeds and then read by audit and by the transfer
+// metrics, so that they can't disagree.
+type Exchange struct {
+	// ID is a UUID made by the asking gateway; every gateway that takes part
+	// in the question records its own exchange under it.
+	ID   string
+	Door Door
+	// Org is the organization whose gateway this is.
+	Org       tenants.OrgID
+	Principal tenants.Principal
+	Signal    tenants.Signal
+	Kind      policy.Kind
+	Query     string
+	Window    policy.Window
+	Step      time.Duration
+
+	// Decision is the owner's at the peer door; at the front door the asker's
+	// on its own data.
+	Decision policy.Decision
+
+	Outcome Outcome
+	// ErrorKind is what the asker was told when there was no answer.
+	ErrorKind federation.Kind
+	// Reason is for our own eyes: which check refused, or what failed.
+	Reason string
+
+	// Series, Samples and Bytes are what was disclosed: to the partner at the
+	// peer door, to our user at the front door. Bytes are message bytes before
+	// compression.
+	Series, Samples, Bytes int
+	// Completeness has a part for every organization at the front door; at the
+	// peer door our own alone.
+	Completeness federation.Completeness
+
+	Start   time.Time
+	Latency time.Duration
+}
+
+// Auditor keeps evidence.
+type Auditor interface {
+	// Record returns nil once the exchange is durable. After an error nothing
+	// of the answer may leave.
+	Record(ctx context.Context, x Exchange) error
+}
+
+// Meter counts exchanges.
+type Meter interface {
+	Observe(x Exchange)
+}

@@ -1,0 +1,162 @@
+// Package policy answers "may": what a question is to a policy, and what a
+// policy makes of the view and the answer.
+//
+// A Decider gives the Decision on a Request. Its zero Decision denies:
+//
+//	d, err := decider.Decide(ctx, req)
+//	if err != nil || !d.Allow { ... nothing leaves ... }
+//	view := d.Obligations // what may be seen
+//
+// Evaluation of Rego is in policy/rego; this package is the vocabulary.
+package policy
+
+import (
+	"context"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/parley-gateway/parley/tenants"
+)
+
+// Side is on which end of a question a decision is made.
+type Side string
+
+const (
+	// Ask decides, at the asker, what may be asked of whom.
+	Ask Side = "ask"
+	// Answer decides, at the owner, what is answered.
+	Answer Side = "answer"
+)
+
+// Kind is what sort of question is asked of a signal.
+type Kind string
+
+// The kinds of metrics questions.
+const (
+	Instant     Kind = "query"
+	Range       Kind = "query_range"
+	Series      Kind = "series"       // redacted series with samples, or only their labels
+	LabelNames  Kind = "labels"       // names of visible labels
+	LabelValues Kind = "label_values" // values of one visible label
+	Metadata    Kind = "metadata"     // type, help and unit of visible metrics
+	Exemplars   Kind = "exemplars"
+)
+
+// Window is a span of time, both ends included.
+type Window struct{ Start, End time.Time }
+
+// Request is a question as a policy sees it.
+type Request struct {
+	Side      Side
+	Principal tenants.Principal
+	// Owner is the organization whose data is asked for.
+	Owner tenants.OrgID
+	// Package is the Rego package that decides: the agreement's, or empty for
+	// the default of the side.
+	Package string
+	Signal  tenants.Signal
+	Kind    Kind
+	// Window is the span of data the question touches: ranges, offsets,
+	// subqueries and the lookback included.
+	Window Window
+	// Step is the resolution of a range query; zero otherwise.
+	Step time.Duration
+	// Query is the canonical text of the question, literals included. A policy
+	// may test it, so it is part of a decision's cache key.
+	Query string
+	// Selectors are the vector selectors in the query, in order.
+	Selectors []Selector
+	// Functions are the names of functions and aggregations used, sorted, each once.
+	Functions []string
+	// Label is the label asked for by LabelValues; empty otherwise.
+	Label string
+}
+
+// Selector is an AND of matchers, the metric name among them as __name__.
+type Selector []*labels.Matcher
+
+// Decision is what policy says of a question. The zero Decision denies.
+type Decision struct {
+	Allow bool
+	// Reasons say why, for our own log, audit and users; never for a partner.
+	Reasons     []string
+	Obligations Obligations
+	Revision    Revision
+}
+
+// Revision identifies the policy that decided: a hash of its sources, in hex.
+type Revision string
+
+// Obligations are what a decision makes of the view and the answer.
+type Obligations struct {
+	// Datasets are what is released. A series in none of them isn't there; one
+	// in several gets, label by label, the mode that hides most.
+	Datasets []Dataset
+	// NotBefore and NotAfter bound the samples of the view, both included. Zero
+	// is unbounded.
+	NotBefore, NotAfter time.Time
+	// Epoch is for how long a value keeps its pseudonym. Zero means a single
+	// question.
+	Epoch time.Duration
+	// Limits tighten those of the agreement.
+	Limits tenants.Limits
+}
+
+// Release is how much of a dataset leaves.
+type Release string
+
+// The release levels.
+const (
+	// Deny releases nothing: series of the dataset aren't there, whatever
+	// other datasets say of them.
+	Deny Release = "deny"
+	// Row releases series, each label in its mode.
+	Row Release = "row"
+)
+
+// Dataset is a set of series and how they are released.
+type Dataset struct {
+	// Name is for reasons and audit.
+	Name string
+	// Series is an OR of selectors: a series belongs to the dataset when one
+	// matches its raw labels. An empty list matches nothing; an empty Selector
+	// matches everything.
+	Series  []Selector
+	Release Release
+	// Labels are the rules of labels by name, as they are called after an
+	// owner's own `org` became `exported_org`. __name__ and org are always
+	// kept and can't be named.
+	Labels map[string]LabelRule
+	// Others is the rule for labels not named; its zero value drops.
+	Others LabelRule
+}
+
+// Mode is what the view holds of a label.
+type Mode uint8
+
+// The modes, from what hides most (and is the default) to what hides least.
+const (
+	Drop Mode = iota
+	Generalize
+	Pseudonym
+	Keep
+)
+
+func (m Mode) String() string {
+	return [...]string{"drop", "generalize", "pseudonym", "keep"}[m]
+}
+
+// LabelRule is the mode of a label with, for Generalize, its mapping.
+type LabelRule struct {
+	Mode Mode
+	// Mapping is set exactly when Mode is Generalize.
+	Mapping *Mapping
+}
+
+// Decider decides on questions. Implementations are safe for concurrent use.
+type Decider interface {
+	// Decide returns the decision. An error denies as well: the caller treats
+	// it as a denial whose reason is for our own log alone.
+	Decide(ctx context.Context, r Request) (Decision, error)
+}
