@@ -1,0 +1,87 @@
+package servers_test
+
+import (
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/parley-gateway/parley/e2e/servers"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestPrometheusScrapesItselfAndANodeExporter(t *testing.T) {
+	node := servers.NodeExporter(t)
+	prom := servers.Prometheus(t, servers.PrometheusConfig{Config: `
+global:
+  scrape_interval: 200ms
+scrape_configs:
+  - job_name: prometheus
+    static_configs: [{targets: [$ADDRESS]}]
+  - job_name: node
+    static_configs: [{targets: [` + node.Address + `]}]
+`})
+	var up string
+	eventually(t, func() bool {
+		up = servers.Promtool(t, "query", "instant", prom.URL, `up == 1`)
+		return strings.Contains(up, `job="prometheus"`) && strings.Contains(up, `job="node"`)
+	}, "both targets are up")
+	for _, address := range []string{prom.Address, node.Address} {
+		if !strings.Contains(up, `instance="`+address+`"`) {
+			t.Errorf("no target %s in\n%s", address, up)
+		}
+	}
+	eventually(t, func() bool {
+		version := servers.Promtool(t, "query", "instant", prom.URL, "prometheus_build_info")
+		return strings.Contains(version, `version="3.16.0"`)
+	}, "Prometheus names the version that its module pins")
+}
+
+func TestPrometheusKeepsItsData(t *testing.T) {
+	data := t.TempDir()
+	first := servers.Prometheus(t, servers.PrometheusConfig{Data: data})
+	eventually(t, func() bool {
+		return strings.Contains(servers.Promtool(t, "query", "instant", first.URL, "up"), "up{")
+	}, "a first sample")
+	first.Stop(t)
+
+	second := servers.Prometheus(t, servers.PrometheusConfig{Data: data, Config: "scrape_configs: []"})
+	if up := servers.Promtool(t, "query", "instant", second.URL, "last_over_time(up[1h])"); !strings.Contains(up, first.Address) {
+		t.Errorf("what the first Prometheus scraped is gone, there is only %q", up)
+	}
+}
+
+func TestStoppedServersAreGone(t *testing.T) {
+	stopped, killed := servers.NodeExporter(t), servers.NodeExporter(t)
+	stopped.Stop(t)
+	stopped.Stop(t)
+	killed.Kill(t)
+	for _, server := range []*servers.Server{stopped, killed} {
+		if conn, err := net.Dial("tcp", server.Address); err == nil {
+			_ = conn.Close()
+			t.Errorf("%s still listens", server.Address)
+		}
+	}
+	if !strings.Contains(stopped.Output(), "Starting node_exporter") {
+		t.Errorf("the output says nothing of the start:\n%s", stopped.Output())
+	}
+}
+
+// eventually waits until holds, and fails the test when it doesn't within half
+// a minute.
+func eventually(t *testing.T, holds func() bool, what string) {
+	t.Helper()
+	deadline := time.After(30 * time.Second)
+	again := time.NewTicker(50 * time.Millisecond)
+	defer again.Stop()
+	for !holds() {
+		select {
+		case <-deadline:
+			t.Fatalf("not within 30s: %s", what)
+		case <-again.C:
+		}
+	}
+}
