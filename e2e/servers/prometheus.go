@@ -48,6 +48,8 @@ func Prometheus(t testing.TB, c PrometheusConfig) *Server {
 				"--config.file=" + config,
 				"--storage.tsdb.path=" + c.Data,
 				"--web.listen-address=" + address,
+				// Scraping starts when targets are next looked at, by default 5 s from now.
+				"--scrape.discovery-reload-interval=100ms",
 			}, c.Flags...)
 		},
 		ready: "/-/ready",
