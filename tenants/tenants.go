@@ -6,7 +6,9 @@
 //	org, err := tenants.ParseOrgID("globex")
 //	purpose, err := tenants.ParsePurpose("incident-response")
 //
-// The package imports nothing of the project.
+// A Directory holds the agreements, read from a folder and re-read when it
+// changes; a Quota counts what partners take. Of the project the package
+// imports only tenants/yamlstrict, the reader of files people write.
 package tenants
 
 import (
@@ -31,6 +33,28 @@ func ParseOrgID(s string) (OrgID, error) {
 }
 
 func (o OrgID) String() string { return string(o) }
+
+// ParseTrustDomain returns s as a trust domain. Unlike spiffeid's own parser
+// it takes only the bare name, never a SPIFFE ID to cut the name from.
+func ParseTrustDomain(s string) (spiffeid.TrustDomain, error) {
+	td, err := spiffeid.TrustDomainFromString(s)
+	if err != nil || td.Name() != s {
+		return spiffeid.TrustDomain{}, fmt.Errorf("trust domain %q: want a bare name in lower case, such as globex.example", s)
+	}
+	return td, nil
+}
+
+// ParseSPIFFEID returns s as the SPIFFE ID of a workload.
+func ParseSPIFFEID(s string) (spiffeid.ID, error) {
+	id, err := spiffeid.FromString(s)
+	if err != nil {
+		return spiffeid.ID{}, fmt.Errorf("SPIFFE ID %q: %w; want one such as spiffe://globex.example/parley", s, err)
+	}
+	if id.Path() == "" {
+		return spiffeid.ID{}, fmt.Errorf("SPIFFE ID %q: names a trust domain and no workload in it; want one such as spiffe://globex.example/parley", s)
+	}
+	return id, nil
+}
 
 // Signal is a kind of telemetry.
 type Signal string

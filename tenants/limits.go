@@ -1,0 +1,102 @@
+package tenants
+
+import (
+	"fmt"
+	"time"
+)
+
+// Limits bound what one partner may take. A zero field is the default of
+// DefaultLimits, never "unlimited".
+type Limits struct {
+	// Concurrent questions under way at once.
+	Concurrent int `yaml:"concurrent"`
+	// QueriesPerMinute is a token bucket with a burst of the same size.
+	QueriesPerMinute int `yaml:"queries_per_minute"`
+	// Series in one answer.
+	Series int `yaml:"series"`
+	// Samples in one answer; a native histogram counts as one.
+	Samples int `yaml:"samples"`
+	// Range of time one question may span, ranges, offsets and subqueries included.
+	Range time.Duration `yaml:"range"`
+}
+
+// DefaultLimits are those of an agreement that states none.
+var DefaultLimits = Limits{
+	Concurrent:       8,
+	QueriesPerMinute: 600,
+	Series:           50_000,
+	Samples:          10_000_000,
+	Range:            31 * 24 * time.Hour,
+}
+
+// OrDefault returns l with the zero fields filled from DefaultLimits.
+func (l Limits) OrDefault() Limits { return l.fill(DefaultLimits) }
+
+func (l Limits) fill(d Limits) Limits {
+	if l.Concurrent == 0 {
+		l.Concurrent = d.Concurrent
+	}
+	if l.QueriesPerMinute == 0 {
+		l.QueriesPerMinute = d.QueriesPerMinute
+	}
+	if l.Series == 0 {
+		l.Series = d.Series
+	}
+	if l.Samples == 0 {
+		l.Samples = d.Samples
+	}
+	if l.Range == 0 {
+		l.Range = d.Range
+	}
+	return l
+}
+
+// Tighten returns, field by field, the smaller of l and o, where zero in
+// either means that it has no say.
+func (l Limits) Tighten(o Limits) Limits {
+	return Limits{
+		Concurrent:       tighter(l.Concurrent, o.Concurrent),
+		QueriesPerMinute: tighter(l.QueriesPerMinute, o.QueriesPerMinute),
+		Series:           tighter(l.Series, o.Series),
+		Samples:          tighter(l.Samples, o.Samples),
+		Range:            tighter(l.Range, o.Range),
+	}
+}
+
+func tighter[T int | time.Duration](a, b T) T {
+	if a == 0 {
+		return b
+	}
+	if b == 0 {
+		return a
+	}
+	return min(a, b)
+}
+
+// CheckRange refuses a question that spans more time than l allows.
+func (l Limits) CheckRange(partner OrgID, span time.Duration) error {
+	if most := l.OrDefault().Range; span > most {
+		return overLimit(OverRange, partner, "the question spans %s, at most %s are agreed", span, most)
+	}
+	return nil
+}
+
+// CheckSeries refuses an answer of more series than l allows.
+func (l Limits) CheckSeries(partner OrgID, series int) error {
+	if most := l.OrDefault().Series; series > most {
+		return overLimit(OverSeries, partner, "more than the %d series agreed", most)
+	}
+	return nil
+}
+
+// CheckSamples refuses an answer of more samples than l allows.
+func (l Limits) CheckSamples(partner OrgID, samples int) error {
+	if most := l.OrDefault().Samples; samples > most {
+		return overLimit(OverSamples, partner, "more than the %d samples agreed", most)
+	}
+	return nil
+}
+
+func overLimit(r Reason, partner OrgID, format string, args ...any) error {
+	return &Refusal{Reason: r, Partner: partner, Detail: fmt.Sprintf(format, args...)}
+}

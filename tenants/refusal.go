@@ -1,0 +1,50 @@
+package tenants
+
+// Reason is why a question was refused before policy was asked. It is for our
+// own log and audit; what the partner sees is a federation error kind.
+type Reason string
+
+// The reasons. Each has its own so that an operator knows what to do.
+const (
+	UnknownTrustDomain Reason = "unknown-trust-domain"
+	WrongWorkload      Reason = "wrong-workload" // right trust domain, not the gateway's SPIFFE ID
+	NotYetValid        Reason = "agreement-not-yet-valid"
+	Expired            Reason = "agreement-expired"
+	SignalNotAgreed    Reason = "signal-not-agreed"
+	PurposeNotAgreed   Reason = "purpose-not-agreed"
+	OverConcurrency    Reason = "over-concurrency"
+	OverRate           Reason = "over-rate"
+	OverSeries         Reason = "over-series"
+	OverSamples        Reason = "over-samples"
+	OverRange          Reason = "over-range"
+)
+
+// IsLimit says whether a limit of the agreement was met: what the partner
+// asked for is agreed, only not so much or so often.
+func (r Reason) IsLimit() bool {
+	switch r {
+	case OverConcurrency, OverRate, OverSeries, OverSamples, OverRange:
+		return true
+	default:
+		return false
+	}
+}
+
+// Refusal is the error of a question that the agreement does not allow.
+type Refusal struct {
+	Reason  Reason
+	Partner OrgID
+	// Detail is what was asked for, such as the purpose; never data.
+	Detail string
+}
+
+func (r *Refusal) Error() string {
+	msg := "refused: " + string(r.Reason)
+	if r.Partner != "" {
+		msg += " (partner " + string(r.Partner) + ")"
+	}
+	if r.Detail != "" {
+		msg += ": " + r.Detail
+	}
+	return msg
+}

@@ -1,0 +1,215 @@
+package yamlstrict
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+)
+
+// MaxBytes is the size of the largest file that is read.
+const MaxBytes = 1 << 20
+
+// Decode reads data into the struct that into points to. Fields are those with
+// a `yaml:"key"` tag; what the file does not mention keeps its value, so that
+// defaults are set before. A field may be a struct, a pointer to one (nil when
+// the file does not mention it), a list, or a scalar: string, bool, int,
+// int64, float64, time.Duration, time.Time or a type with a Parser. A field of
+// any other type is a defect of the program and panics.
+//
+// file is the name used in messages.
+func Decode(file string, data []byte, into any, parsers ...Parser) *Document {
+	d := &Document{file: file, lines: map[string]int{"": 1}, failed: map[string]bool{}}
+	root := d.parse(data)
+	if root == nil {
+		d.failed[""] = true
+		return d
+	}
+	dec := decoder{doc: d, scalars: scalars(parsers)}
+	dec.value(root, "", reflect.ValueOf(into).Elem())
+	return d
+}
+
+// parse returns the one document in data, or nil after reporting why not.
+func (d *Document) parse(data []byte) *yaml.Node {
+	if len(data) > MaxBytes {
+		d.add(0, "", fmt.Sprintf("the file has %d bytes, at most %d are read", len(data), MaxBytes))
+		return nil
+	}
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	var root, more yaml.Node
+	err := dec.Decode(&root)
+	if errors.Is(err, io.EOF) {
+		d.add(1, "", "the file is empty")
+		return nil
+	}
+	if err == nil {
+		err = dec.Decode(&more)
+		if err == nil {
+			d.add(more.Line, "", "a second document begins here, and only one to a file is read")
+			return nil
+		}
+	}
+	if !errors.Is(err, io.EOF) {
+		line, text := syntaxError(err)
+		d.add(line, "", "the file is not YAML: "+text)
+		return nil
+	}
+	top := root.Content[0]
+	if top.Tag == "!!null" {
+		d.add(top.Line, "", "the file is empty")
+		return nil
+	}
+	return top
+}
+
+var yamlErrorLine = regexp.MustCompile(`^(?:yaml: )?(?:line (\d+): )?`)
+
+func syntaxError(err error) (line int, text string) {
+	msg := err.Error()
+	m := yamlErrorLine.FindStringSubmatch(msg)
+	line, convErr := strconv.Atoi(m[1])
+	if convErr != nil {
+		line = 1
+	}
+	return line, strings.TrimPrefix(msg, m[0])
+}
+
+type decoder struct {
+	doc     *Document
+	scalars map[reflect.Type]scalar
+}
+
+// value decodes n into v and says whether all of it went well.
+func (d decoder) value(n *yaml.Node, path string, v reflect.Value) bool {
+	if n.Kind == yaml.AliasNode {
+		d.doc.fail(n.Line, path, "aliases (*%s) are not accepted: write the value out", n.Value)
+		return false
+	}
+	if n.Kind == yaml.ScalarNode && (n.Value == "" || n.Tag == "!!null") {
+		d.doc.fail(n.Line, path, "has no value: give it one or leave the key out")
+		return false
+	}
+	if s, ok := d.scalars[v.Type()]; ok {
+		return d.scalar(n, path, v, s)
+	}
+	switch v.Kind() {
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		return d.value(n, path, v.Elem())
+	case reflect.Slice:
+		return d.list(n, path, v)
+	case reflect.Struct:
+		return d.mapping(n, path, v)
+	default:
+		panic(fmt.Sprintf("yamlstrict: no parser for %s, the type of %q", v.Type(), path))
+	}
+}
+
+func (d decoder) scalar(n *yaml.Node, path string, v reflect.Value, s scalar) bool {
+	if n.Kind != yaml.ScalarNode {
+		d.doc.fail(n.Line, path, "holds %s, where one value belongs", kindName(n))
+		return false
+	}
+	got, err := s(n.Value)
+	if err != nil {
+		d.doc.fail(n.Line, path, "%s", err)
+		return false
+	}
+	v.Set(reflect.ValueOf(got))
+	return true
+}
+
+func (d decoder) list(n *yaml.Node, path string, v reflect.Value) bool {
+	if n.Kind != yaml.SequenceNode {
+		d.doc.fail(n.Line, path, "holds %s, where a list belongs", kindName(n))
+		return false
+	}
+	items := reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content))
+	good := true
+	for i, item := range n.Content {
+		at := fmt.Sprintf("%s[%d]", path, i)
+		d.doc.lines[at] = item.Line
+		good = d.value(item, at, items.Index(i)) && good
+	}
+	if !good {
+		d.doc.failed[path] = true
+		return false
+	}
+	v.Set(items)
+	return true
+}
+
+func (d decoder) mapping(n *yaml.Node, path string, v reflect.Value) bool {
+	if n.Kind != yaml.MappingNode {
+		d.doc.fail(n.Line, path, "holds %s, where keys with values belong", kindName(n))
+		return false
+	}
+	fields, keys := fieldsOf(v)
+	good := true
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, val := n.Content[i], n.Content[i+1]
+		at := join(path, key.Value)
+		field, known := fields[key.Value]
+		switch {
+		case key.Kind != yaml.ScalarNode:
+			d.doc.add(key.Line, path, "a key is "+kindName(key)+", where a name belongs")
+			good = false
+		case !known:
+			d.unknown(key, path, keys)
+			good = false
+		case d.doc.Has(at):
+			d.doc.add(key.Line, at, fmt.Sprintf("was given on line %d already", d.doc.lines[at]))
+			good = false
+		default:
+			d.doc.lines[at] = key.Line
+			good = d.value(val, at, field) && good
+		}
+	}
+	return good
+}
+
+// unknown reports a key that the struct doesn't have. The key it was probably
+// meant to be counts as failed: nobody should be told that it is missing too.
+func (d decoder) unknown(key *yaml.Node, path string, keys []string) {
+	meant := nearest(key.Value, keys)
+	if meant == "" {
+		d.doc.add(key.Line, path, fmt.Sprintf("unknown key %q; the keys here are %s", key.Value, strings.Join(keys, ", ")))
+		return
+	}
+	d.doc.add(key.Line, path, fmt.Sprintf("unknown key %q; did you mean %q?", key.Value, meant))
+	if at := join(path, meant); !d.doc.Has(at) {
+		d.doc.failed[at] = true
+	}
+}
+
+// fieldsOf returns the fields of a struct by key, and the keys in their order.
+func fieldsOf(v reflect.Value) (fields map[string]reflect.Value, keys []string) {
+	fields = map[string]reflect.Value{}
+	for i := range v.NumField() {
+		key := v.Type().Field(i).Tag.Get("yaml")
+		if key == "" || key == "-" {
+			continue
+		}
+		fields[key] = v.Field(i)
+		keys = append(keys, key)
+	}
+	return fields, keys
+}
+
+func kindName(n *yaml.Node) string {
+	switch n.Kind {
+	case yaml.SequenceNode:
+		return "a list"
+	case yaml.MappingNode:
+		return "keys of its own"
+	default:
+		return fmt.Sprintf("the value %q", n.Value)
+	}
+}

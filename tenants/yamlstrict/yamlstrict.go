@@ -1,0 +1,99 @@
+// Package yamlstrict reads the YAML files that people write for parley, and
+// tells them everything that is wrong with a file at once, each with its line:
+//
+//	var a Agreement
+//	doc := yamlstrict.Decode("globex.yml", data, &a, yamlstrict.Parse(ParseOrgID))
+//	if !doc.Has("partner") {
+//		doc.Problemf("partner", "is required")
+//	}
+//	err := doc.Err() // globex.yml:1: partner: is required
+//
+// It accepts less than YAML does: one document, no aliases, no key twice, no
+// key that the struct doesn't have, no key without a value. A scalar is what
+// its author typed: `version: 1.10` into a string is "1.10".
+package yamlstrict
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Document is one decoded file: where its keys are, and what is wrong with it.
+// A path names a key the way messages do: "bundle.endpoint", "addresses[1]";
+// the empty path is the whole document.
+type Document struct {
+	file string
+	// lines has the line of every key and list element that was written.
+	lines map[string]int
+	// failed has the paths whose value could not be decoded. What else is said
+	// of them would be said of a value nobody wrote.
+	failed   map[string]bool
+	problems Problems
+}
+
+// Has says whether the key was written, well or badly.
+func (d *Document) Has(path string) bool {
+	_, ok := d.lines[path]
+	return ok
+}
+
+// Line is where the key is, or where the nearest key above it is.
+func (d *Document) Line(path string) int {
+	for {
+		if line, ok := d.lines[path]; ok {
+			return line
+		}
+		if path == "" {
+			return 1
+		}
+		path = parent(path)
+	}
+}
+
+// Problemf adds a problem with the value at the path. It adds nothing when the
+// value, or one around it, could not be decoded and has been reported.
+func (d *Document) Problemf(path, format string, args ...any) {
+	for p := path; ; p = parent(p) {
+		if d.failed[p] {
+			return
+		}
+		if p == "" {
+			break
+		}
+	}
+	d.add(d.Line(path), path, fmt.Sprintf(format, args...))
+}
+
+// Problems are those found so far, in the order they were found.
+func (d *Document) Problems() Problems { return d.problems }
+
+// Err returns all problems found so far as Problems, or nil.
+func (d *Document) Err() error { return d.problems.Err() }
+
+// fail reports a value that can't be decoded.
+func (d *Document) fail(line int, path, format string, args ...any) {
+	d.failed[path] = true
+	if path == "" {
+		format = "the file " + format
+	}
+	d.add(line, path, fmt.Sprintf(format, args...))
+}
+
+func (d *Document) add(line int, path, text string) {
+	if path != "" {
+		text = path + ": " + text
+	}
+	d.problems = append(d.problems, Problem{File: d.file, Line: line, Text: text})
+}
+
+// parent returns the path one step up: "a.b[1]" to "a.b" to "a" to "".
+func parent(path string) string {
+	return path[:max(strings.LastIndexAny(path, ".["), 0)]
+}
+
+func join(path, key string) string {
+	if path == "" {
+		return key
+	}
+	return path + "." + key
+}
