@@ -1,0 +1,109 @@
+package front
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/parley-gateway/parley/federation"
+	"github.com/parley-gateway/parley/policy"
+)
+
+// severity orders statuses for a request with several questions: the worst is
+// what the request gets. An organization that one question didn't need and
+// another did has been asked.
+var severity = map[federation.Status]int{
+	federation.NotAsked:    0,
+	federation.Complete:    1,
+	federation.Partial:     2,
+	federation.Timeout:     3,
+	federation.Unreachable: 4,
+	federation.Denied:      5,
+}
+
+// together is the completeness of two questions of one request: by
+// organization the worst status with its reason, coverage and notices of both,
+// and what both cost.
+func together(a, b federation.Completeness) federation.Completeness {
+	if len(a) == 0 {
+		return b
+	}
+	out := slices.Clone(a)
+	for _, p := range b {
+		i := slices.IndexFunc(out, func(q federation.Part) bool { return q.Org == p.Org })
+		if i < 0 {
+			out = append(out, p)
+			continue
+		}
+		out[i] = both(out[i], p)
+	}
+	out.Sort()
+	return out
+}
+
+func both(a, b federation.Part) federation.Part {
+	worst := a
+	if severity[b.Status] > severity[a.Status] {
+		worst = b
+	}
+	worst.Coverage = cover(a.Coverage, b.Coverage)
+	worst.Cost = federation.Cost{
+		Series:  a.Cost.Series + b.Cost.Series,
+		Samples: a.Cost.Samples + b.Cost.Samples,
+		Bytes:   a.Cost.Bytes + b.Cost.Bytes,
+		Latency: max(a.Cost.Latency, b.Cost.Latency),
+	}
+	worst.Notices = slices.Concat(a.Notices, b.Notices)
+	slices.Sort(worst.Notices)
+	worst.Notices = slices.Compact(worst.Notices)
+	return worst
+}
+
+// cover is the smallest window that holds both; a zero window is none.
+func cover(a, b policy.Window) policy.Window {
+	switch {
+	case a == policy.Window{}:
+		return b
+	case b == policy.Window{}:
+		return a
+	}
+	if b.Start.Before(a.Start) {
+		a.Start = b.Start
+	}
+	if b.End.After(a.End) {
+		a.End = b.End
+	}
+	return a
+}
+
+// missing says in words what an answer lacks; empty when nothing.
+func missing(c federation.Completeness) string {
+	if c.Whole() {
+		return ""
+	}
+	out := "This answer is incomplete."
+	for _, p := range c {
+		if p.Status == federation.Complete || p.Status == federation.NotAsked {
+			continue
+		}
+		out += " " + string(p.Org) + ": " + string(p.Status)
+		if p.Reason != "" {
+			out += " (" + strings.TrimSuffix(p.Reason, ".") + ")"
+		}
+		out += "."
+	}
+	return out
+}
+
+// redacted says in words what owners redacted; empty when nothing.
+func redacted(c federation.Completeness) string {
+	out := ""
+	for _, p := range c {
+		if len(p.Notices) > 0 {
+			out += " " + string(p.Org) + ": " + strings.Join(p.Notices, ", ") + "."
+		}
+	}
+	if out == "" {
+		return ""
+	}
+	return "Redacted by the owner." + out
+}

@@ -1,0 +1,101 @@
+package front
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// endpoint is one path of the API that is served.
+type endpoint struct {
+	path    string
+	methods []string
+	// params are the parameters that are understood; any other is refused.
+	params []param
+	// serve answers; nil is web/api/v1.
+	serve func(f *Front, w http.ResponseWriter, r *http.Request)
+}
+
+var (
+	getOrPost = []string{http.MethodGet, http.MethodPost}
+	getOnly   = []string{http.MethodGet}
+	postOnly  = []string{http.MethodPost}
+)
+
+// endpoints are what this door serves of Prometheus's API. status/flags is
+// missing on purpose: whoever answers it is taken for Thanos.
+var endpoints = []endpoint{
+	{path: "/api/v1/query", methods: getOrPost, params: []param{expression, at("time"), timeout, limit, lookback, statistics}},
+	{path: "/api/v1/query_range", methods: getOrPost, params: []param{expression, at("start"), at("end"), step, timeout, limit, lookback, statistics}},
+	{path: "/api/v1/query_exemplars", methods: getOrPost, params: []param{expression, at("start"), at("end")}, serve: serveExemplars},
+	{path: "/api/v1/series", methods: getOrPost, params: []param{matchers, at("start"), at("end"), limit}},
+	{path: "/api/v1/labels", methods: getOrPost, params: []param{matchers, at("start"), at("end"), limit}},
+	{path: "/api/v1/label/<name>/values", methods: getOnly, params: []param{matchers, at("start"), at("end"), limit}},
+	{path: "/api/v1/metadata", methods: getOnly, params: []param{one("metric"), limit, one("limit_per_metric")}, serve: serveMetadata},
+	{path: "/api/v1/read", methods: postOnly, serve: serveRead},
+	{path: "/api/v1/format_query", methods: getOrPost, params: []param{expression}},
+	{path: "/api/v1/parse_query", methods: getOrPost, params: []param{expression}},
+	{path: "/api/v1/status/buildinfo", methods: getOnly},
+	// A gateway has no rules and so no alerts: empty lists are the truth, and
+	// whichever of them are asked for makes no difference.
+	{path: "/api/v1/rules", methods: getOnly, params: []param{
+		one("type"), many("rule_name[]"), many("rule_group[]"), many("file[]"), matchers,
+		one("exclude_alerts"), one("group_limit"), one("group_next_token"),
+	}},
+	{path: "/api/v1/alerts", methods: getOnly},
+}
+
+// endpointFor finds the endpoint of a path, which must match to the letter.
+func endpointFor(path string) (endpoint, bool) {
+	for _, e := range endpoints {
+		before, after, hasName := strings.Cut(e.path, "<name>")
+		if !hasName {
+			if path == e.path {
+				return e, true
+			}
+			continue
+		}
+		name, ok := strings.CutPrefix(path, before)
+		if !ok {
+			continue
+		}
+		name, ok = strings.CutSuffix(name, after)
+		if ok && name != "" && !strings.Contains(name, "/") {
+			return e, true
+		}
+	}
+	return endpoint{}, false
+}
+
+// ask takes a request to an endpoint: who asks, with which parameters, and
+// then the endpoint itself.
+func (f *Front) ask(w *response, r *http.Request, e endpoint) {
+	if !slices.Contains(e.methods, r.Method) {
+		allowed := strings.Join(e.methods, ", ")
+		w.Header().Set("Allow", allowed)
+		writeError(w, apiError{
+			status: http.StatusMethodNotAllowed, kind: "bad_data",
+			message: fmt.Sprintf("%s isn't served with %s; use %s", e.path, r.Method, allowed),
+		})
+		return
+	}
+	s, err := f.open(r)
+	if err != nil {
+		f.refuse(w, r, err)
+		return
+	}
+	w.session = s
+	ctx, cancel := f.bound(s.in(r.Context()))
+	defer cancel()
+	understood, err := f.understand(w, r.WithContext(ctx), e)
+	if err != nil {
+		writeError(w, badRequest(err))
+		return
+	}
+	if e.serve != nil {
+		e.serve(f, w, understood)
+		return
+	}
+	f.api.ServeHTTP(w, understood)
+}

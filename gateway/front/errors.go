@@ -1,0 +1,78 @@
+package front
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+
+	"github.com/parley-gateway/parley/federation"
+)
+
+// apiError is an error as Prometheus's API spells it.
+type apiError struct {
+	status int
+	// kind is one of Prometheus's error types.
+	kind    string
+	message string
+}
+
+// render turns a federation error into what the client is told. Only 400, 422
+// and 503 are used: from any other status clients show the raw body.
+func render(e *federation.Error) apiError {
+	out := apiError{status: http.StatusServiceUnavailable, kind: "unavailable", message: e.Message}
+	switch e.Kind {
+	case federation.BadQuestion:
+		out.status, out.kind = http.StatusBadRequest, "bad_data"
+	case federation.Refused, federation.NeedsAggregation, federation.OverLimit:
+		out.status, out.kind = http.StatusUnprocessableEntity, "execution"
+	case federation.DeadlineExceeded:
+		out.kind = "timeout"
+	case federation.Unavailable, federation.Internal:
+	}
+	if e.Org != "" {
+		out.message = string(e.Org) + ": " + out.message
+	}
+	return out
+}
+
+// badRequest is a request that can't be understood.
+func badRequest(err error) apiError {
+	return apiError{status: http.StatusBadRequest, kind: "bad_data", message: err.Error()}
+}
+
+// unexpected is a failure without a federation error: a defect.
+var unexpected = render(federation.Errorf(federation.Internal, "internal error; the gateway's log has the details"))
+
+func (e apiError) body() []byte {
+	b, err := json.Marshal(struct {
+		Status    string `json:"status"`
+		ErrorType string `json:"errorType"`
+		Error     string `json:"error"`
+	}{"error", e.kind, e.message})
+	if err != nil {
+		return []byte(`{"status":"error","errorType":"internal","error":"internal error"}`)
+	}
+	return b
+}
+
+// writeError answers with e, unless part of an answer has been sent already.
+func writeError(w http.ResponseWriter, e apiError) {
+	w.Header().Del("Content-Encoding")
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(e.status)
+	_, _ = w.Write(e.body()) // the client may have left; there is nobody to tell
+}
+
+// notServed says what this gateway does serve.
+func (f *Front) notServed(w http.ResponseWriter, r *http.Request) {
+	served := make([]string, 0, len(endpoints))
+	for _, e := range endpoints {
+		served = append(served, e.path)
+	}
+	writeError(w, apiError{
+		status:  http.StatusNotFound,
+		kind:    "not_found",
+		message: r.URL.Path + " isn't served here; this gateway serves " + strings.Join(served, ", "),
+	})
+}

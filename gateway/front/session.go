@@ -1,0 +1,78 @@
+package front
+
+import (
+	"context"
+	"sync"
+
+	"github.com/parley-gateway/parley/federation"
+	"github.com/parley-gateway/parley/federation/metrics"
+	"github.com/parley-gateway/parley/gateway"
+)
+
+// session is one HTTP request: in whose name its questions are asked, and what
+// came of them. It rides in the request's context, which we avoid elsewhere:
+// between the handler and our adapters stands web/api/v1, and of all it could
+// pass along it passes only the context.
+type session struct {
+	// question has what all questions of the request share; only its Metrics
+	// differ.
+	question gateway.Question
+	answerer Answerer
+
+	mu sync.Mutex
+	// asked says that at least one question was answered. Guarded by mu.
+	asked bool
+	// completeness is that of the questions together. Guarded by mu.
+	completeness federation.Completeness
+	// failure is the first error; it becomes the response whatever web/api/v1
+	// makes of it. Guarded by mu.
+	failure *federation.Error
+}
+
+type sessionKey struct{}
+
+func (s *session) in(ctx context.Context) context.Context {
+	return context.WithValue(ctx, sessionKey{}, s)
+}
+
+// sessionOf returns the session of the request that ctx belongs to. Every
+// request has one before it reaches web/api/v1.
+func sessionOf(ctx context.Context) *session { return ctx.Value(sessionKey{}).(*session) }
+
+// ask puts one question to the gateway.
+func (s *session) ask(ctx context.Context, q metrics.Question) (*metrics.Released, error) {
+	question := s.question
+	question.Metrics = q
+	result, err := s.answerer.Ask(ctx, question)
+	if err != nil {
+		return nil, s.fail(err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asked = true
+	s.completeness = together(s.completeness, result.Completeness)
+	return result.Released, nil
+}
+
+// fail keeps err as what the client is told, unless there is one already.
+func (s *session) fail(err error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failure == nil {
+		s.failure = federation.AsError(err)
+	}
+	return s.failure
+}
+
+func (s *session) failed() *federation.Error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.failure
+}
+
+// outcome returns the completeness so far, and whether anything was answered.
+func (s *session) outcome() (federation.Completeness, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.completeness, s.asked
+}

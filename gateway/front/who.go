@@ -1,0 +1,103 @@
+package front
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+
+	"github.com/google/uuid"
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+
+	"github.com/parley-gateway/parley/gateway"
+	"github.com/parley-gateway/parley/tenants"
+)
+
+// errUnauthenticated is a request of nobody we know.
+var errUnauthenticated = errors.New("not authenticated")
+
+// open finds out who asks and why, and starts the request's session.
+func (f *Front) open(r *http.Request) (*session, error) {
+	user, err := f.config.Authenticator.User(r)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errUnauthenticated, err)
+	}
+	principal := tenants.Principal{Org: f.config.Org, User: user, Purpose: f.config.DefaultPurpose}
+	if user.Proof == tenants.ProvenBySVID {
+		if principal.Workload, err = spiffeid.FromString(user.Subject); err != nil {
+			return nil, fmt.Errorf("%w: %w", errUnauthenticated, err)
+		}
+	}
+	if err := readHeaders(r, &principal); err != nil {
+		return nil, err
+	}
+	partial, err := header(r, PartialHeader)
+	if err != nil {
+		return nil, err
+	}
+	if partial != "" && partial != "allow" && partial != "refuse" {
+		return nil, fmt.Errorf("header %s is %q; it must be allow or refuse", PartialHeader, partial)
+	}
+	return &session{
+		answerer: f.config.Answerer,
+		question: gateway.Question{
+			Door:          gateway.FrontDoor,
+			ExchangeID:    uuid.NewString(),
+			Principal:     principal,
+			RefusePartial: partial == "refuse",
+		},
+	}, nil
+}
+
+func readHeaders(r *http.Request, p *tenants.Principal) error {
+	purpose, err := header(r, PurposeHeader)
+	if err != nil {
+		return err
+	}
+	if purpose != "" {
+		if p.Purpose, err = tenants.ParsePurpose(purpose); err != nil {
+			return fmt.Errorf("header %s: %w", PurposeHeader, err)
+		}
+	}
+	id, err := header(r, CaseHeader)
+	if err != nil {
+		return err
+	}
+	if p.Case, err = tenants.ParseCaseID(id); err != nil {
+		return fmt.Errorf("header %s: %w", CaseHeader, err)
+	}
+	return nil
+}
+
+// header returns a header's value, or an error when it is there twice with
+// different ones.
+func header(r *http.Request, name string) (string, error) {
+	values := slices.Compact(slices.Clone(r.Header.Values(name)))
+	if len(values) > 1 {
+		return "", fmt.Errorf("header %s is given with different values; give it once", name)
+	}
+	if len(values) == 0 {
+		return "", nil
+	}
+	return values[0], nil
+}
+
+// refuse answers a request that got no session.
+func (f *Front) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	if !errors.Is(err, errUnauthenticated) {
+		writeError(w, badRequest(err))
+		return
+	}
+	f.config.Logger.LogAttrs(r.Context(), logRefused, "request refused", errAttr(err))
+	w.Header().Set("WWW-Authenticate", "Bearer")
+	writeError(w, apiError{
+		status: http.StatusUnauthorized, kind: "unauthorized",
+		message: "this gateway doesn't know for whom the request is made; its log has the reason",
+	})
+}
+
+// bound gives a request its time.
+func (f *Front) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, f.config.Timeout)
+}
