@@ -1,0 +1,199 @@
+package peerfront
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
+
+	"github.com/parley-gateway/parley/federation"
+	"github.com/parley-gateway/parley/federation/metrics"
+	"github.com/parley-gateway/parley/federation/peer/wire"
+	"github.com/parley-gateway/parley/gateway"
+	federationv1 "github.com/parley-gateway/parley/proto/parley/federation/v1"
+	"github.com/parley-gateway/parley/tenants"
+)
+
+// service is the two calls of the protocol.
+type service struct {
+	federationv1.UnimplementedFederationServer
+	config Config
+}
+
+// Ask answers one question.
+func (s *service) Ask(request *federationv1.AskRequest, stream grpc.ServerStreamingServer[federationv1.AskResponse]) error {
+	ctx, cancel := context.WithTimeout(stream.Context(), s.config.MaxDuration)
+	defer cancel()
+
+	principal, _, unknown := s.who(ctx)
+	q, malformed := question(principal, request)
+	if unknown != nil {
+		return s.refuse(ctx, q, unknown)
+	}
+	if malformed != nil {
+		return s.refuse(ctx, q, malformed)
+	}
+	answer, err := s.config.Gateway.Answer(ctx, q)
+	if err != nil {
+		return s.failure(ctx, err)
+	}
+	var messages []*federationv1.AskResponse
+	err = answer.Disclose(ctx, func(released *metrics.Released, c federation.Completeness) (size int, err error) {
+		if len(c) != 1 || c[0].Org != s.config.Org {
+			return 0, fmt.Errorf("an answer for a partner has one part, ours; this one has %d", len(c))
+		}
+		messages, size, err = wire.EncodeAnswer(released, c[0])
+		return size, err
+	})
+	if err != nil {
+		return s.failure(ctx, err)
+	}
+	return s.send(ctx, stream, messages)
+}
+
+// send sends messages no faster than the asker reads them.
+func (s *service) send(ctx context.Context, stream grpc.ServerStreamingServer[federationv1.AskResponse], messages []*federationv1.AskResponse) error {
+	supported, err := grpc.ClientSupportedCompressors(ctx)
+	if err == nil && slices.Contains(supported, wire.Compression) {
+		err = grpc.SetSendCompressor(ctx, wire.Compression)
+	}
+	if err != nil {
+		return s.failure(ctx, err)
+	}
+	for _, m := range messages {
+		if err := ctx.Err(); err != nil {
+			return s.failure(ctx, err)
+		}
+		if err := stream.Send(m); err != nil {
+			return err // the connection's: there is nobody left to tell
+		}
+	}
+	return nil
+}
+
+// Describe says who we are and what the caller may ask about.
+func (s *service) Describe(ctx context.Context, request *federationv1.DescribeRequest) (*federationv1.DescribeResponse, error) {
+	principal, agreement, err := s.who(ctx)
+	d := wire.Description{Org: s.config.Org, Version: s.config.Version, Signals: s.answered(agreement)}
+	if err == nil && len(d.Signals) == 0 {
+		err = federation.Errorf(federation.Refused, wire.NotAllowed)
+	}
+	if err == nil && len(request.ProtoReflect().GetUnknown()) > 0 {
+		err = federation.Errorf(federation.BadQuestion, "the request has fields that this gateway doesn't know; it may be older than yours")
+	}
+	if err != nil {
+		// Nothing was asked, so there is no exchange to record.
+		s.config.Log.WarnContext(ctx, "describe refused", "workload", principal.Workload.String(), "partner", principal.Org, "err", err)
+		return nil, wire.EncodeFailure(err).Err()
+	}
+	return wire.EncodeDescription(d), nil
+}
+
+// answered are the signals that the agreement, today, has for any purpose.
+func (s *service) answered(a tenants.Agreement) []tenants.Signal {
+	var out []tenants.Signal
+	for _, signal := range a.Signals {
+		if slices.ContainsFunc(a.Purposes, func(p tenants.Purpose) bool {
+			return a.Covers(s.config.Now(), signal, p) == nil
+		}) {
+			out = append(out, signal)
+		}
+	}
+	return out
+}
+
+// who returns the caller, from the connection alone. On a refusal the
+// principal holds what is known, for the record.
+func (s *service) who(ctx context.Context) (tenants.Principal, tenants.Agreement, error) {
+	refused := func(err error) error {
+		return &federation.Error{Kind: federation.Refused, Message: wire.NotAllowed, Err: err}
+	}
+	var principal tenants.Principal
+	caller, ok := peer.FromContext(ctx)
+	if !ok {
+		return principal, tenants.Agreement{}, refused(errors.New("no connection"))
+	}
+	tlsInfo, ok := caller.AuthInfo.(credentials.TLSInfo)
+	if !ok {
+		return principal, tenants.Agreement{}, refused(errors.New("the connection is not TLS"))
+	}
+	var err error
+	if principal.Workload, err = s.config.Identify(ctx, tlsInfo.State); err != nil {
+		return principal, tenants.Agreement{}, refused(err)
+	}
+	agreement, err := s.config.Agreement(principal.Workload)
+	if err != nil {
+		return principal, tenants.Agreement{}, refused(err)
+	}
+	principal.Org = agreement.Partner
+	wire.SetPartner(ctx, agreement.Partner)
+	return principal, agreement, nil
+}
+
+// question is what is asked. With an error it holds what was understood.
+func question(principal tenants.Principal, request *federationv1.AskRequest) (gateway.Question, error) {
+	ask, err := wire.DecodeAsk(request)
+	principal.User, principal.Purpose, principal.Case = ask.User, ask.Purpose, ask.Case
+	return gateway.Question{
+		Door:       gateway.PeerDoor,
+		ExchangeID: ask.ExchangeID,
+		Principal:  principal,
+		Metrics:    ask.Metrics,
+	}, err
+}
+
+// refuse records the refusal and returns what the caller is told.
+func (s *service) refuse(ctx context.Context, q gateway.Question, err error) error {
+	if told := s.config.Gateway.Refuse(ctx, q, err); told != nil {
+		err = told
+	}
+	return s.failure(ctx, err)
+}
+
+// failure is err as the status that the caller sees. Defects are logged here:
+// the caller is told only that there was one.
+func (s *service) failure(ctx context.Context, err error) error {
+	if e := federation.AsError(err); e.Kind == federation.Internal {
+		s.config.Log.ErrorContext(ctx, "question failed", "err", err)
+	}
+	return wire.EncodeFailure(err).Err()
+}
+
+// recordUnreadable records requests that aren't messages of the protocol, or
+// are too large: gRPC refuses them before Ask is called.
+func (s *service) recordUnreadable(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+	watched := &watchedStream{ServerStream: stream}
+	err := handle(srv, watched)
+	ctx := stream.Context()
+	if watched.unreadable == nil || ctx.Err() != nil {
+		return err
+	}
+	principal, _, unknown := s.who(ctx)
+	if unknown != nil {
+		return s.refuse(ctx, gateway.Question{Door: gateway.PeerDoor, Principal: principal}, unknown)
+	}
+	return s.refuse(ctx, gateway.Question{Door: gateway.PeerDoor, Principal: principal}, &federation.Error{
+		Kind:    federation.BadQuestion,
+		Message: fmt.Sprintf("the request can't be read; it must be an AskRequest of at most %d bytes", wire.MaxRequest),
+		Err:     errors.New(status.Convert(watched.unreadable).Message()),
+	})
+}
+
+// watchedStream remembers that a request couldn't be read.
+type watchedStream struct {
+	grpc.ServerStream
+	unreadable error
+}
+
+func (w *watchedStream) RecvMsg(m any) error {
+	err := w.ServerStream.RecvMsg(m)
+	if err != nil {
+		w.unreadable = err
+	}
+	return err
+}
