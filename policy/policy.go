@@ -43,6 +43,15 @@ const (
 	Exemplars   Kind = "exemplars"
 )
 
+// Kinds returns the kinds of question there are of a signal, none for a signal
+// that can't be asked yet.
+func Kinds(s tenants.Signal) []Kind {
+	if s != tenants.Metrics {
+		return nil
+	}
+	return []Kind{Instant, Range, Series, LabelNames, LabelValues, Metadata, Exemplars}
+}
+
 // Window is a span of time, both ends included.
 type Window struct{ Start, End time.Time }
 

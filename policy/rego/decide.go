@@ -1,0 +1,127 @@
+package rego
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	opa "github.com/open-policy-agent/opa/v1/rego"
+
+	"github.com/parley-gateway/parley/policy"
+)
+
+// maxKeyBytes bounds the cache's memory: a longer question is decided anew.
+const maxKeyBytes = 64 << 10
+
+// verdict decides, from the cache where it can. The error is ctx's alone.
+func (rev *revision) verdict(ctx context.Context, r policy.Request, now time.Time) (verdict, error) {
+	name, refusal := rev.deciding(r)
+	if refusal != "" {
+		return denied(rev.id, "%s", refusal), nil
+	}
+	p := rev.packages[name]
+	if p == nil {
+		return denied(rev.id, "policy package %s: there is none, or it has no rule %s", quote(name), decisionRule), nil
+	}
+	input, err := describe(r, now, p.reads)
+	if err != nil {
+		return denied(rev.id, "%v", err), nil
+	}
+	key := name + "\n" + string(input)
+	cacheable := !p.reads.now && len(key) <= maxKeyBytes
+	if cacheable {
+		if v, ok := rev.cache.Get(key); ok {
+			return v, nil
+		}
+	}
+	v, err := rev.evaluate(ctx, p, input, r.Side)
+	switch {
+	case ctx.Err() != nil:
+		return verdict{}, ctx.Err()
+	case err != nil:
+		return denied(rev.id, "policy package %s: %v", name, err), nil
+	}
+	v.decision.Revision = rev.id
+	if !v.decision.Allow && len(v.decision.Reasons) == 0 {
+		v.decision.Reasons = []string{"policy package " + name + " denies"}
+	}
+	if cacheable {
+		rev.cache.Add(key, v)
+	}
+	return v, nil
+}
+
+// deciding is the package that decides on r, or why none does.
+func (rev *revision) deciding(r policy.Request) (name, refusal string) {
+	ours := r.Principal.Org == r.Owner
+	switch {
+	case r.Principal.Org == "":
+		return "", "nobody asks: the principal has no organization"
+	case r.Owner == "":
+		return "", "nobody is asked: the question has no owner"
+	case r.Side == policy.Ask:
+		return rev.orDefault(r.Package, ask, defaultAsk), ""
+	case r.Side != policy.Answer:
+		return "", "side " + quote(string(r.Side)) + ": want ask or answer"
+	case ours:
+		return rev.orDefault(r.Package, own, defaultOwn), ""
+	case r.Package == "":
+		return defaultAnswer, ""
+	case !answers(r.Package):
+		return "", "policy package " + quote(r.Package) + " is not for partners"
+	}
+	return r.Package, ""
+}
+
+func (rev *revision) orDefault(named, overriding, otherwise string) string {
+	switch {
+	case named != "":
+		return named
+	case rev.packages[overriding] != nil:
+		return overriding
+	}
+	return otherwise
+}
+
+// answers says whether a package may decide what a partner is answered.
+func answers(name string) bool {
+	return name == defaultAnswer || !reserved(name) && name != own && name != ask
+}
+
+// evaluate runs the policy. Any error denies and isn't cached.
+func (rev *revision) evaluate(ctx context.Context, p *prepared, input []byte, side policy.Side) (verdict, error) {
+	value, err := parseInput(input)
+	if err != nil {
+		return verdict{}, err
+	}
+	limited, cancel := context.WithTimeout(ctx, rev.timeout)
+	defer cancel()
+	results, err := p.query.Eval(limited, opa.EvalParsedInput(value))
+	switch {
+	case limited.Err() != nil:
+		return verdict{}, errors.New("it took longer than " + rev.timeout.String())
+	case err != nil:
+		return verdict{}, err
+	case len(results) == 0:
+		return verdict{}, errUndefined
+	case len(results) > 1 || len(results[0].Expressions) != 1:
+		return verdict{}, errors.New("it gives more than one decision")
+	}
+	v, err := rev.shape.read(results[0].Expressions[0].Value, side)
+	if err != nil {
+		return verdict{}, shapeError{err}
+	}
+	return v, nil
+}
+
+// errUndefined is a policy that says nothing of a question.
+var errUndefined = errors.New("it says nothing of this question: its decision is undefined")
+
+// shapeError is a decision that decision.schema.json does not allow.
+type shapeError struct{ err error }
+
+func (e shapeError) Error() string {
+	return "its decision does not have the published shape: " + e.err.Error()
+}
+
+func (e shapeError) Unwrap() error { return e.err }

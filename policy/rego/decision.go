@@ -1,0 +1,278 @@
+package rego
+
+import (
+	"bytes"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/prometheus/common/model"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"github.com/santhosh-tekuri/jsonschema/v6/kind"
+	"golang.org/x/text/language"
+	"golang.org/x/text/message"
+
+	"github.com/parley-gateway/parley/policy"
+	"github.com/parley-gateway/parley/tenants"
+)
+
+//go:embed decision.schema.json
+var decisionSchemaText []byte
+
+// DecisionSchema returns the published JSON Schema of what the rule decision
+// of a policy package gives.
+func DecisionSchema() []byte { return bytes.Clone(decisionSchemaText) }
+
+// InputSchema returns the published JSON Schema of what a policy is told.
+func InputSchema() []byte { return bytes.Clone(inputSchemaText) }
+
+// verdict is a decision that does not depend on when it is asked for.
+type verdict struct {
+	decision policy.Decision
+	// maxAge moves NotBefore along with the clock; zero is no bound.
+	maxAge time.Duration
+}
+
+// at returns the decision on a question asked now.
+func (v verdict) at(now time.Time) policy.Decision {
+	d := v.decision
+	if oldest := now.Add(-v.maxAge); v.maxAge > 0 && oldest.After(d.Obligations.NotBefore) {
+		d.Obligations.NotBefore = oldest
+	}
+	return d
+}
+
+// denied is a verdict for a reason of ours rather than the policy's.
+func denied(rev policy.Revision, format string, args ...any) verdict {
+	return verdict{decision: policy.Decision{Revision: rev, Reasons: []string{fmt.Sprintf(format, args...)}}}
+}
+
+// shape checks results against decision.schema.json and reads them.
+type shape struct{ schema *jsonschema.Schema }
+
+func newShape() (shape, error) {
+	text, err := jsonschema.UnmarshalJSON(bytes.NewReader(decisionSchemaText))
+	if err != nil {
+		return shape{}, fmt.Errorf("embedded decision.schema.json: %w", err)
+	}
+	const name = "decision.schema.json"
+	compiler := jsonschema.NewCompiler()
+	compiler.AssertFormat()
+	if err := compiler.AddResource(name, text); err != nil {
+		return shape{}, fmt.Errorf("embedded decision.schema.json: %w", err)
+	}
+	schema, err := compiler.Compile(name)
+	if err != nil {
+		return shape{}, fmt.Errorf("embedded decision.schema.json: %w", err)
+	}
+	return shape{schema: schema}, nil
+}
+
+// decisionDocument is a result that passed the schema.
+type decisionDocument struct {
+	Allow          bool
+	Reasons        []string
+	Datasets       []datasetDocument
+	NotBefore      *time.Time `json:"not_before"`
+	NotAfter       *time.Time `json:"not_after"`
+	MaxAge         duration   `json:"max_age"`
+	PseudonymEpoch epoch      `json:"pseudonym_epoch"`
+	Limits         limitsDocument
+}
+
+type limitsDocument struct {
+	Series, Samples int
+	Range           duration
+}
+
+type datasetDocument struct {
+	Name    string
+	Series  []selector
+	Release policy.Release
+	Labels  map[string]rule
+}
+
+// duration is one as Prometheus writes it. It is never zero where it is given:
+// zero stands for no bound.
+type duration time.Duration
+
+func (d *duration) UnmarshalJSON(text []byte) error {
+	var parsed model.Duration
+	if err := parsed.UnmarshalJSON(text); err != nil {
+		return err
+	}
+	if parsed <= 0 {
+		return fmt.Errorf("duration %s: want more than zero", text)
+	}
+	*d = duration(parsed)
+	return nil
+}
+
+// epoch is a duration, or zero for a single question.
+type epoch duration
+
+func (e *epoch) UnmarshalJSON(text []byte) error {
+	if string(text) == `"question"` {
+		*e = 0
+		return nil
+	}
+	return (*duration)(e).UnmarshalJSON(text)
+}
+
+// read turns the value of the rule decision, as OPA or encoding/json gives it,
+// into a verdict. The error says where it does not have the published shape.
+func (s shape) read(value any, side policy.Side) (verdict, error) {
+	value, err := plain(value)
+	if err != nil {
+		return verdict{}, err
+	}
+	if err := s.schema.Validate(value); err != nil {
+		return verdict{}, explain(err)
+	}
+	text, err := json.Marshal(value)
+	if err != nil {
+		return verdict{}, err
+	}
+	var d decisionDocument
+	if err := unmarshalStrictly(text, &d); err != nil {
+		return verdict{}, err
+	}
+	return d.verdict(side)
+}
+
+func (d decisionDocument) verdict(side policy.Side) (verdict, error) {
+	v := verdict{decision: policy.Decision{Reasons: d.Reasons}}
+	if !d.Allow {
+		return v, nil
+	}
+	v.decision.Allow = true
+	o, err := d.obligations()
+	if err != nil {
+		return verdict{}, err
+	}
+	obliges := len(d.Datasets) > 0 || d.NotBefore != nil || d.NotAfter != nil || d.MaxAge > 0 ||
+		d.PseudonymEpoch > 0 || d.Limits != limitsDocument{}
+	switch {
+	case side == policy.Ask && obliges:
+		return verdict{}, errors.New("a decision on what may be asked has obligations; only allow and reasons can be kept there")
+	case side == policy.Ask:
+		return v, nil
+	case len(o.Datasets) == 0:
+		return verdict{}, errors.New("allow is true without datasets, so that there is nothing to answer with")
+	}
+	v.decision.Obligations, v.maxAge = o, time.Duration(d.MaxAge)
+	return v, nil
+}
+
+func (d decisionDocument) obligations() (policy.Obligations, error) {
+	o := policy.Obligations{
+		Datasets: make([]policy.Dataset, 0, len(d.Datasets)),
+		Epoch:    time.Duration(d.PseudonymEpoch),
+		Limits:   tenants.Limits{Series: d.Limits.Series, Samples: d.Limits.Samples, Range: time.Duration(d.Limits.Range)},
+	}
+	if d.NotBefore != nil {
+		o.NotBefore = *d.NotBefore
+	}
+	if d.NotAfter != nil {
+		o.NotAfter = *d.NotAfter
+		if o.NotAfter.IsZero() || o.NotAfter.Before(o.NotBefore) {
+			return o, errors.New("not_after leaves no time: it is before not_before or year 1")
+		}
+	}
+	for _, ds := range d.Datasets {
+		out := policy.Dataset{
+			Name:    ds.Name,
+			Series:  make([]policy.Selector, 0, len(ds.Series)),
+			Release: ds.Release,
+			Labels:  make(map[string]policy.LabelRule, len(ds.Labels)),
+		}
+		for _, s := range ds.Series {
+			out.Series = append(out.Series, policy.Selector(s))
+		}
+		for name, r := range ds.Labels {
+			if name == "*" {
+				out.Others = policy.LabelRule(r)
+				continue
+			}
+			out.Labels[name] = policy.LabelRule(r)
+		}
+		o.Datasets = append(o.Datasets, out)
+	}
+	return o, nil
+}
+
+// plain returns v with every number as a float64, which bounds what the schema
+// and the reader can be given.
+func plain(v any) (any, error) {
+	switch v := v.(type) {
+	case json.Number:
+		f, err := v.Float64()
+		if err != nil {
+			return nil, errors.New("a number is out of range")
+		}
+		return f, nil
+	case float64:
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			return nil, errors.New("a number is not finite")
+		}
+		return v, nil
+	case []any:
+		out := make([]any, len(v))
+		for i, item := range v {
+			var err error
+			if out[i], err = plain(item); err != nil {
+				return nil, err
+			}
+		}
+		return out, nil
+	case map[string]any:
+		out := make(map[string]any, len(v))
+		for key, item := range v {
+			var err error
+			if out[key], err = plain(item); err != nil {
+				return nil, err
+			}
+		}
+		return out, nil
+	case nil, bool, string:
+		return v, nil
+	}
+	return nil, fmt.Errorf("a %T is not JSON", v)
+}
+
+// explain turns the tree of a schema's error into one line: the innermost
+// problems, each with where it is.
+func explain(err error) error {
+	var invalid *jsonschema.ValidationError
+	if !errors.As(err, &invalid) {
+		return err
+	}
+	printer := message.NewPrinter(language.English)
+	var texts []string
+	var walk func(*jsonschema.ValidationError)
+	walk = func(e *jsonschema.ValidationError) {
+		if name, ok := e.ErrorKind.(*kind.PropertyNames); ok {
+			texts = append(texts, fmt.Sprintf("at /%s: %q can't be named here", strings.Join(e.InstanceLocation, "/"), name.Property))
+			return
+		}
+		if len(e.Causes) > 0 {
+			for _, cause := range e.Causes {
+				walk(cause)
+			}
+			return
+		}
+		texts = append(texts, fmt.Sprintf("at /%s: %s", strings.Join(e.InstanceLocation, "/"), e.ErrorKind.LocalizedString(printer)))
+	}
+	walk(invalid)
+	return errors.New(strings.Join(texts, "; "))
+}
+
+func unmarshalStrictly(text []byte, into any) error {
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.DisallowUnknownFields()
+	return decoder.Decode(into)
+}

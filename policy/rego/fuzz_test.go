@@ -1,0 +1,82 @@
+package rego
+
+import (
+	"bytes"
+	"encoding/json"
+	"testing"
+
+	"github.com/parley-gateway/parley/policy"
+)
+
+// FuzzDecisionResult gives whatever a policy could return to the reader: it
+// never panics, and what it allows is complete and can be applied.
+func FuzzDecisionResult(f *testing.F) {
+	shape, err := newShape()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, text []byte, asking bool) {
+		decoder := json.NewDecoder(bytes.NewReader(text))
+		decoder.UseNumber()
+		var value any
+		if decoder.Decode(&value) != nil {
+			return
+		}
+		side := policy.Answer
+		if asking {
+			side = policy.Ask
+		}
+		v, err := shape.read(value, side)
+		d := v.at(noon)
+		if err != nil && (d.Allow || len(d.Obligations.Datasets) > 0) {
+			t.Fatalf("invalid and allowed: %+v", d)
+		}
+		object, _ := value.(map[string]any)
+		if d.Allow && object["allow"] != true {
+			t.Fatalf("allowed without allow: %+v", d)
+		}
+		if !d.Allow || asking {
+			if len(d.Obligations.Datasets) > 0 {
+				t.Fatalf("datasets of a denial: %+v", d)
+			}
+			return
+		}
+		if len(d.Obligations.Datasets) == 0 {
+			t.Fatal("allowed with nothing to answer")
+		}
+		for _, ds := range d.Obligations.Datasets {
+			checkDataset(t, ds)
+		}
+	})
+}
+
+func checkDataset(t *testing.T, ds policy.Dataset) {
+	t.Helper()
+	if ds.Name == "" || ds.Release != policy.Row && ds.Release != policy.Deny {
+		t.Fatalf("dataset %+v", ds)
+	}
+	for _, s := range ds.Series {
+		for _, m := range s {
+			m.Matches("x")
+		}
+	}
+	for name, r := range ds.Labels {
+		if name == "" || name == "org" || name == "*" || len(name) > 1 && name[:2] == "__" {
+			t.Fatalf("label %q has a rule", name)
+		}
+		checkRule(t, r)
+	}
+	checkRule(t, ds.Others)
+}
+
+func checkRule(t *testing.T, r policy.LabelRule) {
+	t.Helper()
+	if (r.Mode == policy.Generalize) != (r.Mapping != nil) {
+		t.Fatalf("rule %+v", r)
+	}
+	if r.Mapping != nil {
+		for _, value := range []string{"", "404", "1.5", "NaN", "pod-ü", "\xff"} {
+			r.Mapping.Apply(value)
+		}
+	}
+}

@@ -1,0 +1,8 @@
+# What our own users see of our own data: all of it, as it is.
+# A package parley.own in the policy folder takes the place of this one.
+package parley.default.own
+
+decision := {
+	"allow": true,
+	"datasets": [{"name": "everything", "series": ["{}"], "release": "row", "labels": {"*": "keep"}}],
+}

@@ -1,0 +1,198 @@
+package rego
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/parley-gateway/parley/policy"
+	"github.com/parley-gateway/parley/tenants"
+)
+
+// samplesFolder is the subfolder of a policy folder whose JSON files are samples.
+const samplesFolder = "samples"
+
+// Sample is a file samples/*.json of a policy folder: a question that is run
+// through a policy at every load. A result of the wrong shape, or another
+// answer than the one expected, keeps the policies from loading.
+type Sample struct {
+	// Package is the policy package, such as parley.partners.globex.
+	Package string `json:"package"`
+	// Input is as input.schema.json has it. What policies are given only if
+	// they read it may stay in.
+	Input json.RawMessage `json:"input"`
+	// Allow is what the decision has to be; without it any will do.
+	Allow *bool `json:"allow"`
+}
+
+func isSample(f file) bool {
+	dir, _, nested := strings.Cut(f.path, "/")
+	return !f.library && nested && dir == samplesFolder && path.Ext(f.path) == ".json"
+}
+
+// prove checks that every package which will be asked exists, and runs sample
+// questions through it: of each partner, one per side, signal, kind and purpose.
+// The shape of every result is checked; that it is undefined is an answer.
+func (rev *revision) prove(ctx context.Context, src *sources, now time.Time) error {
+	var problems Problems
+	for _, name := range []string{own, ask} {
+		if file, found := rev.declared[name]; found && rev.packages[name] == nil {
+			problems = append(problems, Problem{File: file, Text: fmt.Sprintf("package %s has no rule %s", name, decisionRule)})
+		}
+	}
+	for _, a := range src.agreements {
+		switch {
+		case a.Policy == "":
+		case !answers(a.Policy):
+			problems = append(problems, Problem{File: a.File, Text: "policy " + quote(a.Policy) + " is not for partners; name a package of the policy folder"})
+			continue
+		case rev.packages[a.Policy] == nil:
+			problems = append(problems, Problem{File: a.File, Text: rev.missing(a.Policy)})
+			continue
+		}
+		problems = append(problems, rev.try(ctx, src.questions(a, now), now)...)
+	}
+	problems = append(problems, rev.try(ctx, src.ownQuestions(now), now)...)
+	for _, f := range src.files {
+		if isSample(f) {
+			problems = append(problems, rev.sample(ctx, f)...)
+		}
+	}
+	return problems.orNil()
+}
+
+func (rev *revision) missing(name string) string {
+	if file, found := rev.declared[name]; found {
+		return fmt.Sprintf("policy %q: the package, in %s, has no rule %s", name, file, decisionRule)
+	}
+	return fmt.Sprintf("policy %q: the policy folder has no such package", name)
+}
+
+// try runs questions, and reports each package and problem once.
+func (rev *revision) try(ctx context.Context, questions []policy.Request, now time.Time) Problems {
+	var problems Problems
+	for _, r := range questions {
+		if ctx.Err() != nil {
+			return problems
+		}
+		name, refusal := rev.deciding(r)
+		p := rev.packages[name]
+		if refusal != "" || p == nil {
+			problems = append(problems, Problem{Text: fmt.Sprintf("policy package %q can't be tried: %s", name, refusal)})
+			continue
+		}
+		input, err := describe(r, now, p.reads)
+		if err == nil {
+			_, err = rev.evaluate(ctx, p, input, r.Side)
+		}
+		if err == nil || errors.Is(err, errUndefined) {
+			continue
+		}
+		if slices.ContainsFunc(problems, func(q Problem) bool { return strings.HasSuffix(q.Text, err.Error()) }) {
+			continue
+		}
+		problems = append(problems, Problem{
+			File: p.location.File, Line: p.location.Row,
+			Text: fmt.Sprintf("package %s, tried with a question (%s, %s, %s, purpose %s, of %s to %s): %v",
+				name, r.Side, r.Signal, r.Kind, r.Principal.Purpose, r.Principal.Org, r.Owner, err),
+		})
+	}
+	return problems
+}
+
+// questions are samples of what the partner may ask us and we may ask it.
+func (s *sources) questions(a tenants.Agreement, now time.Time) []policy.Request {
+	var out []policy.Request
+	for _, signal := range a.Signals {
+		for _, kind := range policy.Kinds(signal) {
+			for _, purpose := range a.Purposes {
+				answer := question(signal, kind, now)
+				answer.Side, answer.Package, answer.Owner = policy.Answer, a.Policy, s.org
+				answer.Principal = tenants.Principal{
+					Org: a.Partner, Workload: a.GatewayID, Purpose: purpose,
+					User: tenants.User{Subject: "someone", Proof: tenants.ProvenByJWT},
+				}
+				asked := answer
+				asked.Side, asked.Package, asked.Owner = policy.Ask, "", a.Partner
+				asked.Principal.Org = s.org
+				out = append(out, answer, asked)
+			}
+		}
+	}
+	return out
+}
+
+// ownQuestions are samples of what our own users ask of our own data.
+func (s *sources) ownQuestions(now time.Time) []policy.Request {
+	var out []policy.Request
+	for _, signal := range []tenants.Signal{tenants.Metrics, tenants.Logs, tenants.Traces} {
+		for _, kind := range policy.Kinds(signal) {
+			r := question(signal, kind, now)
+			r.Side, r.Owner = policy.Answer, s.org
+			r.Principal = tenants.Principal{Org: s.org, Purpose: "operations"}
+			asked := r
+			asked.Side = policy.Ask
+			out = append(out, r, asked)
+		}
+	}
+	return out
+}
+
+func question(signal tenants.Signal, kind policy.Kind, now time.Time) policy.Request {
+	r := policy.Request{
+		Signal: signal, Kind: kind,
+		Window: policy.Window{Start: now.Add(-time.Hour), End: now},
+		Query:  `http_requests_total{service="api"}`,
+		Selectors: []policy.Selector{{
+			labels.MustNewMatcher(labels.MatchEqual, "service", "api"),
+			labels.MustNewMatcher(labels.MatchEqual, labels.MetricName, "http_requests_total"),
+		}},
+	}
+	switch kind {
+	case policy.Instant:
+		r.Query, r.Functions = "sum(rate("+r.Query+"[5m]))", []string{"rate", "sum"}
+	case policy.Range:
+		r.Query, r.Functions, r.Step = "sum(rate("+r.Query+"[5m]))", []string{"rate", "sum"}, 30*time.Second
+	case policy.LabelValues:
+		r.Label = "service"
+	case policy.Metadata:
+		r.Query, r.Selectors = "", nil
+	case policy.Series, policy.LabelNames, policy.Exemplars:
+	}
+	return r
+}
+
+// sample runs a file of samples.
+func (rev *revision) sample(ctx context.Context, f file) Problems {
+	problem := func(format string, args ...any) Problems {
+		return Problems{{File: f.name, Text: fmt.Sprintf(format, args...)}}
+	}
+	var s Sample
+	if err := unmarshalStrictly(f.text, &s); err != nil {
+		return Problems{{File: f.name, Line: lineOf(f.text, err), Text: err.Error()}}
+	}
+	p := rev.packages[s.Package]
+	if p == nil {
+		return problem("package %q: there is none with a rule %s", s.Package, decisionRule)
+	}
+	var input struct{ Side policy.Side }
+	if err := json.NewDecoder(bytes.NewReader(s.Input)).Decode(&input); err != nil {
+		return problem("input: %v", err)
+	}
+	v, err := rev.evaluate(ctx, p, s.Input, input.Side)
+	if err != nil && !errors.Is(err, errUndefined) {
+		return problem("package %s: %v", s.Package, err)
+	}
+	if s.Allow != nil && *s.Allow != v.decision.Allow {
+		return problem("package %s: expected allow to be %t, it is %t %q", s.Package, *s.Allow, v.decision.Allow, v.decision.Reasons)
+	}
+	return nil
+}

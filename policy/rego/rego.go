@@ -1,0 +1,267 @@
+// Package rego decides by Rego: a policy.Decider that evaluates the
+// organization's own policies with OPA, embedded.
+//
+// A policy is a Rego v1 package with a rule named decision, whose input is
+// described by input.schema.json and whose value by decision.schema.json:
+//
+//	package parley.partners.globex
+//
+//	default decision := {"allow": false}
+//
+//	decision := {"allow": true, "datasets": [{
+//		"name": "requests",
+//		"series": ["http_requests_total{env=\"prod\"}"],
+//		"release": "row",
+//		"labels": {"region": "keep", "pod": "pseudonym"},
+//	}]} if input.principal.purpose == "slo-review"
+//
+// An agreement names the package that answers its partner. Where none is
+// named, these decide:
+//
+//	parley.default.answer   a partner's question: nothing is answered
+//	parley.own              our own users' questions about our own data, or if the
+//	                        folder has no such package parley.default.own: all of it
+//	parley.ask              of whom our own users may ask, or parley.default.ask:
+//	                        of everybody with whom it was agreed
+//
+// The packages under parley.default and parley.lib are the embedded library and
+// can't be redefined. parley.lib has helpers; data.parley.agreements has, by
+// partner, the signals and purposes of the agreements.
+//
+// A policy folder may also hold data (JSON or YAML, rooted at the names of its
+// folders as OPA does) and samples (see Sample). Files named _test.rego are for
+// OPA's tester and are not loaded, names that begin with a dot are passed over,
+// links to files are followed.
+//
+// Whatever goes wrong denies: an undefined decision, an evaluation error, a
+// result that does not have the published shape, a policy that takes too long.
+package rego
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/parley-gateway/parley/policy"
+	"github.com/parley-gateway/parley/tenants"
+)
+
+// Config is what Policies are made of.
+type Config struct {
+	// Org is the organization whose policies these are.
+	Org tenants.OrgID
+	// Dir is the policy folder. Empty: the library alone.
+	Dir string
+	// Agreements returns those in force now. It is called at every load and
+	// every tick of Watch; nil is none.
+	Agreements func() []tenants.Agreement
+	// Now is the clock.
+	Now func() time.Time
+	// Log is told of loads and failed loads.
+	Log *slog.Logger
+	// Timeout bounds one evaluation; zero is DefaultTimeout.
+	Timeout time.Duration
+	// CacheEntries bounds the decisions kept; zero is DefaultCacheEntries.
+	CacheEntries int
+}
+
+// Defaults of a Config's zero fields.
+const (
+	DefaultTimeout      = time.Second
+	DefaultCacheEntries = 4096
+)
+
+// Policies decide by the revision that was loaded last without a problem.
+type Policies struct {
+	config  Config
+	current atomic.Pointer[revision]
+	status  atomic.Pointer[Status]
+
+	// mu is held while loading; it guards the fields below.
+	mu sync.Mutex
+	// refused is the sum of the sources that did not load last, so that Watch
+	// tries and reports them once.
+	refused policy.Revision
+}
+
+// Status says which policy decides and whether a newer one was refused.
+type Status struct {
+	// Revision decides, since Loaded.
+	Revision policy.Revision
+	Loaded   time.Time
+	// Err is why the sources as they are now do not decide; nil when they do.
+	// Its text has a line per problem, each with file and line.
+	Err error
+	// Failed is when Err was met first.
+	Failed time.Time
+}
+
+// New loads the policies. The error has every problem of the sources.
+func New(ctx context.Context, c Config) (*Policies, error) {
+	if c.Timeout == 0 {
+		c.Timeout = DefaultTimeout
+	}
+	if c.CacheEntries == 0 {
+		c.CacheEntries = DefaultCacheEntries
+	}
+	if c.Agreements == nil {
+		c.Agreements = func() []tenants.Agreement { return nil }
+	}
+	p := &Policies{config: c}
+	p.status.Store(&Status{})
+	if err := p.Reload(ctx); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// Status returns which policy decides, for /-/ready, metrics and people.
+func (p *Policies) Status() Status { return *p.status.Load() }
+
+// Reload reads the sources and, if they are others than those that decide and
+// prove themselves, lets them decide from now on. After an error the previous
+// ones still do.
+func (p *Policies) Reload(ctx context.Context) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	src, err := p.read()
+	if err != nil {
+		return p.failed("", err)
+	}
+	return p.load(ctx, src)
+}
+
+// Watch looks at the sources at each tick until ctx ends. A change is loaded
+// when two ticks in a row have seen the same, so that a folder that is being
+// written is not loaded by halves.
+func (p *Policies) Watch(ctx context.Context, tick <-chan time.Time) {
+	var seen policy.Revision
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick:
+			seen = p.look(ctx, seen)
+		}
+	}
+}
+
+// look loads the sources if they have changed and are as they were seen last,
+// and returns what it saw.
+func (p *Policies) look(ctx context.Context, seen policy.Revision) policy.Revision {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	src, err := p.read()
+	if err != nil {
+		_ = p.failed("", err) // in Status and in the log
+		return ""
+	}
+	switch sum := src.sum(); {
+	case sum != seen && sum != p.current.Load().id:
+		return sum
+	case sum == p.refused:
+		return sum
+	default:
+		_ = p.load(ctx, src) // in Status and in the log
+		return sum
+	}
+}
+
+func (p *Policies) read() (*sources, error) {
+	return readSources(p.config.Dir, p.config.Org, p.config.Agreements())
+}
+
+func (p *Policies) load(ctx context.Context, src *sources) error {
+	sum, now := src.sum(), p.config.Now()
+	if current := p.current.Load(); current != nil && current.id == sum {
+		p.succeeded(p.Status().Loaded, sum)
+		return nil
+	}
+	next, err := compile(ctx, src, p.config)
+	if err == nil {
+		err = next.prove(ctx, src, now)
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("load policy: %w", ctx.Err())
+	}
+	if err != nil {
+		return p.failed(sum, err)
+	}
+	p.current.Store(next)
+	p.succeeded(now, sum)
+	p.config.Log.Info("policy loaded", "revision", sum, "packages", len(next.packages))
+	return nil
+}
+
+func (p *Policies) succeeded(at time.Time, sum policy.Revision) {
+	p.refused = ""
+	p.status.Store(&Status{Revision: sum, Loaded: at})
+}
+
+// failed keeps and reports a problem, once for as long as it stays the same.
+func (p *Policies) failed(sum policy.Revision, err error) error {
+	p.refused = sum
+	s := p.Status()
+	if s.Err != nil && s.Err.Error() == err.Error() {
+		return err
+	}
+	s.Err, s.Failed = err, p.config.Now()
+	p.status.Store(&s)
+	p.config.Log.Error("policy does not load; the previous one stays", "revision", s.Revision, "error", err)
+	return err
+}
+
+// Decide implements policy.Decider. The obligations of a decision are shared
+// and may not be modified. The error is that of an ended ctx; everything else
+// that goes wrong is a decision that denies, with the reason.
+func (p *Policies) Decide(ctx context.Context, r policy.Request) (policy.Decision, error) {
+	now := p.config.Now()
+	rev := p.current.Load()
+	v, err := rev.verdict(ctx, r, now)
+	if err != nil {
+		return policy.Decision{}, fmt.Errorf("decide: %w", err)
+	}
+	return v.at(now), nil
+}
+
+var _ policy.Decider = (*Policies)(nil)
+
+// Problems are what is wrong with policy sources.
+type Problems []Problem
+
+// Problem is one thing that is wrong, and where.
+type Problem struct {
+	File string
+	Line int // zero: the file as a whole
+	Text string
+}
+
+func (p Problem) Error() string {
+	switch {
+	case p.File == "":
+		return p.Text
+	case p.Line == 0:
+		return p.File + ": " + p.Text
+	}
+	return fmt.Sprintf("%s:%d: %s", p.File, p.Line, p.Text)
+}
+
+func (ps Problems) Error() string {
+	errs := make([]error, len(ps))
+	for i, p := range ps {
+		errs[i] = p
+	}
+	return errors.Join(errs...).Error()
+}
+
+// orNil returns ps as an error.
+func (ps Problems) orNil() error {
+	if len(ps) == 0 {
+		return nil
+	}
+	return ps
+}
