@@ -1,0 +1,239 @@
+// Package audit keeps the evidence of exchanges: who asked, for whom and why,
+// what was asked, what policy said, and what left.
+//
+//	log, err := audit.Open(audit.Config{Dir: "/var/lib/parley/audit", Logger: logger})
+//	err = log.Record(ctx, exchange) // nil: durable, the answer may leave
+//
+//	for record, err := range audit.Read(os.DirFS("/var/lib/parley/audit")) { ... }
+//
+// An exchange is one line of JSON, a Record. The text of a question can hold
+// personal data; it is written here and nowhere else, so the files are readable
+// by their owner alone. How lines become durable is the business of
+// audit/journal.
+package audit
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+	"unicode/utf8"
+
+	"github.com/parley-gateway/parley/federation"
+	"github.com/parley-gateway/parley/gateway"
+	"github.com/parley-gateway/parley/policy"
+	"github.com/parley-gateway/parley/tenants"
+)
+
+// Version is that of the stored format. Fields may be added to a version;
+// what a field means never changes within one.
+const Version = 1
+
+// Record is an exchange as it is stored. Field names are stable. Empty fields
+// that have no meaning are left out of the line; counts are always there.
+type Record struct {
+	Version int `json:"v"`
+	// Time is when the question arrived, RFC 3339 with nanoseconds, UTC.
+	Time Time `json:"time"`
+	// Exchange is the id that all gateways of the question share.
+	Exchange string        `json:"exchange"`
+	Door     gateway.Door  `json:"door"`
+	Org      tenants.OrgID `json:"org"` // whose gateway this is
+
+	Principal Principal      `json:"principal"`
+	Signal    tenants.Signal `json:"signal"`
+	Kind      policy.Kind    `json:"kind"`
+	// Query is the text as it was asked. Where that is not UTF-8, bytes that
+	// aren't are U+FFFD here and QueryBytes (base64) has the exact text.
+	Query      string `json:"query"`
+	QueryBytes []byte `json:"query_bytes,omitempty"`
+	Window     Window `json:"window,omitzero"`
+	// Step in nanoseconds, for range queries.
+	Step time.Duration `json:"step_ns,omitzero"`
+
+	Decision Decision `json:"decision"`
+
+	Outcome   gateway.Outcome `json:"outcome"`
+	ErrorKind federation.Kind `json:"error_kind,omitempty"`
+	Reason    string          `json:"reason,omitempty"`
+
+	Series  int `json:"series"`
+	Samples int `json:"samples"`
+	Bytes   int `json:"bytes"` // message bytes before compression
+	// Latency in nanoseconds.
+	Latency      time.Duration `json:"latency_ns"`
+	Completeness []Part        `json:"completeness,omitempty"`
+}
+
+// Principal is who asked.
+type Principal struct {
+	Org      tenants.OrgID     `json:"org,omitempty"`
+	Workload string            `json:"workload,omitempty"` // SPIFFE ID
+	User     string            `json:"user,omitempty"`
+	Proof    tenants.UserProof `json:"user_proof,omitempty"`
+	Purpose  tenants.Purpose   `json:"purpose,omitempty"`
+	Case     tenants.CaseID    `json:"case,omitempty"`
+}
+
+// Window is a span of time, both ends included; an end left out is open.
+type Window struct {
+	Start Time `json:"start,omitzero"`
+	End   Time `json:"end,omitzero"`
+}
+
+// Decision is what policy said. Which series a dataset holds is not repeated:
+// the revision names the policy that says it.
+type Decision struct {
+	Allow    bool            `json:"allow"`
+	Reasons  []string        `json:"reasons,omitempty"`
+	Revision policy.Revision `json:"revision,omitempty"`
+	Datasets []Dataset       `json:"datasets,omitempty"`
+	// NotBefore and NotAfter bound the samples that could be seen.
+	NotBefore Time `json:"not_before,omitzero"`
+	NotAfter  Time `json:"not_after,omitzero"`
+	// Epoch of pseudonyms in nanoseconds; left out: a single question.
+	Epoch  time.Duration `json:"epoch_ns,omitzero"`
+	Limits Limits        `json:"limits,omitzero"`
+}
+
+// Dataset is a dataset's release level and the modes of its labels.
+type Dataset struct {
+	Name    string         `json:"name"`
+	Release policy.Release `json:"release"`
+	// Labels has the mode of each label named, by name of the label.
+	Labels map[string]string `json:"labels,omitempty"`
+	// Others is the mode of all other labels.
+	Others string `json:"others"`
+}
+
+// Limits are those the decision set; one left out was not set.
+type Limits struct {
+	Concurrent       int           `json:"concurrent,omitzero"`
+	QueriesPerMinute int           `json:"queries_per_minute,omitzero"`
+	Series           int           `json:"series,omitzero"`
+	Samples          int           `json:"samples,omitzero"`
+	Range            time.Duration `json:"range_ns,omitzero"`
+}
+
+// Part is one organization's contribution.
+type Part struct {
+	Org      tenants.OrgID     `json:"org"`
+	Status   federation.Status `json:"status"`
+	Reason   string            `json:"reason,omitempty"`
+	Coverage Window            `json:"coverage,omitzero"`
+	Series   int               `json:"series"`
+	Samples  int               `json:"samples"`
+	Bytes    int               `json:"bytes"`
+	Latency  time.Duration     `json:"latency_ns"`
+	Notices  []string          `json:"notices,omitempty"`
+}
+
+// Of is the record of an exchange.
+func Of(x gateway.Exchange) Record {
+	r := Record{
+		Version:  Version,
+		Time:     Time(x.Start),
+		Exchange: x.ID,
+		Door:     x.Door,
+		Org:      x.Org,
+		Principal: Principal{
+			Org:     x.Principal.Org,
+			User:    x.Principal.User.Subject,
+			Proof:   x.Principal.User.Proof,
+			Purpose: x.Principal.Purpose,
+			Case:    x.Principal.Case,
+		},
+		Signal:    x.Signal,
+		Kind:      x.Kind,
+		Query:     x.Query,
+		Window:    windowOf(x.Window),
+		Step:      x.Step,
+		Decision:  decisionOf(x.Decision),
+		Outcome:   x.Outcome,
+		ErrorKind: x.ErrorKind,
+		Reason:    x.Reason,
+		Series:    x.Series,
+		Samples:   x.Samples,
+		Bytes:     x.Bytes,
+		Latency:   x.Latency,
+	}
+	if !x.Principal.Workload.IsZero() {
+		r.Principal.Workload = x.Principal.Workload.String()
+	}
+	if !utf8.ValidString(x.Query) {
+		r.QueryBytes = []byte(x.Query)
+	}
+	for _, p := range x.Completeness {
+		r.Completeness = append(r.Completeness, Part{
+			Org:      p.Org,
+			Status:   p.Status,
+			Reason:   p.Reason,
+			Coverage: windowOf(p.Coverage),
+			Series:   p.Cost.Series,
+			Samples:  p.Cost.Samples,
+			Bytes:    p.Cost.Bytes,
+			Latency:  p.Cost.Latency,
+			Notices:  p.Notices,
+		})
+	}
+	return r
+}
+
+func windowOf(w policy.Window) Window { return Window{Start: Time(w.Start), End: Time(w.End)} }
+
+func decisionOf(d policy.Decision) Decision {
+	o := d.Obligations
+	out := Decision{
+		Allow:     d.Allow,
+		Reasons:   d.Reasons,
+		Revision:  d.Revision,
+		NotBefore: Time(o.NotBefore),
+		NotAfter:  Time(o.NotAfter),
+		Epoch:     o.Epoch,
+		Limits:    Limits(o.Limits),
+	}
+	for _, ds := range o.Datasets {
+		labels := make(map[string]string, len(ds.Labels))
+		for name, rule := range ds.Labels {
+			labels[name] = modeName(rule.Mode)
+		}
+		out.Datasets = append(out.Datasets, Dataset{
+			Name:    ds.Name,
+			Release: ds.Release,
+			Labels:  labels,
+			Others:  modeName(ds.Others.Mode),
+		})
+	}
+	return out
+}
+
+// modeName is the mode's name, or its number for one that has none: a record is
+// written whatever it has to say.
+func modeName(m policy.Mode) string {
+	if m > policy.Keep {
+		return fmt.Sprintf("mode-%d", m)
+	}
+	return m.String()
+}
+
+// ErrVersion is the error of a line of a format that this parley doesn't know.
+var ErrVersion = errors.New("unknown version of the audit format")
+
+// Parse reads a line. It refuses lines of another version with ErrVersion, and
+// ignores fields it doesn't know.
+func Parse(line []byte) (Record, error) {
+	var head struct {
+		Version int `json:"v"`
+	}
+	if err := json.Unmarshal(line, &head); err != nil {
+		return Record{}, fmt.Errorf("not an audit record: %w", err)
+	}
+	if head.Version != Version {
+		return Record{}, fmt.Errorf("%w: %d, this parley reads %d", ErrVersion, head.Version, Version)
+	}
+	var r Record
+	if err := json.Unmarshal(line, &r); err != nil {
+		return Record{}, fmt.Errorf("not an audit record: %w", err)
+	}
+	return r, nil
+}
