@@ -6,9 +6,9 @@
 //     SPIFFE Workload API, from files, or from a development CA.
 //   - Bundles holds whom we trust: our own bundle and every partner's, kept
 //     fresh in the background.
-//   - ServerTLS and ClientTLS make connections out of the two; a Verifier
-//     looks at the peer again on every request; DialOptions keeps gRPC
-//     connections younger than the SVIDs they were made with.
+//   - ServerTLS and ClientTLS make connections out of the two, and a Verifier
+//     looks at the peer again on every request. A connection is refused once
+//     an SVID it was made with expires: clients renew theirs before that.
 //   - An Authenticator tells which of our own users sent an HTTP request.
 //
 // Nothing here waits for anybody at start: what isn't there yet is an error

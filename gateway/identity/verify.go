@@ -13,8 +13,6 @@ import (
 	"github.com/spiffe/go-spiffe/v2/bundle/x509bundle"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
-	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/peer"
 )
 
 // Verify returns who is at the other end of a connection, by the bundles as
@@ -51,8 +49,9 @@ func NewVerifier(bundles *Bundles, clock func() time.Time) *Verifier {
 	return &Verifier{bundles: bundles, clock: clockOr(clock), known: map[[sha256.Size]byte]verified{}}
 }
 
-// Verify returns who is at the other end of a connection, as of now.
-func (v *Verifier) Verify(state tls.ConnectionState) (spiffeid.ID, error) {
+// Verify returns who is at the other end of a connection, as of now. It never
+// waits; the context is there for the doors, whose interfaces allow waiting.
+func (v *Verifier) Verify(_ context.Context, state tls.ConnectionState) (spiffeid.ID, error) {
 	now := v.clock()
 	key := fingerprint(state.PeerCertificates)
 	v.mu.Lock()
@@ -69,33 +68,13 @@ func (v *Verifier) Verify(state tls.ConnectionState) (spiffeid.ID, error) {
 	defer v.mu.Unlock()
 	if err != nil {
 		delete(v.known, key)
-		return id, err
+		return spiffeid.ID{}, err
 	}
 	if len(v.known) >= maxVerified {
 		clear(v.known)
 	}
 	v.known[key] = verified{id: id, bundle: pinned.used, window: validityOf(chains[0])}
 	return id, nil
-}
-
-// FromContext returns who is at the other end of the gRPC call whose context
-// this is: at the server the caller. It refuses a connection without TLS.
-func (v *Verifier) FromContext(ctx context.Context) (spiffeid.ID, error) {
-	p, ok := peer.FromContext(ctx)
-	if !ok {
-		return spiffeid.ID{}, errors.New("the peer is not known: no gRPC call in this context")
-	}
-	return v.FromPeer(p)
-}
-
-// FromPeer is FromContext at the client: of the peer that the call option
-// grpc.Peer filled in.
-func (v *Verifier) FromPeer(p *peer.Peer) (spiffeid.ID, error) {
-	info, ok := p.AuthInfo.(credentials.TLSInfo)
-	if !ok {
-		return spiffeid.ID{}, errors.New("the peer is not known: the connection has no TLS")
-	}
-	return v.Verify(info.State)
 }
 
 // verify returns the SPIFFE ID that a chain of certificates proves, and the
