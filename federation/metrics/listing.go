@@ -1,0 +1,277 @@
+package metrics
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/prometheus/model/exemplar"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/metadata"
+	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/tsdb/chunkenc"
+
+	"github.com/parley-gateway/parley/federation"
+	"github.com/parley-gateway/parley/policy"
+)
+
+// series releases the series of a selector: whole, or their labels only.
+func (l *Local) series(ctx context.Context, q Question, v *view, o policy.Obligations) (*Released, error) {
+	if len(q.Selectors) == 0 {
+		return nil, federation.Errorf(federation.BadQuestion, "a question for series needs at least one selector")
+	}
+	found, release, err := v.list(ctx, q, q.LabelsOnly)
+	if err != nil {
+		return nil, err
+	}
+	out := &Released{}
+	err = func() error {
+		for i, s := range found {
+			if i > 0 && labels.Equal(found[i-1].labels, s.labels) {
+				if q.LabelsOnly {
+					continue
+				}
+				return l.needsAggregation(o)
+			}
+			released := ReleasedSeries{Labels: s.labels}
+			if !q.LabelsOnly {
+				if released, err = trim(s, max(q.Start.UnixMilli(), v.oldest), min(q.End.UnixMilli(), v.newest)); err != nil {
+					return err
+				}
+				if len(released.Chunks) == 0 {
+					continue
+				}
+			}
+			out.series = append(out.series, released)
+			if q.Limit > 0 && len(out.series) == q.Limit {
+				break
+			}
+		}
+		return nil
+	}()
+	return out, errors.Join(err, release())
+}
+
+// names releases the names of visible labels, or the values of one.
+func (l *Local) names(ctx context.Context, q Question, v *view) (*Released, error) {
+	found, release, err := v.list(ctx, q, true)
+	if err != nil {
+		return nil, err
+	}
+	names := map[string]bool{}
+	for _, s := range found {
+		if q.Kind == policy.LabelValues {
+			if value := s.labels.Get(q.Label); value != "" {
+				names[strings.Clone(value)] = true
+			}
+			continue
+		}
+		s.labels.Range(func(l labels.Label) { names[strings.Clone(l.Name)] = true })
+	}
+	sorted := slices.Sorted(maps.Keys(names))
+	if q.Limit > 0 && len(sorted) > q.Limit {
+		sorted = sorted[:q.Limit]
+	}
+	return &Released{names: sorted}, release()
+}
+
+// list returns the visible series that match one of the question's selectors,
+// each once, in the view's order; no selector is all of them.
+func (v *view) list(ctx context.Context, q Question, labelsOnly bool) ([]viewSeries, func() error, error) {
+	selectors := q.Selectors
+	if len(selectors) == 0 {
+		selectors = []policy.Selector{{}}
+	}
+	bounded := v.oldest != math.MinInt64 || v.newest != math.MaxInt64
+	var out []viewSeries
+	var releases []func() error
+	release := func() error {
+		var errs []error
+		for _, r := range releases {
+			errs = append(errs, r())
+		}
+		return errors.Join(errs...)
+	}
+	for _, s := range selectors {
+		sel := selection{
+			mint: q.Start.UnixMilli(), maxt: q.End.UnixMilli(), matchers: s,
+			// Where policy hides samples by time, a series counts only if one of
+			// its samples is visible.
+			labelsOnly: labelsOnly && !bounded,
+		}
+		found, r, err := v.fetch(ctx, sel)
+		if err != nil {
+			return nil, nil, errors.Join(err, release())
+		}
+		releases = append(releases, r)
+		for _, f := range found {
+			if labelsOnly && bounded && !hasSamples(f, max(sel.mint, v.oldest), min(sel.maxt, v.newest)) {
+				continue
+			}
+			out = append(out, f)
+		}
+	}
+	if len(selectors) > 1 {
+		if !labelsOnly {
+			if err := order(out); err != nil {
+				return nil, nil, errors.Join(err, release())
+			}
+		} else {
+			slices.SortFunc(out, func(a, b viewSeries) int { return labels.Compare(a.labels, b.labels) })
+		}
+		out = slices.CompactFunc(out, func(a, b viewSeries) bool {
+			return a.surrogate == b.surrogate && labels.Equal(a.labels, b.labels)
+		})
+	}
+	return out, release, nil
+}
+
+func hasSamples(s viewSeries, mint, maxt int64) bool {
+	return chunkedSeries{chunks: s.chunks, mint: mint, maxt: maxt}.Iterator(nil).Next() != chunkenc.ValNone
+}
+
+// trim releases the samples of a series between mint and maxt. Chunks that lie
+// within are copied as they are: the source takes its memory back.
+func trim(s viewSeries, mint, maxt int64) (ReleasedSeries, error) {
+	out := ReleasedSeries{Labels: s.labels}
+	it := s.chunks.Iterator(nil)
+	last := int64(math.MinInt64)
+	whole := true
+	for it.Next() {
+		meta := it.At()
+		if meta.MinTime <= last {
+			whole = false
+			break
+		}
+		last = meta.MaxTime
+		switch {
+		case meta.MaxTime < mint || meta.MinTime > maxt:
+		case meta.MinTime >= mint && meta.MaxTime <= maxt:
+			owned, err := chunkenc.FromData(meta.Chunk.Encoding(), slices.Clone(meta.Chunk.Bytes()))
+			if err != nil {
+				return out, err
+			}
+			meta.Chunk = owned
+			out.Chunks = append(out.Chunks, meta)
+		default:
+			whole = false
+		}
+		if !whole {
+			break
+		}
+	}
+	if err := it.Err(); err != nil {
+		return out, err
+	}
+	if whole {
+		return out, nil
+	}
+	encoder := storage.NewSeriesToChunkEncoder(chunkedSeries{labels: s.labels, chunks: s.chunks, mint: mint, maxt: maxt})
+	encoded := encoder.Iterator(nil)
+	out.Chunks = nil
+	for encoded.Next() {
+		out.Chunks = append(out.Chunks, encoded.At())
+	}
+	return out, encoded.Err()
+}
+
+// metadataWindow is how recently a metric must have had a visible series for
+// its metadata to be released.
+const metadataWindow = time.Hour
+
+// metadata releases type, help and unit of the metrics the view holds.
+func (l *Local) metadata(ctx context.Context, q Question, v *view) (*Released, error) {
+	now := l.config.Now()
+	listed, err := l.names(ctx, Question{
+		Kind: policy.LabelValues, Label: labels.MetricName, Start: now.Add(-metadataWindow), End: now, Selectors: q.Selectors,
+	}, v)
+	if err != nil {
+		return nil, err
+	}
+	known, err := l.config.Source.rawMetadata(ctx, q.Label)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string][]metadata.Metadata{}
+	for _, name := range listed.names {
+		for _, family := range families(name) {
+			if m, ok := known[family]; ok {
+				out[family] = m
+			}
+		}
+	}
+	if q.Limit > 0 && len(out) > q.Limit {
+		for _, name := range slices.Sorted(maps.Keys(out))[q.Limit:] {
+			delete(out, name)
+		}
+	}
+	return &Released{metadata: out}, nil
+}
+
+// families are the names under which metadata of a series' metric may be kept:
+// its own, and that of the histogram or summary it belongs to.
+func families(metric string) []string {
+	out := []string{metric}
+	for _, suffix := range []string{"_bucket", "_sum", "_count", "_total"} {
+		if family, ok := strings.CutSuffix(metric, suffix); ok {
+			out = append(out, family)
+		}
+	}
+	return out
+}
+
+// exemplars releases the exemplars of visible series, with their own labels in
+// the modes of labels of that name.
+func (l *Local) exemplars(ctx context.Context, q Question, v *view) (*Released, error) {
+	expr, err := parser.ParseExpr(q.Expression)
+	if err != nil {
+		return nil, federation.Errorf(federation.BadQuestion, "%v", err)
+	}
+	if err := refuseReserved(expr); err != nil {
+		return nil, err
+	}
+	mint, maxt := max(q.Start.UnixMilli(), v.oldest), min(q.End.UnixMilli(), v.newest)
+	byLabels := map[string]*exemplar.QueryResult{}
+	for _, asked := range parser.ExtractSelectors(expr) {
+		pushed, possible := v.rules.narrow(asked)
+		if !possible || mint > maxt {
+			continue
+		}
+		found, err := l.config.Source.rawExemplars(ctx, mint, maxt, [][]*labels.Matcher{pushed})
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range found {
+			ls, _, ok := v.rules.visible(f.SeriesLabels)
+			if !ok || !matches(asked, ls) {
+				continue
+			}
+			key := ls.String()
+			if byLabels[key] == nil {
+				byLabels[key] = &exemplar.QueryResult{SeriesLabels: ls}
+			}
+			for _, e := range f.Exemplars {
+				e.Labels = v.rules.exemplarLabels(f.SeriesLabels, e.Labels)
+				byLabels[key].Exemplars = append(byLabels[key].Exemplars, e)
+			}
+		}
+	}
+	out := &Released{}
+	for _, r := range byLabels {
+		slices.SortFunc(r.Exemplars, compareExemplars)
+		r.Exemplars = slices.CompactFunc(r.Exemplars, func(a, b exemplar.Exemplar) bool { return compareExemplars(a, b) == 0 })
+		out.exemplars = append(out.exemplars, *r)
+	}
+	slices.SortFunc(out.exemplars, func(a, b exemplar.QueryResult) int { return labels.Compare(a.SeriesLabels, b.SeriesLabels) })
+	return out, nil
+}
+
+func compareExemplars(a, b exemplar.Exemplar) int {
+	return cmp.Or(cmp.Compare(a.Ts, b.Ts), cmp.Compare(a.Value, b.Value), labels.Compare(a.Labels, b.Labels))
+}

@@ -1,0 +1,234 @@
+package metrics
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/promql/parser"
+
+	"github.com/parley-gateway/parley/federation"
+	"github.com/parley-gateway/parley/policy"
+	"github.com/parley-gateway/parley/tenants"
+)
+
+// LocalConfig is what a Local is made of.
+type LocalConfig struct {
+	// Org is the organization whose store this is.
+	Org    tenants.OrgID
+	Source Source
+	// Secret is what pseudonyms are derived from: at least 32 random bytes,
+	// the same on all replicas of a gateway, never shown to anyone.
+	Secret []byte
+	// Lookback is how far an instant selector looks back; zero is DefaultLookback.
+	Lookback time.Duration
+	// MaxSamples bounds the samples one evaluation may hold in memory; zero is
+	// Prometheus's default of 50 million.
+	MaxSamples int
+	// Now is the clock; nil is time.Now.
+	Now    func() time.Time
+	Logger *slog.Logger
+}
+
+// Local answers from our own store, through the view that a decision allows.
+type Local struct {
+	config LocalConfig
+	engine *promql.Engine
+}
+
+const (
+	minSecret         = 32
+	defaultMaxSamples = 50_000_000
+	// evaluationTimeout is a backstop; deadlines come with the question.
+	evaluationTimeout = 10 * time.Minute
+)
+
+// NewLocal returns a Local. The error says what is missing in the config.
+func NewLocal(c LocalConfig) (*Local, error) {
+	if c.Org == "" || c.Source == nil {
+		return nil, errors.New("a local metrics store needs an organization and a source")
+	}
+	if len(c.Secret) < minSecret {
+		return nil, fmt.Errorf("the pseudonym secret has %d bytes, at least %d are needed", len(c.Secret), minSecret)
+	}
+	if c.Lookback == 0 {
+		c.Lookback = DefaultLookback
+	}
+	if c.MaxSamples == 0 {
+		c.MaxSamples = defaultMaxSamples
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Local{config: c, engine: newEngine(c.MaxSamples, c.Lookback)}, nil
+}
+
+// newEngine is the reference engine, with Prometheus's defaults.
+func newEngine(maxSamples int, lookback time.Duration) *promql.Engine {
+	return promql.NewEngine(promql.EngineOpts{
+		MaxSamples:               maxSamples,
+		Timeout:                  evaluationTimeout,
+		LookbackDelta:            lookback,
+		NoStepSubqueryIntervalFn: defaultSubqueryStep,
+		EnableAtModifier:         true,
+		EnableNegativeOffset:     true,
+	})
+}
+
+// defaultSubqueryStep is the step of a subquery that states none: Prometheus's
+// default evaluation interval, in milliseconds.
+func defaultSubqueryStep(int64) int64 { return time.Minute.Milliseconds() }
+
+// Asking says for whom a Local answers.
+type Asking struct {
+	Org        tenants.OrgID
+	ExchangeID string
+}
+
+// Answer answers a question from the view that the decision allows. A decision
+// that doesn't allow is refused. The error is a *federation.Error.
+func (l *Local) Answer(ctx context.Context, q Question, d policy.Decision, by Asking) (*Released, federation.Part, error) {
+	start := l.config.Now()
+	part := federation.Part{Org: l.config.Org, Status: federation.Complete}
+	if !d.Allow {
+		return nil, part, federation.Errorf(federation.Refused, "%s does not allow this question", l.config.Org)
+	}
+	o := d.Obligations
+	v := l.view(o, by, start)
+	released, err := l.answer(ctx, q, v, o)
+	if err == nil {
+		part.Cost.Series, part.Cost.Samples = released.Cost()
+		err = withinLimits(part.Cost, o.Limits)
+	}
+	if err != nil {
+		e := federation.AsError(err)
+		e.Org = l.config.Org
+		return nil, part, e
+	}
+	part.Coverage = policy.Window{
+		Start: time.UnixMilli(max(q.Start.UnixMilli(), v.oldest)).UTC(),
+		End:   time.UnixMilli(min(q.End.UnixMilli(), v.newest)).UTC(),
+	}
+	part.Notices = notices(v.rules)
+	part.Cost.Latency = l.config.Now().Sub(start)
+	return released, part, nil
+}
+
+func (l *Local) answer(ctx context.Context, q Question, v *view, o policy.Obligations) (*Released, error) {
+	switch q.Kind {
+	case policy.Instant, policy.Range:
+		return l.query(ctx, q, v, o)
+	case policy.Series:
+		return l.series(ctx, q, v, o)
+	case policy.LabelNames, policy.LabelValues:
+		return l.names(ctx, q, v)
+	case policy.Metadata:
+		return l.metadata(ctx, q, v)
+	case policy.Exemplars:
+		return l.exemplars(ctx, q, v)
+	}
+	return nil, federation.Errorf(federation.BadQuestion, "%q is not a kind of metrics question", q.Kind)
+}
+
+func (l *Local) view(o policy.Obligations, by Asking, now time.Time) *view {
+	v := &view{
+		source: l.config.Source,
+		rules:  newRules(l.config.Org, o, deriveKeys(l.config.Secret, by.Org, o.Epoch, now, by.ExchangeID)),
+		oldest: math.MinInt64,
+		newest: math.MaxInt64,
+	}
+	if !o.NotBefore.IsZero() {
+		v.oldest = o.NotBefore.UnixMilli()
+	}
+	if !o.NotAfter.IsZero() {
+		v.newest = o.NotAfter.UnixMilli()
+	}
+	return v
+}
+
+// query evaluates PromQL: at the backend where that is proved equal to the
+// view, over the view otherwise.
+func (l *Local) query(ctx context.Context, q Question, v *view, o policy.Obligations) (*Released, error) {
+	expr, err := parser.ParseExpr(q.Expression)
+	if err != nil {
+		return nil, federation.Errorf(federation.BadQuestion, "%v", err)
+	}
+	if err := refuseReserved(expr); err != nil {
+		return nil, err
+	}
+	if q.Lookback == 0 {
+		q.Lookback = l.config.Lookback
+	}
+	matrix, err := l.pushDown(ctx, expr, q, v)
+	if errors.Is(err, errNotEvaluated) {
+		matrix, err = l.evaluate(ctx, expr, q, v)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if matrix, err = l.withoutSurrogates(matrix, o); err != nil {
+		return nil, err
+	}
+	return releaseMatrix(matrix)
+}
+
+func (l *Local) evaluate(ctx context.Context, expr parser.Expr, q Question, v *view) (promql.Matrix, error) {
+	ignoreSurrogates(expr)
+	return run(ctx, l.engine, v, expr.String(), q)
+}
+
+// withinLimits checks an answer against what may leave at once.
+func withinLimits(c federation.Cost, limits tenants.Limits) error {
+	limits = limits.OrDefault()
+	if c.Series > limits.Series {
+		return federation.Errorf(federation.OverLimit, "the answer has more than %d series; ask for fewer or aggregate", limits.Series)
+	}
+	if c.Samples > limits.Samples {
+		return federation.Errorf(federation.OverLimit, "the answer has more than %d samples; ask for less time, a larger step or fewer series", limits.Samples)
+	}
+	return nil
+}
+
+// notices say in words what policy redacts.
+func notices(r *rules) []string {
+	if r.everything {
+		return nil
+	}
+	byMode := map[policy.Mode]map[string]bool{}
+	others := policy.Keep
+	for _, d := range r.datasets {
+		if d.Release != policy.Row {
+			continue
+		}
+		others = min(others, d.Others.Mode)
+		for name := range d.Labels {
+			mode := strictest([]*policy.Dataset{&d}, name).Mode
+			if byMode[mode] == nil {
+				byMode[mode] = map[string]bool{}
+			}
+			byMode[mode][name] = true
+		}
+	}
+	var said []string
+	for _, m := range []policy.Mode{policy.Keep, policy.Pseudonym, policy.Generalize, policy.Drop} {
+		if len(byMode[m]) > 0 {
+			said = append(said, m.String()+" "+joinSorted(byMode[m]))
+		}
+	}
+	said = append(said, others.String()+" all other labels")
+	return []string{fmt.Sprintf("%s releases by policy: %s", r.org, strings.Join(said, "; "))}
+}
+
+func joinSorted(names map[string]bool) string {
+	return strings.Join(slices.Sorted(maps.Keys(names)), ", ")
+}

@@ -1,0 +1,296 @@
+package metrics
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/api"
+	promapi "github.com/prometheus/client_golang/api/prometheus/v1"
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/exemplar"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/metadata"
+	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/tsdb/chunks"
+
+	"github.com/parley-gateway/parley/federation"
+	"github.com/parley-gateway/parley/policy"
+)
+
+// PrometheusConfig says where a Prometheus, Mimir, Cortex or Thanos is.
+type PrometheusConfig struct {
+	// URL is the base under which /api/v1 is found.
+	URL *url.URL
+	// ReadPath is the path of remote read under URL; empty is /api/v1/read.
+	ReadPath string
+	// Client sends the requests, credentials and tenant header included.
+	Client *http.Client
+	Logger *slog.Logger
+}
+
+// Prometheus is a Source on a real Prometheus: samples come by remote read
+// (streamed chunks), listings and PromQL over its HTTP API.
+type Prometheus struct {
+	config PrometheusConfig
+	api    promapi.API
+
+	mu      sync.Mutex
+	probed  time.Time // guarded by mu; when version was asked for last
+	version string    // guarded by mu; empty: unknown, or not a Prometheus
+}
+
+// NewPrometheus returns a source. Nothing is asked of the server yet.
+func NewPrometheus(c PrometheusConfig) (*Prometheus, error) {
+	if c.URL == nil {
+		return nil, errors.New("a Prometheus source needs a URL")
+	}
+	if c.ReadPath == "" {
+		c.ReadPath = "/api/v1/read"
+	}
+	if c.Client == nil {
+		c.Client = http.DefaultClient
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	client, err := api.NewClient(api.Config{Address: c.URL.String(), Client: c.Client})
+	if err != nil {
+		return nil, fmt.Errorf("Prometheus at %s: %w", c.URL.Redacted(), err)
+	}
+	return &Prometheus{config: c, api: promapi.NewAPI(client)}, nil
+}
+
+func (p *Prometheus) selectRaw(ctx context.Context, sel selection) (rawSet, error) {
+	if sel.labelsOnly {
+		return p.listRaw(ctx, sel)
+	}
+	return p.readRaw(ctx, sel)
+}
+
+// listRaw lists label sets by /api/v1/series.
+func (p *Prometheus) listRaw(ctx context.Context, sel selection) (rawSet, error) {
+	matchers := sel.matchers
+	if len(matchers) == 0 {
+		matchers = []*labels.Matcher{labels.MustNewMatcher(labels.MatchRegexp, labels.MetricName, ".+")}
+	}
+	selector := FormatSelector(matchers)
+	sets, _, err := p.api.Series(ctx, []string{selector}, instant(sel.mint), instant(sel.maxt))
+	if err != nil {
+		return rawSet{}, p.unavailable("list series", err)
+	}
+	out := rawSet{release: func() error { return nil }}
+	builder := labels.NewScratchBuilder(16)
+	for _, set := range sets {
+		builder.Reset()
+		for name, value := range set {
+			builder.Add(string(name), string(value))
+		}
+		builder.Sort()
+		out.series = append(out.series, rawChunks{labels: builder.Labels()})
+	}
+	return out, nil
+}
+
+func (p *Prometheus) rawMetadata(ctx context.Context, metric string) (map[string][]metadata.Metadata, error) {
+	known, err := p.api.Metadata(ctx, metric, "")
+	if err != nil {
+		return nil, p.unavailable("list metadata", err)
+	}
+	out := make(map[string][]metadata.Metadata, len(known))
+	for name, entries := range known {
+		for _, e := range entries {
+			out[name] = append(out[name], metadata.Metadata{Type: model.MetricType(e.Type), Help: e.Help, Unit: e.Unit})
+		}
+	}
+	return out, nil
+}
+
+func (p *Prometheus) rawExemplars(ctx context.Context, start, end int64, selectors [][]*labels.Matcher) ([]exemplar.QueryResult, error) {
+	var out []exemplar.QueryResult
+	for _, matchers := range selectors {
+		found, err := p.api.QueryExemplars(ctx, FormatSelector(matchers), instant(start), instant(end))
+		if err != nil {
+			return nil, p.unavailable("list exemplars", err)
+		}
+		for _, f := range found {
+			r := exemplar.QueryResult{SeriesLabels: fromLabelSet(f.SeriesLabels)}
+			for _, e := range f.Exemplars {
+				r.Exemplars = append(r.Exemplars, exemplar.Exemplar{
+					Labels: fromLabelSet(e.Labels), Value: float64(e.Value), Ts: int64(e.Timestamp), HasTs: true,
+				})
+			}
+			out = append(out, r)
+		}
+	}
+	return out, nil
+}
+
+func fromLabelSet(set model.LabelSet) labels.Labels {
+	m := make(map[string]string, len(set))
+	for name, value := range set {
+		m[string(name)] = string(value)
+	}
+	return labels.FromMap(m)
+}
+
+// evaluation is PromQL for the backend itself.
+type evaluation struct {
+	expression string
+	question   Question
+}
+
+// errNotEvaluated says that the backend's answer can't stand for the view's.
+var errNotEvaluated = errors.New("not evaluated by the backend")
+
+// versionTTL is how long a server's version is believed.
+const versionTTL = time.Minute
+
+// evaluates is true for Prometheus 3, whose PromQL is the one we evaluate
+// ourselves. Ranges were closed on the left before.
+func (p *Prometheus) evaluates(ctx context.Context) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if time.Since(p.probed) > versionTTL {
+		info, err := p.api.Buildinfo(ctx)
+		if err != nil {
+			p.config.Logger.Warn("version of the metrics backend is unknown; questions are evaluated here", "error", err)
+		}
+		p.version, p.probed = info.Version, time.Now()
+	}
+	return strings.HasPrefix(p.version, "3.")
+}
+
+// evaluate asks the backend's query API. An error of the query itself is
+// errNotEvaluated: its text may show what is hidden, so the view has to find
+// its own.
+func (p *Prometheus) evaluate(ctx context.Context, e evaluation) (promql.Matrix, error) {
+	form := url.Values{"query": {e.expression}, "lookback_delta": {seconds(e.question.Lookback)}}
+	endpoint := "/api/v1/query"
+	if e.question.Kind == policy.Range {
+		endpoint = "/api/v1/query_range"
+		form.Set("start", timestamp(e.question.Start))
+		form.Set("end", timestamp(e.question.End))
+		form.Set("step", seconds(e.question.Step))
+	} else {
+		form.Set("time", timestamp(e.question.Start))
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		form.Set("timeout", seconds(max(time.Until(deadline), time.Millisecond)))
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, p.config.URL.JoinPath(endpoint).String(), strings.NewReader(form.Encode()))
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	response, err := p.config.Client.Do(request)
+	if err != nil {
+		return nil, p.unavailable("query", err)
+	}
+	defer response.Body.Close() //nolint:errcheck // nothing was written
+	switch {
+	case response.StatusCode/100 == 4:
+		_, _ = io.Copy(io.Discard, response.Body)
+		return nil, errNotEvaluated
+	case response.StatusCode != http.StatusOK:
+		return nil, p.unavailable("query", fmt.Errorf("status %s", response.Status))
+	}
+	return decodeQueryResponse(response.Body)
+}
+
+// queryResponse is the part of an answer of /api/v1/query and query_range that
+// is used. See https://prometheus.io/docs/prometheus/latest/querying/api/.
+type queryResponse struct {
+	Status   string   `json:"status"`
+	Warnings []string `json:"warnings"`
+	Data     struct {
+		ResultType string `json:"resultType"`
+		Result     []struct {
+			Metric     map[string]string `json:"metric"`
+			Value      *samplePair       `json:"value"`
+			Values     []samplePair      `json:"values"`
+			Histogram  json.RawMessage   `json:"histogram"`
+			Histograms json.RawMessage   `json:"histograms"`
+		} `json:"result"`
+	} `json:"data"`
+}
+
+// samplePair is [seconds, "value"].
+type samplePair struct {
+	t int64 // Unix milliseconds
+	v float64
+}
+
+func (s *samplePair) UnmarshalJSON(b []byte) error {
+	var pair model.SamplePair
+	if err := pair.UnmarshalJSON(b); err != nil {
+		return err
+	}
+	s.t, s.v = int64(pair.Timestamp), float64(pair.Value)
+	return nil
+}
+
+func decodeQueryResponse(body io.Reader) (promql.Matrix, error) {
+	var r queryResponse
+	if err := json.NewDecoder(body).Decode(&r); err != nil {
+		return nil, &federation.Error{Kind: federation.Unavailable, Message: "the metrics store sent an answer that can't be read", Err: err}
+	}
+	// A warning may mean that the answer is partial, as Thanos's is when a
+	// store is away. Histograms lose their schema in JSON.
+	if r.Status != "success" || len(r.Warnings) > 0 || r.Data.ResultType != "matrix" && r.Data.ResultType != "vector" {
+		return nil, errNotEvaluated
+	}
+	out := make(promql.Matrix, 0, len(r.Data.Result))
+	for _, s := range r.Data.Result {
+		if s.Histogram != nil || s.Histograms != nil {
+			return nil, errNotEvaluated
+		}
+		series := promql.Series{Metric: labels.FromMap(s.Metric)}
+		if s.Value != nil {
+			series.Floats = []promql.FPoint{{T: s.Value.t, F: s.Value.v}}
+		}
+		for _, p := range s.Values {
+			series.Floats = append(series.Floats, promql.FPoint{T: p.t, F: p.v})
+		}
+		out = append(out, series)
+	}
+	return out, nil
+}
+
+func (p *Prometheus) unavailable(doing string, err error) error {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return err
+	}
+	return &federation.Error{
+		Kind: federation.Unavailable, Message: "the metrics store can't be read now",
+		Err: fmt.Errorf("%s at %s: %w", doing, p.config.URL.Redacted(), err),
+	}
+}
+
+func instant(ms int64) time.Time { return time.UnixMilli(ms).UTC() }
+
+func timestamp(t time.Time) string { return strconv.FormatFloat(float64(t.UnixMilli())/1000, 'f', 3, 64) }
+
+func seconds(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'f', -1, 64) }
+
+// rawChunks is a raw series whose chunks are in memory.
+type rawChunks struct {
+	labels labels.Labels
+	chunks []chunks.Meta
+}
+
+func (r rawChunks) Labels() labels.Labels { return r.labels }
+
+func (r rawChunks) Iterator(chunks.Iterator) chunks.Iterator {
+	return storage.NewListChunkSeriesIterator(r.chunks...)
+}

@@ -1,0 +1,154 @@
+package metrics
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+
+	"github.com/gogo/protobuf/proto"
+	"github.com/golang/snappy"
+	"github.com/prometheus/prometheus/config"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/prompb"
+	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/storage/remote"
+	"github.com/prometheus/prometheus/tsdb/chunkenc"
+	"github.com/prometheus/prometheus/tsdb/chunks"
+)
+
+const (
+	streamedMedia = "application/x-streamed-protobuf"
+	sampledMedia  = "application/x-protobuf"
+	// maxReadResponse bounds a sampled answer, compressed, which has to be
+	// read whole.
+	maxReadResponse = 256 << 20
+)
+
+// readRaw reads series by remote read, protocol version 0.1.0, in streamed
+// chunks where the server has them. The chunks stay compressed as they came.
+// See https://prometheus.io/docs/prometheus/latest/querying/remote_read_api/.
+func (p *Prometheus) readRaw(ctx context.Context, sel selection) (rawSet, error) {
+	response, err := p.sendRead(ctx, sel)
+	if err != nil {
+		return rawSet{}, p.unavailable("remote read", err)
+	}
+	defer response.Body.Close() //nolint:errcheck // nothing was written
+	media, _, err := mime.ParseMediaType(response.Header.Get("Content-Type"))
+	if err != nil {
+		return rawSet{}, p.unavailable("remote read", fmt.Errorf("content type: %w", err))
+	}
+	out := rawSet{release: func() error { return nil }}
+	switch media {
+	case streamedMedia:
+		out.series, err = readStreamed(response.Body)
+	case sampledMedia:
+		out.series, err = readSampled(response.Body)
+	default:
+		err = fmt.Errorf("content type %q is neither streamed chunks nor samples", media)
+	}
+	if err != nil {
+		return rawSet{}, p.unavailable("remote read", err)
+	}
+	return out, nil
+}
+
+func (p *Prometheus) sendRead(ctx context.Context, sel selection) (*http.Response, error) {
+	matchers := sel.matchers
+	if len(matchers) == 0 {
+		matchers = []*labels.Matcher{labels.MustNewMatcher(labels.MatchRegexp, labels.MetricName, ".+")}
+	}
+	query, err := remote.ToQuery(sel.mint, sel.maxt, matchers, sel.hints)
+	if err != nil {
+		return nil, err
+	}
+	body, err := proto.Marshal(&prompb.ReadRequest{
+		Queries:               []*prompb.Query{query},
+		AcceptedResponseTypes: []prompb.ReadRequest_ResponseType{prompb.ReadRequest_STREAMED_XOR_CHUNKS, prompb.ReadRequest_SAMPLES},
+	})
+	if err != nil {
+		return nil, err
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, p.config.URL.JoinPath(p.config.ReadPath).String(), bytes.NewReader(snappy.Encode(nil, body)))
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("Content-Encoding", "snappy")
+	request.Header.Set("Content-Type", sampledMedia)
+	request.Header.Set("X-Prometheus-Remote-Read-Version", "0.1.0")
+	response, err := p.config.Client.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	if response.StatusCode != http.StatusOK {
+		return nil, errors.Join(fmt.Errorf("status %s", response.Status), response.Body.Close())
+	}
+	return response, nil
+}
+
+// readStreamed reads frames of chunks. A series whose chunks fill more than
+// one frame comes in several pieces, one after another.
+func readStreamed(body io.Reader) ([]storage.ChunkSeries, error) {
+	reader := remote.NewChunkedReader(bufio.NewReaderSize(body, 1<<20), config.DefaultChunkedReadLimit, nil)
+	var out []rawChunks
+	builder := labels.NewScratchBuilder(16)
+	for {
+		var frame prompb.ChunkedReadResponse
+		if err := reader.NextProto(&frame); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			return nil, err
+		}
+		for _, s := range frame.ChunkedSeries {
+			ls := s.ToLabels(&builder, nil)
+			if n := len(out); n == 0 || !labels.Equal(out[n-1].labels, ls) {
+				out = append(out, rawChunks{labels: ls})
+			}
+			series := &out[len(out)-1]
+			for _, c := range s.Chunks {
+				decoded, err := chunkenc.FromData(chunkenc.Encoding(c.Type), c.Data)
+				if err != nil {
+					return nil, err
+				}
+				series.chunks = append(series.chunks, chunks.Meta{Chunk: decoded, MinTime: c.MinTimeMs, MaxTime: c.MaxTimeMs})
+			}
+		}
+	}
+	series := make([]storage.ChunkSeries, len(out))
+	for i, s := range out {
+		series[i] = s
+	}
+	return series, nil
+}
+
+// readSampled reads an answer of a server without streamed chunks.
+func readSampled(body io.Reader) ([]storage.ChunkSeries, error) {
+	compressed, err := io.ReadAll(io.LimitReader(body, maxReadResponse+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(compressed) > maxReadResponse {
+		return nil, fmt.Errorf("answer of more than %d bytes", maxReadResponse)
+	}
+	raw, err := snappy.Decode(nil, compressed)
+	if err != nil {
+		return nil, err
+	}
+	var response prompb.ReadResponse
+	if err := proto.Unmarshal(raw, &response); err != nil {
+		return nil, err
+	}
+	if len(response.Results) != 1 {
+		return nil, fmt.Errorf("%d results for one query", len(response.Results))
+	}
+	var out []storage.ChunkSeries
+	set := storage.NewSeriesSetToChunkSet(remote.FromQueryResult(true, response.Results[0]))
+	for set.Next() {
+		out = append(out, set.At())
+	}
+	return out, set.Err()
+}

@@ -1,0 +1,250 @@
+package metrics
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base32"
+	"hash"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/parley-gateway/parley/policy"
+	"github.com/parley-gateway/parley/tenants"
+)
+
+const (
+	// orgLabel is set by the owner's gateway on everything it serves.
+	orgLabel = "org"
+	// exportedOrgLabel is what an owner's own org label is called in the view,
+	// after Prometheus's rule for labels that clash with a target's.
+	exportedOrgLabel = "exported_org"
+	// reservedPrefix starts the names no question may contain.
+	reservedPrefix = "__parley"
+	// surrogateLabel keeps apart, inside one evaluation, series that differ
+	// only in what was removed. It never leaves.
+	surrogateLabel = reservedPrefix + "_surrogate__"
+)
+
+// rules are the obligations of one decision, ready to be applied to raw
+// series. They are for one question, and not safe for concurrent use: values
+// mapped once are remembered.
+type rules struct {
+	org      tenants.OrgID
+	datasets []policy.Dataset
+	// everything: the view is the store, with nothing but the org label added.
+	everything bool
+
+	pseudonyms map[string]string
+	keyed      hash.Hash // HMAC under the partner's key of the epoch
+	surrogates hash.Hash
+
+	builder labels.ScratchBuilder
+	removed []labels.Label // scratch: what the series at hand loses
+}
+
+func newRules(org tenants.OrgID, o policy.Obligations, keys keys) *rules {
+	return &rules{
+		org:        org,
+		datasets:   o.Datasets,
+		everything: releasesEverything(o.Datasets),
+		pseudonyms: map[string]string{},
+		keyed:      hmac.New(sha256.New, keys.pseudonym),
+		surrogates: hmac.New(sha256.New, keys.surrogate),
+		builder:    labels.NewScratchBuilder(16),
+	}
+}
+
+func releasesEverything(datasets []policy.Dataset) bool {
+	if len(datasets) != 1 {
+		return false
+	}
+	d := datasets[0]
+	if d.Release != policy.Row || d.Others.Mode != policy.Keep || !slices.ContainsFunc(d.Series, func(s policy.Selector) bool { return len(s) == 0 }) {
+		return false
+	}
+	for _, rule := range d.Labels {
+		if rule.Mode != policy.Keep {
+			return false
+		}
+	}
+	return true
+}
+
+// visible returns the labels of a raw series as the view holds them, and the
+// surrogate of what they lost: empty when nothing was lost. ok is false when
+// the view does not hold the series.
+func (r *rules) visible(raw labels.Labels) (view labels.Labels, surrogate string, ok bool) {
+	raw = r.withOrg(raw)
+	member := make([]*policy.Dataset, 0, 4)
+	for i := range r.datasets {
+		d := &r.datasets[i]
+		if !slices.ContainsFunc(d.Series, func(s policy.Selector) bool { return matches(s, raw) }) {
+			continue
+		}
+		if d.Release != policy.Row {
+			return labels.EmptyLabels(), "", false
+		}
+		member = append(member, d)
+	}
+	if len(member) == 0 {
+		return labels.EmptyLabels(), "", false
+	}
+	if r.everything {
+		return raw, "", true
+	}
+	r.builder.Reset()
+	r.removed = r.removed[:0]
+	raw.Range(func(l labels.Label) {
+		value, hidden := r.apply(member, l)
+		if value != "" {
+			r.builder.Add(l.Name, value)
+		}
+		if hidden {
+			r.removed = append(r.removed, l)
+		}
+	})
+	return r.builder.Labels(), r.surrogate(), true
+}
+
+// exemplarLabels returns the labels an exemplar of a series may show. A label
+// named like one of the series' takes the same mode.
+func (r *rules) exemplarLabels(series, raw labels.Labels) labels.Labels {
+	series = r.withOrg(series)
+	var member []*policy.Dataset
+	for i := range r.datasets {
+		d := &r.datasets[i]
+		if slices.ContainsFunc(d.Series, func(s policy.Selector) bool { return matches(s, series) }) {
+			member = append(member, d)
+		}
+	}
+	r.builder.Reset()
+	raw.Range(func(l labels.Label) {
+		if value, _ := r.apply(member, l); value != "" {
+			r.builder.Add(l.Name, value)
+		}
+	})
+	return r.builder.Labels()
+}
+
+// withOrg sets the org label. One that was there becomes exported_org, with
+// the prefix repeated while that is taken too.
+func (r *rules) withOrg(raw labels.Labels) labels.Labels {
+	own := raw.Get(orgLabel)
+	b := labels.NewBuilder(raw)
+	if own != "" {
+		name := exportedOrgLabel
+		for raw.Has(name) {
+			name = "exported_" + name
+		}
+		b.Set(name, own)
+	}
+	return b.Set(orgLabel, string(r.org)).Labels()
+}
+
+// apply returns what the view holds of a label, and whether that lost anything.
+func (r *rules) apply(member []*policy.Dataset, l labels.Label) (value string, hidden bool) {
+	if l.Name == labels.MetricName || l.Name == orgLabel {
+		return l.Value, false
+	}
+	rule := strictest(member, l.Name)
+	switch rule.Mode {
+	case policy.Keep:
+		return l.Value, false
+	case policy.Pseudonym:
+		return r.pseudonym(l.Value), false
+	case policy.Generalize:
+		return rule.Mapping.Apply(l.Value), true
+	case policy.Drop:
+	}
+	return "", true
+}
+
+// strictest is the rule that hides most. Two different generalizations have
+// no common one, so the label is dropped.
+func strictest(member []*policy.Dataset, name string) policy.LabelRule {
+	if len(member) == 0 || strings.HasPrefix(name, reservedPrefix) {
+		return policy.LabelRule{}
+	}
+	out := policy.LabelRule{Mode: policy.Keep}
+	for _, d := range member {
+		rule, named := d.Labels[name]
+		if !named {
+			rule = d.Others
+		}
+		switch {
+		case rule.Mode < out.Mode:
+			out = rule
+		case rule.Mode == policy.Generalize && out.Mode == policy.Generalize && rule.Mapping != out.Mapping:
+			return policy.LabelRule{}
+		}
+	}
+	return out
+}
+
+// pseudonym is HMAC-SHA-256 of the value, cut to 100 bits: enough that two of
+// a billion values collide with a chance below one in a trillion.
+func (r *rules) pseudonym(value string) string {
+	if p, ok := r.pseudonyms[value]; ok {
+		return p
+	}
+	r.keyed.Reset()
+	r.keyed.Write([]byte(value))
+	p := pseudonymPrefix + base32Lower.EncodeToString(r.keyed.Sum(nil))[:20]
+	r.pseudonyms[value] = p
+	return p
+}
+
+// pseudonymPrefix tells a reader that a value is a pseudonym.
+const pseudonymPrefix = "p-"
+
+var base32Lower = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
+
+func (r *rules) surrogate() string {
+	if len(r.removed) == 0 {
+		return ""
+	}
+	r.surrogates.Reset()
+	for _, l := range r.removed {
+		r.surrogates.Write([]byte(l.Name))
+		r.surrogates.Write([]byte{0xff}) // not in UTF-8: ends a string unmistakably
+		r.surrogates.Write([]byte(l.Value))
+		r.surrogates.Write([]byte{0xff})
+	}
+	return base32Lower.EncodeToString(r.surrogates.Sum(nil))[:26]
+}
+
+func matches(s policy.Selector, ls labels.Labels) bool {
+	for _, m := range s {
+		if !m.Matches(ls.Get(m.Name)) {
+			return false
+		}
+	}
+	return true
+}
+
+// keys are the keys of one question.
+type keys struct{ pseudonym, surrogate []byte }
+
+// deriveKeys derives a question's keys from the gateway's secret: one for
+// pseudonyms per partner and epoch, where a zero epoch is the question itself.
+// The label name has no part in it, so that a partner can join `user` in
+// metrics with `user_id` in logs.
+func deriveKeys(secret []byte, asker tenants.OrgID, epoch time.Duration, now time.Time, exchangeID string) keys {
+	scope := "exchange\xff" + exchangeID
+	if epoch > 0 {
+		scope = "epoch\xff" + now.UTC().Truncate(epoch).Format(time.RFC3339Nano) + "\xff" + epoch.String()
+	}
+	return keys{
+		pseudonym: derive(secret, "pseudonym\xff"+string(asker)+"\xff"+scope),
+		surrogate: derive(secret, "surrogate\xff"+string(asker)),
+	}
+}
+
+func derive(secret []byte, info string) []byte {
+	mac := hmac.New(sha256.New, secret)
+	mac.Write([]byte(info))
+	return mac.Sum(nil)
+}

@@ -1,0 +1,47 @@
+package metrics
+
+import (
+	"context"
+
+	"github.com/prometheus/prometheus/model/exemplar"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/metadata"
+	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/storage"
+)
+
+// Source is a store of raw metrics: a real Prometheus or an embedded TSDB. Its
+// methods are for this package alone, so that raw data can't be had outside.
+type Source interface {
+	// selectRaw returns the raw series that match all matchers and have
+	// samples between mint and maxt, Unix milliseconds, both included. Chunks
+	// may reach beyond. With labelsOnly no chunks are needed, and series may
+	// be listed that only have chunks overlapping the span.
+	selectRaw(ctx context.Context, s selection) (rawSet, error)
+	// rawMetadata returns what is known of a metric, or of all for "".
+	rawMetadata(ctx context.Context, metric string) (map[string][]metadata.Metadata, error)
+	rawExemplars(ctx context.Context, start, end int64, selectors [][]*labels.Matcher) ([]exemplar.QueryResult, error)
+}
+
+// evaluator is a Source whose backend evaluates PromQL itself.
+type evaluator interface {
+	// evaluate returns errNotEvaluated when the backend's answer can't be used
+	// and the view has to be asked instead.
+	evaluate(ctx context.Context, q evaluation) (promql.Matrix, error)
+	// evaluates says whether the backend's PromQL is known to be ours.
+	evaluates(ctx context.Context) bool
+}
+
+// selection is what selectRaw is asked for.
+type selection struct {
+	mint, maxt int64
+	matchers   []*labels.Matcher
+	labelsOnly bool
+	hints      *storage.SelectHints // may be nil
+}
+
+// rawSet holds raw series until release is called.
+type rawSet struct {
+	series  []storage.ChunkSeries
+	release func() error
+}

@@ -1,0 +1,242 @@
+package metrics
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/util/annotations"
+
+	"github.com/parley-gateway/parley/policy"
+)
+
+// view is what one decision lets one question see of a source. It is a
+// storage.Queryable, so that an engine on top of it can't see anything else.
+type view struct {
+	source Source
+	rules  *rules
+	// oldest and newest bound the samples, Unix milliseconds, both included.
+	oldest, newest int64
+}
+
+// viewSeries is a series as the view holds it.
+type viewSeries struct {
+	// labels are the visible ones, without a surrogate.
+	labels labels.Labels
+	// surrogate tells series with the same labels apart.
+	surrogate string
+	chunks    storage.ChunkSeries
+	content   uint64 // hash of the chunks; only set where labels collide
+}
+
+// fetch returns the visible series that match, in an order that depends on
+// visible labels and samples alone: sums of floating-point numbers and ties
+// depend on it. The release function must be called when the series are no
+// longer used.
+func (v *view) fetch(ctx context.Context, sel selection) ([]viewSeries, func() error, error) {
+	sel.mint, sel.maxt = max(sel.mint, v.oldest), min(sel.maxt, v.newest)
+	none := func() error { return nil }
+	if sel.mint > sel.maxt || len(v.rules.datasets) == 0 {
+		return nil, none, nil
+	}
+	asked := sel.matchers
+	pushed, possible := v.rules.narrow(asked)
+	if !possible {
+		return nil, none, nil
+	}
+	sel.matchers = pushed
+	raw, err := v.source.selectRaw(ctx, sel)
+	if err != nil {
+		return nil, none, err
+	}
+	out := make([]viewSeries, 0, len(raw.series))
+	for _, s := range raw.series {
+		ls, surrogate, ok := v.rules.visible(s.Labels())
+		if ok && matches(asked, ls) {
+			out = append(out, viewSeries{labels: ls, surrogate: surrogate, chunks: s})
+		}
+	}
+	if err := order(out); err != nil {
+		return nil, none, errors.Join(err, raw.release())
+	}
+	return out, raw.release, nil
+}
+
+// narrow returns the matchers a source may apply to raw series without
+// changing what the view holds: those of the asker on labels that are always
+// kept, and those of the one dataset selector that can match. possible is
+// false when nothing can match.
+func (r *rules) narrow(asked []*labels.Matcher) (pushed []*labels.Matcher, possible bool) {
+	for _, m := range asked {
+		switch {
+		case m.Name == orgLabel:
+			if !m.Matches(string(r.org)) {
+				return nil, false
+			}
+		case r.alwaysKept(m.Name):
+			pushed = append(pushed, m)
+		}
+	}
+	var candidates []policy.Selector
+	for _, d := range r.datasets {
+		if d.Release != policy.Row {
+			continue
+		}
+		for _, s := range d.Series {
+			if compatible(s, pushed) {
+				candidates = append(candidates, s)
+			}
+		}
+	}
+	switch len(candidates) {
+	case 0:
+		return nil, false
+	case 1:
+		for _, m := range candidates[0] {
+			if !strings.HasSuffix(m.Name, orgLabel) {
+				pushed = append(pushed, m)
+			}
+		}
+	}
+	return pushed, true
+}
+
+// alwaysKept says whether the view holds the label under its own name with
+// its own value in every series.
+func (r *rules) alwaysKept(name string) bool {
+	if name == labels.MetricName {
+		return true
+	}
+	if strings.HasSuffix(name, orgLabel) || strings.HasPrefix(name, reservedPrefix) {
+		return false
+	}
+	for _, d := range r.datasets {
+		rule, named := d.Labels[name]
+		if !named {
+			rule = d.Others
+		}
+		if d.Release == policy.Row && rule.Mode != policy.Keep {
+			return false
+		}
+	}
+	return true
+}
+
+// compatible says whether a series could match both: false only when a
+// matcher for equality of one contradicts the other.
+func compatible(s policy.Selector, asked []*labels.Matcher) bool {
+	for _, a := range asked {
+		if a.Type != labels.MatchEqual {
+			continue
+		}
+		for _, m := range s {
+			if m.Name == a.Name && !m.Matches(a.Value) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func order(series []viewSeries) error {
+	slices.SortFunc(series, func(a, b viewSeries) int { return labels.Compare(a.labels, b.labels) })
+	for start := 0; start < len(series); {
+		end := start + 1
+		for end < len(series) && labels.Equal(series[start].labels, series[end].labels) {
+			end++
+		}
+		if group := series[start:end]; len(group) > 1 {
+			if err := orderByContent(group); err != nil {
+				return err
+			}
+		}
+		start = end
+	}
+	return nil
+}
+
+func orderByContent(group []viewSeries) error {
+	for i := range group {
+		var h xxhash.Digest
+		h.Reset()
+		it := group[i].chunks.Iterator(nil)
+		for it.Next() {
+			_, _ = h.Write(it.At().Chunk.Bytes()) // a Digest's Write never fails
+		}
+		if err := it.Err(); err != nil {
+			return err
+		}
+		group[i].content = h.Sum64()
+	}
+	slices.SortFunc(group, func(a, b viewSeries) int {
+		return cmp.Or(cmp.Compare(a.content, b.content), cmp.Compare(a.surrogate, b.surrogate))
+	})
+	return nil
+}
+
+// Querier returns the view between mint and maxt as an engine reads it: series
+// carry their surrogate as a label no question can name.
+func (v *view) Querier(mint, maxt int64) (storage.Querier, error) {
+	return &viewQuerier{view: v, mint: mint, maxt: maxt}, nil
+}
+
+type viewQuerier struct {
+	view       *view
+	mint, maxt int64
+	releases   []func() error
+}
+
+// Select ignores sortSeries: the view has one order.
+func (q *viewQuerier) Select(ctx context.Context, _ bool, hints *storage.SelectHints, matchers ...*labels.Matcher) storage.SeriesSet {
+	sel := selection{mint: q.mint, maxt: q.maxt, matchers: matchers, hints: hints}
+	if hints != nil {
+		sel.mint, sel.maxt = hints.Start, hints.End
+	}
+	series, release, err := q.view.fetch(ctx, sel)
+	if err != nil {
+		return storage.ErrSeriesSet(err)
+	}
+	q.releases = append(q.releases, release)
+	mint, maxt := max(sel.mint, q.view.oldest), min(sel.maxt, q.view.newest)
+	return &viewSeriesSet{series: series, mint: mint, maxt: maxt, index: -1}
+}
+
+func (q *viewQuerier) LabelNames(context.Context, *storage.LabelHints, ...*labels.Matcher) ([]string, annotations.Annotations, error) {
+	return nil, nil, errors.New("a view's querier lists no labels")
+}
+
+func (q *viewQuerier) LabelValues(context.Context, string, *storage.LabelHints, ...*labels.Matcher) ([]string, annotations.Annotations, error) {
+	return nil, nil, errors.New("a view's querier lists no labels")
+}
+
+func (q *viewQuerier) Close() error {
+	var errs []error
+	for _, release := range q.releases {
+		errs = append(errs, release())
+	}
+	return errors.Join(errs...)
+}
+
+type viewSeriesSet struct {
+	series     []viewSeries
+	mint, maxt int64
+	index      int
+}
+
+func (s *viewSeriesSet) Next() bool                        { s.index++; return s.index < len(s.series) }
+func (s *viewSeriesSet) Err() error                        { return nil }
+func (s *viewSeriesSet) Warnings() annotations.Annotations { return nil }
+
+func (s *viewSeriesSet) At() storage.Series {
+	current := s.series[s.index]
+	ls := current.labels
+	if current.surrogate != "" {
+		ls = labels.NewBuilder(ls).Set(surrogateLabel, current.surrogate).Labels()
+	}
+	return chunkedSeries{labels: ls, chunks: current.chunks, mint: s.mint, maxt: s.maxt}
+}
