@@ -17,7 +17,6 @@
 package peer
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -43,7 +42,7 @@ type Config struct {
 	// Verify returns the SPIFFE ID of the other end of a connection, checked
 	// against the bundles of now and the time of now. It is called for every
 	// question.
-	Verify func(context.Context, tls.ConnectionState) (spiffeid.ID, error)
+	Verify func(tls.ConnectionState) (spiffeid.ID, error)
 	// Log gets what an operator should know of the partner. No data.
 	Log *slog.Logger
 

@@ -21,7 +21,7 @@ import (
 // with each call, of which there are none.
 type replierCheck struct {
 	want   spiffeid.ID
-	verify func(context.Context, tls.ConnectionState) (spiffeid.ID, error)
+	verify func(tls.ConnectionState) (spiffeid.ID, error)
 }
 
 func (c replierCheck) GetRequestMetadata(ctx context.Context, _ ...string) (map[string]string, error) {
@@ -30,7 +30,7 @@ func (c replierCheck) GetRequestMetadata(ctx context.Context, _ ...string) (map[
 	if !ok {
 		return nil, status.Error(codes.Unauthenticated, "the connection is not TLS")
 	}
-	id, err := c.verify(ctx, tlsInfo.State)
+	id, err := c.verify(tlsInfo.State)
 	if err == nil && id != c.want {
 		err = fmt.Errorf("the other end is %s, want %s", id, c.want)
 	}
@@ -52,6 +52,10 @@ type certificates struct {
 	ours    time.Time // NotAfter of what we presented last
 	renewAt time.Time // zero before the first handshake
 }
+
+// minRenewal keeps a partner whose certificate is about to expire and isn't
+// renewed from being dialled for every question.
+const minRenewal = time.Second
 
 // present wraps the config so that our own certificates are noted.
 func (c *certificates) present(config *tls.Config) *tls.Config {
@@ -89,7 +93,7 @@ func (c *certificates) connected(state tls.ConnectionState) {
 		}
 	}
 	if now := c.now(); !end.IsZero() {
-		c.renewAt = now.Add(end.Sub(now) / 2)
+		c.renewAt = now.Add(max(end.Sub(now)/2, minRenewal))
 	}
 }
 

@@ -2,7 +2,7 @@
 // parley.federation.v1 over SPIFFE mTLS.
 //
 //	door, err := peerfront.New(peerfront.Config{
-//		Org: "acme", TLS: tlsConfig, Identify: identify, Agreement: directory.ByWorkload,
+//		Org: "acme", TLS: tlsConfig, Identify: verifier.Verify, Agreement: directory.ByWorkload,
 //		Gateway: peerfront.Of(gateway), Log: log,
 //	})
 //	go door.Serve(listener)
@@ -48,7 +48,7 @@ type Config struct {
 	TLS *tls.Config
 	// Identify returns the SPIFFE ID at the other end of a connection, checked
 	// against the bundles of now and the time of now.
-	Identify func(context.Context, tls.ConnectionState) (spiffeid.ID, error)
+	Identify func(tls.ConnectionState) (spiffeid.ID, error)
 	// Agreement returns the agreement whose gateway has the SPIFFE ID.
 	Agreement func(spiffeid.ID) (tenants.Agreement, error)
 	Gateway   Gateway

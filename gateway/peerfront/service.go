@@ -123,7 +123,7 @@ func (s *service) who(ctx context.Context) (tenants.Principal, tenants.Agreement
 		return principal, tenants.Agreement{}, refused(errors.New("the connection is not TLS"))
 	}
 	var err error
-	if principal.Workload, err = s.config.Identify(ctx, tlsInfo.State); err != nil {
+	if principal.Workload, err = s.config.Identify(tlsInfo.State); err != nil {
 		return principal, tenants.Agreement{}, refused(err)
 	}
 	agreement, err := s.config.Agreement(principal.Workload)
