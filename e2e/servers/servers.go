@@ -44,11 +44,10 @@ type Server struct {
 	Address string // host:port
 	PID     int
 
-	name    string
-	cmd     *exec.Cmd
-	exited  chan struct{} // closed when the process has ended
-	exitErr error         // readable once exited is closed
-	output  *output
+	name   string
+	cmd    *exec.Cmd     // its ProcessState is readable once exited is closed
+	exited chan struct{} // closed when the process has ended
+	output *output
 }
 
 // Stop asks the server to end and waits until it has. Stopping twice is fine.
@@ -159,8 +158,8 @@ func (l launch) try(t testing.TB, address string) (*Server, error) {
 	}
 	s.PID = s.cmd.Process.Pid
 	go func() {
-		s.exitErr = s.cmd.Wait()
-		close(s.exited)
+		defer close(s.exited)
+		_ = s.cmd.Wait() // how it ended is in ProcessState
 	}()
 	t.Cleanup(func() {
 		s.Stop(t)
@@ -184,7 +183,7 @@ func (s *Server) waitReady(url string) error {
 		}
 		select {
 		case <-s.exited:
-			return fmt.Errorf("it ended before it was ready: %v; it wrote:\n%s", s.exitErr, lastLines(s.Output(), 30))
+			return fmt.Errorf("it ended before it was ready: %s; it wrote:\n%s", s.cmd.ProcessState, lastLines(s.Output(), 30))
 		case <-ctx.Done():
 			return fmt.Errorf("%s didn't answer 200 within %s; it wrote:\n%s", url, startWithin, lastLines(s.Output(), 30))
 		case <-again.C:

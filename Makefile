@@ -1,0 +1,113 @@
+# Everything a person or a machine does with the tree. What a target needs it
+# sets up itself; see tools/pinned for where programs are kept.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+# How long each fuzz target runs.
+FUZZTIME ?= 30s
+# How often each benchmark runs, and which.
+BENCHCOUNT ?= 5
+BENCH ?= .
+# More arguments of the demo, such as ARGS='--for 30s'.
+ARGS ?=
+
+# tool puts the programs of a nested module of tools/ on the path.
+tool = PATH="$$(go run ./tools/install tools/$(1)):$$PATH"
+
+# Packages below e2e ask real servers and the built binary.
+UNIT = $$(go list ./... | grep -v '/parley/e2e')
+# The race detector compiles all that a package needs once more, so make test
+# has it for the packages that stand on neither Prometheus nor OPA, and make
+# race for all.
+RACE = $$(go list -test -f '{{.ImportPath}} {{join .Deps " "}}' ./... | \
+	grep '^[^ ]*\.test ' | grep -vE 'prometheus/prometheus/|open-policy-agent/opa/|/parley/e2e|/parley/tools' | \
+	sed 's/\.test .*//')
+
+.PHONY: help
+help: ## Show this
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: build ## Start three organizations that ask one another; ARGS='--for 30s' goes to parley demo
+	@bin/parley demo $(ARGS)
+
+.PHONY: build
+build: ## Build bin/parley
+	@CGO_ENABLED=0 go build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/parley ./cmd/parley
+
+.PHONY: test
+test: ## Run every test: unit, race, and end to end against real servers
+	@$(MAKE) -j2 --output-sync=target unit servers
+	@$(MAKE) race-small
+	@$(MAKE) e2e
+
+.PHONY: unit
+unit: ## Run the tests that need no server, in under two minutes
+	@packages=$(UNIT); go test $$packages
+
+.PHONY: race-small
+race-small:
+	@packages=$(RACE); echo "with the race detector:"; go test -race $$packages
+
+.PHONY: race
+race: ## Run the unit tests with the race detector; its first run compiles for minutes
+	@packages=$(UNIT); go test -race $$packages
+
+.PHONY: e2e
+e2e: build servers ## Run the built binary against real servers
+	@go test -count=1 -timeout 20m ./e2e/...
+
+.PHONY: servers
+servers:
+	@go run ./tools/install e2e/servers/prometheus e2e/servers/node_exporter >/dev/null
+
+.PHONY: bench
+bench: build servers ## Measure, five times each, and summarize; BENCH selects, BENCHCOUNT repeats
+	@go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(BENCHCOUNT) -timeout 2h ./e2e/bench/... | tee bin/bench.out
+	@$(call tool,go); benchstat bin/bench.out
+
+.PHONY: fuzz
+fuzz: ## Run each fuzz target for FUZZTIME, 30s unless told
+	@tools/fuzz $(FUZZTIME)
+
+.PHONY: lint
+lint: lint-go lint-proto lint-modules lint-vulnerabilities ## Check code, protos, modules and licences
+
+.PHONY: lint-go
+lint-go:
+	@go vet ./...
+	@$(call tool,go); unformatted=$$(git ls-files -z '*.go' ':!*.pb.go' | xargs -0 gofumpt -l); \
+		if [ -n "$$unformatted" ]; then \
+			echo "not formatted, see make format:"; echo "$$unformatted"; exit 1; \
+		fi
+	@$(call tool,golangci-lint); golangci-lint run ./...
+
+.PHONY: lint-proto
+lint-proto:
+	@$(call tool,proto); tools/protocheck
+
+.PHONY: lint-modules
+lint-modules:
+	@go mod tidy -diff
+	@go run ./tools/licences
+
+# What is known of vulnerabilities changes without us, so it is reported.
+.PHONY: lint-vulnerabilities
+lint-vulnerabilities:
+	@$(call tool,go); status=0; report=$$(govulncheck ./... 2>&1) || status=$$?; \
+		case $$status in \
+			0 | 3) echo "$$report" ;; \
+			*) echo "vulnerabilities not checked, govulncheck didn't get through: $$(tail -n 1 <<<"$$report")" ;; \
+		esac
+
+.PHONY: format
+format: ## Format the code with gofumpt
+	@$(call tool,go); git ls-files -z '*.go' ':!*.pb.go' | xargs -0 gofumpt -w
+
+.PHONY: proto
+proto: ## Generate the Go code of proto/
+	@$(call tool,proto); buf generate
