@@ -32,6 +32,10 @@ const (
 	Internal Kind = "internal"
 )
 
+// NotAllowed is all that a partner is told of a refusal, whatever its reason:
+// who knocks must not learn whether it is unknown, too late or not trusted.
+const NotAllowed = "no agreement or policy allows this question"
+
 // Kinds lists every kind.
 var Kinds = []Kind{BadQuestion, Refused, NeedsAggregation, OverLimit, Unavailable, DeadlineExceeded, Internal}
 

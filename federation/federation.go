@@ -72,6 +72,23 @@ func (c Completeness) Whole() bool {
 	})
 }
 
+// Missing names the organizations that were asked and are not in the answer
+// with all they have, in words.
+func (c Completeness) Missing() string {
+	var missing []string
+	for _, p := range c {
+		if p.Status == Complete || p.Status == NotAsked {
+			continue
+		}
+		words := string(p.Org) + " is " + string(p.Status)
+		if p.Reason != "" {
+			words += " (" + p.Reason + ")"
+		}
+		missing = append(missing, words)
+	}
+	return strings.Join(missing, ", ")
+}
+
 // Sort orders the parts by organization.
 func (c Completeness) Sort() {
 	slices.SortFunc(c, func(a, b Part) int { return strings.Compare(string(a.Org), string(b.Org)) })

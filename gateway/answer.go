@@ -31,5 +31,9 @@ func (a *Answer) Disclose(ctx context.Context, encode func(*metrics.Released, fe
 		return a.gateway.fail(ctx, &a.exchange, err)
 	}
 	a.exchange.Bytes = bytes
+	a.exchange.Outcome = Answered
+	if !a.exchange.Completeness.Whole() {
+		a.exchange.Outcome = Partially
+	}
 	return a.gateway.record(ctx, &a.exchange)
 }

@@ -1,23 +1,94 @@
 // Package gateway serves: it takes a question from one of two doors, finds out
 // who asks, whether they may, what the answer is, and records it before the
-// first byte leaves.
+// first byte leaves. Gateway.Answer is the whole journey.
 package gateway
 
 import (
 	"context"
+	"errors"
+	"log/slog"
+	"time"
 
+	"github.com/google/uuid"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
+
+	"github.com/parley-gateway/parley/federation"
 	"github.com/parley-gateway/parley/federation/metrics"
+	"github.com/parley-gateway/parley/policy"
 	"github.com/parley-gateway/parley/tenants"
 )
 
-// Gateway is one organization's parley.
-type Gateway struct{}
+// Config is what a Gateway is made of. Fields without "default" are required.
+type Config struct {
+	Org       tenants.OrgID
+	Directory Directory
+	Decider   policy.Decider
+	// Local answers from our own metrics; Federated makes one answer of many.
+	Local     *metrics.Local
+	Federated *metrics.Federated
+	Peers     Peers
+	// Auditor records every exchange before its answer leaves; Meter counts it.
+	Auditor Auditor
+	Meter   Meter
+	Log     *slog.Logger
+
+	// Timeout bounds a question of our own users; default 30s. A shorter
+	// deadline of the request counts.
+	Timeout time.Duration
+	// Tracer traces the stages; default: no traces.
+	Tracer trace.TracerProvider
+	// Now is the clock; default time.Now.
+	Now func() time.Time
+}
+
+// Directory knows the agreements in force at this moment.
+type Directory interface {
+	Partner(tenants.OrgID) (tenants.Agreement, bool)
+	Partners() []tenants.Agreement
+}
+
+// Peers asks partners' gateways.
+type Peers interface {
+	// Ask asks one question of the partner of an agreement. The error is a
+	// *federation.Error.
+	Ask(ctx context.Context, a tenants.Agreement, exchangeID string, by tenants.Principal, q metrics.Question) (*metrics.Released, federation.Part, error)
+}
+
+// Gateway is one organization's parley. It is safe for concurrent use.
+type Gateway struct {
+	config Config
+	quota  tenants.Quota
+	tracer trace.Tracer
+}
+
+const defaultTimeout = 30 * time.Second
+
+// New returns a Gateway.
+func New(c Config) (*Gateway, error) {
+	if c.Org == "" || c.Directory == nil || c.Decider == nil || c.Local == nil || c.Federated == nil || c.Peers == nil || c.Log == nil {
+		return nil, errors.New("gateway: Org, Directory, Decider, Local, Federated, Peers and Log are required")
+	}
+	if c.Auditor == nil || c.Meter == nil {
+		return nil, errors.New("gateway: an Auditor and a Meter are required; nothing is answered without evidence")
+	}
+	if c.Timeout == 0 {
+		c.Timeout = defaultTimeout
+	}
+	if c.Tracer == nil {
+		c.Tracer = noop.NewTracerProvider()
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return &Gateway{config: c, tracer: c.Tracer.Tracer("github.com/parley-gateway/parley/gateway")}, nil
+}
 
 // Question is what a door hands in.
 type Question struct {
 	Door Door
-	// ExchangeID is the asker's at the peer door; empty at the front door,
-	// where one is made.
+	// ExchangeID is a UUID: the asker's at the peer door; at the front door one
+	// is made when it is empty.
 	ExchangeID string
 	Principal  tenants.Principal
 	// RefusePartial asks for an error instead of an answer from which an
@@ -26,10 +97,49 @@ type Question struct {
 	Metrics       metrics.Question
 }
 
-// Answer takes a question through the whole pipeline. The error is a
-// *federation.Error; the exchange is then recorded already.
-func (g *Gateway) Answer(ctx context.Context, q Question) (*Answer, error) { return nil, nil }
+// Answer takes a question through the whole pipeline. The answer is recorded
+// when it is disclosed; when there is none the exchange is recorded already.
+// The error is a *federation.Error.
+func (g *Gateway) Answer(ctx context.Context, q Question) (*Answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, g.config.Timeout)
+	defer cancel()
+	ctx, span := g.tracer.Start(ctx, "parley.answer")
+	defer span.End()
+	x := g.begin(q)
 
-func (g *Gateway) fail(ctx context.Context, x *Exchange, err error) error { return err }
+	agreement, release, err := g.who(ctx, q)
+	if err != nil {
+		return nil, g.fail(ctx, &x, err)
+	}
+	defer release()
+	decision, err := g.may(ctx, q, agreement, &x)
+	if err != nil {
+		return nil, g.fail(ctx, &x, err)
+	}
+	members, absent := g.plan(q, decision, x.ID)
+	released, err := g.ask(ctx, q, members, absent, &x)
+	if err != nil {
+		return nil, g.fail(ctx, &x, err)
+	}
+	return &Answer{gateway: g, released: released, exchange: x}, nil
+}
 
-func (g *Gateway) record(ctx context.Context, x *Exchange) error { return nil }
+// Refuse records a question that did not get as far as Answer, with what is
+// known of it, and returns what the asker is told.
+func (g *Gateway) Refuse(ctx context.Context, q Question, err error) error {
+	x := g.begin(q)
+	return g.fail(ctx, &x, err)
+}
+
+// begin opens the record of an exchange.
+func (g *Gateway) begin(q Question) Exchange {
+	x := Exchange{
+		ID: q.ExchangeID, Door: q.Door, Org: g.config.Org, Principal: q.Principal, Start: g.config.Now(),
+		Signal: tenants.Metrics, Kind: q.Metrics.Kind, Query: q.Metrics.Expression, Step: q.Metrics.Step,
+		Window: policy.Window{Start: q.Metrics.Start, End: q.Metrics.End},
+	}
+	if x.ID == "" {
+		x.ID = uuid.NewString()
+	}
+	return x
+}

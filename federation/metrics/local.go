@@ -101,14 +101,14 @@ func (l *Local) Answer(ctx context.Context, q Question, d policy.Decision, by As
 	start := l.config.Now()
 	part := federation.Part{Org: l.config.Org, Status: federation.Complete}
 	if !d.Allow {
-		return nil, part, federation.Errorf(federation.Refused, "%s does not allow this question", l.config.Org)
+		return nil, part, federation.Errorf(federation.Refused, federation.NotAllowed)
 	}
 	o := d.Obligations
 	v := l.view(o, by, start)
 	released, err := l.answer(ctx, q, v, o)
 	if err == nil {
 		part.Cost.Series, part.Cost.Samples = released.Cost()
-		err = withinLimits(part.Cost, o.Limits)
+		err = withinLimits(by.Org, part.Cost, o.Limits)
 	}
 	if err != nil {
 		e := federation.AsError(err)
@@ -188,13 +188,18 @@ func (l *Local) evaluate(ctx context.Context, expr parser.Expr, q Question, v *v
 }
 
 // withinLimits checks an answer against what may leave at once.
-func withinLimits(c federation.Cost, limits tenants.Limits) error {
-	limits = limits.OrDefault()
-	if c.Series > limits.Series {
-		return federation.Errorf(federation.OverLimit, "the answer has more than %d series; ask for fewer or aggregate", limits.Series)
+func withinLimits(by tenants.OrgID, c federation.Cost, limits tenants.Limits) error {
+	if err := limits.CheckSeries(by, c.Series); err != nil {
+		return &federation.Error{
+			Kind: federation.OverLimit, Err: err,
+			Message: fmt.Sprintf("the answer has more than %d series; ask for fewer, or aggregate", limits.OrDefault().Series),
+		}
 	}
-	if c.Samples > limits.Samples {
-		return federation.Errorf(federation.OverLimit, "the answer has more than %d samples; ask for less time, a larger step or fewer series", limits.Samples)
+	if err := limits.CheckSamples(by, c.Samples); err != nil {
+		return &federation.Error{
+			Kind: federation.OverLimit, Err: err,
+			Message: fmt.Sprintf("the answer has more than %d samples; ask for less time, a larger step or fewer series", limits.OrDefault().Samples),
+		}
 	}
 	return nil
 }

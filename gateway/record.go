@@ -1,0 +1,68 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+
+	"github.com/parley-gateway/parley/federation"
+	"github.com/parley-gateway/parley/tenants"
+)
+
+// fail closes the record of an exchange without an answer and returns what the
+// asker is told.
+func (g *Gateway) fail(ctx context.Context, x *Exchange, err error) error {
+	told := asTold(err)
+	x.Series, x.Samples, x.Bytes = 0, 0, 0
+	x.ErrorKind, x.Reason = told.Kind, told.Error()
+	switch told.Kind {
+	case federation.Refused, federation.OverLimit, federation.NeedsAggregation, federation.BadQuestion:
+		x.Outcome = Refused
+	case federation.Unavailable, federation.DeadlineExceeded, federation.Internal:
+		x.Outcome = Failed
+	}
+	if told.Kind == federation.Internal {
+		g.config.Log.ErrorContext(ctx, "question failed", "exchange", x.ID, "error", err)
+	}
+	if err := g.record(ctx, x); err != nil {
+		return err
+	}
+	return told
+}
+
+// asTold gives an error the kind and the words that may leave.
+func asTold(err error) *federation.Error {
+	var known *federation.Error
+	if errors.As(err, &known) {
+		return known
+	}
+	var refusal *tenants.Refusal
+	if !errors.As(err, &refusal) {
+		return federation.AsError(err)
+	}
+	switch refusal.Reason {
+	case tenants.OverConcurrency, tenants.OverRate, tenants.OverRange, tenants.OverSeries, tenants.OverSamples:
+		return &federation.Error{Kind: federation.OverLimit, Message: refusal.Detail, Err: refusal}
+	case tenants.UnknownTrustDomain, tenants.WrongWorkload, tenants.NotYetValid, tenants.Expired,
+		tenants.SignalNotAgreed, tenants.PurposeNotAgreed:
+	}
+	return &federation.Error{Kind: federation.Refused, Message: federation.NotAllowed, Err: refusal}
+}
+
+// record makes the record of an exchange durable. An asker who has gone away
+// doesn't keep it from being written.
+func (g *Gateway) record(ctx context.Context, x *Exchange) error {
+	ctx, span := g.tracer.Start(context.WithoutCancel(ctx), "parley.record")
+	defer span.End()
+	x.Latency = g.config.Now().Sub(x.Start)
+	err := g.config.Auditor.Record(ctx, *x)
+	if err != nil {
+		x.Outcome, x.ErrorKind = Failed, federation.Unavailable
+		x.Series, x.Samples, x.Bytes = 0, 0, 0
+		g.config.Log.ErrorContext(ctx, "an exchange can't be recorded, so nothing of it leaves", "exchange", x.ID, "error", err)
+	}
+	g.config.Meter.Observe(*x)
+	if err != nil {
+		return &federation.Error{Kind: federation.Unavailable, Message: "evidence of the exchange can't be recorded now, so it is not answered", Err: err}
+	}
+	return nil
+}

@@ -1,0 +1,156 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/parley-gateway/parley/federation"
+	"github.com/parley-gateway/parley/federation/metrics"
+	"github.com/parley-gateway/parley/policy"
+	"github.com/parley-gateway/parley/tenants"
+)
+
+// who finds the agreement under which the principal asks and takes one
+// question from its quota. Our own users need none.
+func (g *Gateway) who(ctx context.Context, q Question) (tenants.Agreement, func(), error) {
+	_, span := g.tracer.Start(ctx, "parley.who")
+	defer span.End()
+	if q.Door == FrontDoor {
+		return tenants.Agreement{}, func() {}, nil
+	}
+	agreement, ok := g.config.Directory.Partner(q.Principal.Org)
+	if !ok {
+		return agreement, nil, &tenants.Refusal{Reason: tenants.UnknownTrustDomain}
+	}
+	now := g.config.Now()
+	if err := agreement.Covers(now, tenants.Metrics, q.Principal.Purpose); err != nil {
+		return agreement, nil, err
+	}
+	release, err := g.quota.Acquire(agreement, tenants.Limits{}, now)
+	return agreement, release, err
+}
+
+// may asks policy what of our own data the principal may see. A partner whom
+// it denies gets nothing; our own user may still be answered by partners.
+func (g *Gateway) may(ctx context.Context, q Question, agreement tenants.Agreement, x *Exchange) (policy.Decision, error) {
+	ctx, span := g.tracer.Start(ctx, "parley.may")
+	defer span.End()
+	request, err := q.Metrics.Request()
+	if err != nil {
+		return policy.Decision{}, err
+	}
+	request.Side, request.Owner = policy.Answer, g.config.Org
+	request.Principal, request.Package = q.Principal, agreement.Policy
+	x.Query, x.Window = request.Query, request.Window
+	decision, err := g.config.Decider.Decide(ctx, request)
+	if err != nil {
+		return policy.Decision{}, err
+	}
+	x.Decision = decision
+	if q.Door == FrontDoor {
+		decision.Obligations.Limits = decision.Obligations.Limits.Tighten(ownLimits)
+		return decision, nil
+	}
+	if !decision.Allow {
+		return decision, &federation.Error{Kind: federation.Refused, Message: federation.NotAllowed, Err: denial(decision)}
+	}
+	limits := decision.Obligations.Limits.Tighten(agreement.Limits.OrDefault())
+	decision.Obligations.Limits = limits
+	return decision, limits.CheckRange(agreement.Partner, request.Window.End.Sub(request.Window.Start))
+}
+
+// ownLimits are those of our own users' questions: what keeps one of them from
+// taking the gateway down, not what was agreed with anyone.
+var ownLimits = tenants.Limits{Series: 1_000_000, Samples: 50_000_000, Range: 100 * 365 * 24 * time.Hour}
+
+// denial is the error of a decision that denies, for our own log and audit.
+func denial(d policy.Decision) error {
+	return errors.New("denied by policy: " + strings.Join(d.Reasons, "; "))
+}
+
+// plan lists the organizations that can contribute. A partner's question is
+// answered from our own data only and never relayed. absent are the parts of
+// those that can't be asked at all.
+func (g *Gateway) plan(q Question, own policy.Decision, exchangeID string) (members []metrics.Member, absent federation.Completeness) {
+	by := metrics.Asking{Org: q.Principal.Org, ExchangeID: exchangeID}
+	members = []metrics.Member{{
+		Org: g.config.Org, Own: true,
+		Ask: func(ctx context.Context, question metrics.Question) (*metrics.Released, federation.Part, error) {
+			return g.config.Local.Answer(ctx, question, own, by)
+		},
+	}}
+	if q.Door == PeerDoor {
+		return members, nil
+	}
+	for _, agreement := range g.config.Directory.Partners() {
+		if len(agreement.Addresses) == 0 {
+			absent = append(absent, federation.Part{
+				Org: agreement.Partner, Status: federation.NotAsked, Reason: "the agreement names no address of its gateway",
+			})
+			continue
+		}
+		members = append(members, metrics.Member{
+			Org: agreement.Partner,
+			Ask: func(ctx context.Context, question metrics.Question) (*metrics.Released, federation.Part, error) {
+				return g.askPartner(ctx, agreement, q.Principal, question, exchangeID)
+			},
+		})
+	}
+	return members, absent
+}
+
+// askPartner asks one partner, if our side of the agreement and our policy
+// allow that. Its deadline leaves time to finish without it.
+func (g *Gateway) askPartner(ctx context.Context, a tenants.Agreement, by tenants.Principal, question metrics.Question, exchangeID string) (*metrics.Released, federation.Part, error) {
+	refused := func(reason string, err error) (*metrics.Released, federation.Part, error) {
+		return nil, federation.Part{Org: a.Partner}, &federation.Error{Kind: federation.Refused, Org: a.Partner, Message: reason, Err: err}
+	}
+	if err := a.Covers(g.config.Now(), tenants.Metrics, by.Purpose); err != nil {
+		return refused("our agreement does not cover it: "+err.Error(), err)
+	}
+	request, err := question.Request()
+	if err != nil {
+		return nil, federation.Part{Org: a.Partner}, federation.AsError(err)
+	}
+	request.Side, request.Owner, request.Principal = policy.Ask, a.Partner, by
+	decision, err := g.config.Decider.Decide(ctx, request)
+	if err != nil {
+		return nil, federation.Part{Org: a.Partner}, federation.AsError(err)
+	}
+	if !decision.Allow {
+		return refused("our own policy does not allow asking it: "+strings.Join(decision.Reasons, "; "), denial(decision))
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)*4/5)
+		defer cancel()
+	}
+	return g.config.Peers.Ask(ctx, a, exchangeID, by, question)
+}
+
+// ask asks the members and makes one answer of theirs.
+func (g *Gateway) ask(ctx context.Context, q Question, members []metrics.Member, absent federation.Completeness, x *Exchange) (*metrics.Released, error) {
+	ctx, span := g.tracer.Start(ctx, "parley.ask")
+	defer span.End()
+	if q.Door == PeerDoor {
+		released, part, err := members[0].Ask(ctx, q.Metrics)
+		x.Completeness = federation.Completeness{part}
+		if err == nil {
+			x.Series, x.Samples = released.Cost()
+		}
+		return released, err
+	}
+	released, completeness, err := g.config.Federated.Answer(ctx, q.Metrics, members)
+	x.Completeness = append(completeness, absent...)
+	x.Completeness.Sort()
+	if err != nil {
+		return nil, err
+	}
+	if q.RefusePartial && !x.Completeness.Whole() {
+		return nil, federation.Errorf(federation.Unavailable, "the answer would be partial, which was refused: %s", x.Completeness.Missing())
+	}
+	x.Series, x.Samples = released.Cost()
+	return released, nil
+}
