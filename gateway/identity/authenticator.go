@@ -97,12 +97,12 @@ func (a *Authenticator) Close() error {
 // nothing of a token.
 var ErrUnauthenticated = errors.New("not authenticated")
 
-// Authenticate returns who sent the request, or an ErrUnauthenticated. What
+// User returns who sent the request, or an ErrUnauthenticated. What
 // the request shows of a configured kind must be good: a bad token is not
 // forgiven for a good certificate, and two proofs must name the same user.
 // What it shows of a kind that isn't configured is not looked at. With nothing
 // configured everybody is the zero User.
-func (a *Authenticator) Authenticate(r *http.Request) (tenants.User, error) {
+func (a *Authenticator) User(r *http.Request) (tenants.User, error) {
 	if !a.Configured() {
 		return tenants.User{}, nil
 	}

@@ -13,9 +13,10 @@ import (
 // DevSourceConfig is an SVID that a development CA keeps fresh.
 type DevSourceConfig struct {
 	ID spiffeid.ID
-	// TTL is the lifetime of each SVID, at least a second. A new one is issued
-	// when half of it is over. Zero: one hour.
+	// TTL is the lifetime of each SVID, at least a second. Zero: one hour.
 	TTL time.Duration
+	// Every is how often a new one is issued, less than TTL. Zero: TTL/2.
+	Every time.Duration
 	// Logger may be nil.
 	Logger *slog.Logger
 }
@@ -30,9 +31,13 @@ type DevSource struct {
 // Source issues an SVID and keeps issuing.
 func (ca *DevCA) Source(config DevSourceConfig) (*DevSource, error) {
 	config.TTL = durationOr(config.TTL, time.Hour)
+	config.Every = durationOr(config.Every, config.TTL/2)
 	config.Logger = loggerOr(config.Logger)
 	if config.TTL < time.Second {
 		return nil, fmt.Errorf("the SVID %s can't live for %s: X.509 counts in seconds", config.ID, config.TTL)
+	}
+	if config.Every >= config.TTL {
+		return nil, fmt.Errorf("the SVID %s lives for %s and can't be issued every %s only", config.ID, config.TTL, config.Every)
 	}
 	svid, err := ca.Issue(config.ID, config.TTL)
 	if err != nil {
@@ -53,7 +58,7 @@ func (s *DevSource) Close() error {
 }
 
 func (s *DevSource) reissue(ctx context.Context, ca *DevCA, config DevSourceConfig) {
-	ticker := time.NewTicker(config.TTL / 2)
+	ticker := time.NewTicker(config.Every)
 	defer ticker.Stop()
 	for {
 		select {
