@@ -17,21 +17,23 @@ import (
 const MaxBytes = 1 << 20
 
 // Decode reads data into the struct that into points to. Fields are those with
-// a `yaml:"key"` tag; what the file does not mention keeps its value, so that
-// defaults are set before. A field may be a struct, a pointer to one (nil when
-// the file does not mention it), a list, or a scalar: string, bool, int,
-// int64, float64, time.Duration, time.Time or a type with a Parser. A field of
-// any other type is a defect of the program and panics.
+// a `yaml:"key"` tag; what the file does not mention keeps its value, or for a
+// scalar with a `default:"text"` tag has the value of that text. A field may be
+// a struct, a pointer to one (nil when the file does not mention it), a list,
+// or a scalar: string, bool, int, int64, float64, time.Duration, time.Time or a
+// type with a Parser. A field of any other type, or a default that can't be
+// read, is a defect of the program and panics.
 //
 // file is the name used in messages.
 func Decode(file string, data []byte, into any, parsers ...Parser) *Document {
 	d := &Document{file: file, lines: map[string]int{"": 1}, failed: map[string]bool{}}
+	dec := decoder{doc: d, scalars: scalars(parsers)}
+	dec.defaults(reflect.ValueOf(into).Elem())
 	root := d.parse(data)
 	if root == nil {
 		d.failed[""] = true
 		return d
 	}
-	dec := decoder{doc: d, scalars: scalars(parsers)}
 	dec.value(root, "", reflect.ValueOf(into).Elem())
 	return d
 }
@@ -102,6 +104,7 @@ func (d decoder) value(n *yaml.Node, path string, v reflect.Value) bool {
 	switch v.Kind() {
 	case reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
+		d.defaults(v.Elem())
 		return d.value(n, path, v.Elem())
 	case reflect.Slice:
 		return d.list(n, path, v)
@@ -136,6 +139,7 @@ func (d decoder) list(n *yaml.Node, path string, v reflect.Value) bool {
 	for i, item := range n.Content {
 		at := fmt.Sprintf("%s[%d]", path, i)
 		d.doc.lines[at] = item.Line
+		d.defaults(items.Index(i))
 		good = d.value(item, at, items.Index(i)) && good
 	}
 	if !good {
@@ -152,6 +156,7 @@ func (d decoder) mapping(n *yaml.Node, path string, v reflect.Value) bool {
 		return false
 	}
 	fields, keys := fieldsOf(v)
+	meant := map[string]int{} // misspelt keys, as they should have been, with their line
 	good := true
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, val := n.Content[i], n.Content[i+1]
@@ -162,7 +167,9 @@ func (d decoder) mapping(n *yaml.Node, path string, v reflect.Value) bool {
 			d.doc.add(key.Line, path, "a key is "+kindName(key)+", where a name belongs")
 			good = false
 		case !known:
-			d.unknown(key, path, keys)
+			if near := d.unknown(key, path, keys); near != "" {
+				meant[join(path, near)] = key.Line
+			}
 			good = false
 		case d.doc.Has(at):
 			d.doc.add(key.Line, at, fmt.Sprintf("was given on line %d already", d.doc.lines[at]))
@@ -172,21 +179,45 @@ func (d decoder) mapping(n *yaml.Node, path string, v reflect.Value) bool {
 			good = d.value(val, at, field) && good
 		}
 	}
+	for at, line := range meant {
+		if !d.doc.Has(at) {
+			d.doc.lines[at] = line
+			d.doc.failed[at] = true
+		}
+	}
 	return good
 }
 
-// unknown reports a key that the struct doesn't have. The key it was probably
-// meant to be counts as failed: nobody should be told that it is missing too.
-func (d decoder) unknown(key *yaml.Node, path string, keys []string) {
-	meant := nearest(key.Value, keys)
-	if meant == "" {
-		d.doc.add(key.Line, path, fmt.Sprintf("unknown key %q; the keys here are %s", key.Value, strings.Join(keys, ", ")))
+// defaults sets the fields of a struct, and of the structs in it, that have a
+// default.
+func (d decoder) defaults(v reflect.Value) {
+	if _, ok := d.scalars[v.Type()]; ok || v.Kind() != reflect.Struct {
 		return
 	}
-	d.doc.add(key.Line, path, fmt.Sprintf("unknown key %q; did you mean %q?", key.Value, meant))
-	if at := join(path, meant); !d.doc.Has(at) {
-		d.doc.failed[at] = true
+	for i := range v.NumField() {
+		field, text := v.Field(i), v.Type().Field(i).Tag.Get("default")
+		if text == "" {
+			d.defaults(field)
+			continue
+		}
+		got, err := d.scalars[field.Type()](text)
+		if err != nil {
+			panic(fmt.Sprintf("yamlstrict: the default of %s.%s: %v", v.Type(), v.Type().Field(i).Name, err))
+		}
+		field.Set(reflect.ValueOf(got))
 	}
+}
+
+// unknown reports a key that the struct doesn't have, and returns the one it
+// was probably meant to be, or "".
+func (d decoder) unknown(key *yaml.Node, path string, keys []string) string {
+	near := nearest(key.Value, keys)
+	if near == "" {
+		d.doc.add(key.Line, path, fmt.Sprintf("unknown key %q; the keys here are %s", key.Value, strings.Join(keys, ", ")))
+	} else {
+		d.doc.add(key.Line, path, fmt.Sprintf("unknown key %q; did you mean %q?", key.Value, near))
+	}
+	return near
 }
 
 // fieldsOf returns the fields of a struct by key, and the keys in their order.

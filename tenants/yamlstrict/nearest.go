@@ -1,21 +1,36 @@
 package yamlstrict
 
-import "github.com/agnivade/levenshtein"
+import (
+	"strings"
+
+	"github.com/agnivade/levenshtein"
+)
 
 // nearest returns the key that was probably meant, or "" when none is close:
-// more than a third of what was typed would have to change.
+// at most a third of what was typed may have to change, or else the key goes
+// on where what was typed ends (cert, cert_file) or the other way round.
 func nearest(typed string, keys []string) string {
-	best, limit := "", len(typed)/3+1
 	if len(typed) > maxKey {
-		return ""
+		return "" // nobody typed that; don't spend time on it
 	}
+	best, limit := "", len(typed)/3+1
 	for _, key := range keys {
 		if n := levenshtein.ComputeDistance(typed, key); n <= limit {
 			best, limit = key, n-1
 		}
 	}
-	return best
+	if best != "" {
+		return best
+	}
+	for _, key := range keys {
+		if short := min(len(typed), len(key)); short >= minPrefix && strings.EqualFold(typed[:short], key[:short]) {
+			return key
+		}
+	}
+	return ""
 }
 
-// maxKey bounds the work on a key that nobody typed.
-const maxKey = 100
+const (
+	maxKey    = 100
+	minPrefix = 3
+)

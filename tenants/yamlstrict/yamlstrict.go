@@ -31,7 +31,8 @@ type Document struct {
 	problems Problems
 }
 
-// Has says whether the key was written, well or badly.
+// Has says whether the key was written, well or badly; a misspelt one counts
+// as the one it was probably meant to be.
 func (d *Document) Has(path string) bool {
 	_, ok := d.lines[path]
 	return ok
@@ -50,16 +51,22 @@ func (d *Document) Line(path string) int {
 	}
 }
 
+// Failed says whether the value at the path, or one around it, could not be
+// decoded. It then has its default, or what it had before.
+func (d *Document) Failed(path string) bool {
+	for ; path != ""; path = parent(path) {
+		if d.failed[path] {
+			return true
+		}
+	}
+	return d.failed[""]
+}
+
 // Problemf adds a problem with the value at the path. It adds nothing when the
-// value, or one around it, could not be decoded and has been reported.
+// value Failed: that has been reported.
 func (d *Document) Problemf(path, format string, args ...any) {
-	for p := path; ; p = parent(p) {
-		if d.failed[p] {
-			return
-		}
-		if p == "" {
-			break
-		}
+	if d.Failed(path) {
+		return
 	}
 	d.add(d.Line(path), path, fmt.Sprintf(format, args...))
 }

@@ -38,7 +38,11 @@ type door struct {
 }
 
 type lock struct {
-	Keys int `yaml:"keys"`
+	Keys int   `yaml:"keys"`
+	Kind color `yaml:"kind" default:"red"`
+	Bolt struct {
+		Delay time.Duration `yaml:"delay" default:"3s"`
+	} `yaml:"bolt"`
 }
 
 type pane struct {
@@ -84,11 +88,12 @@ panes:
 	}
 	want := door{
 		Name: "0x10", Open: true, Width: 80, Serial: 9_000_000_000, Share: 0.25, Delay: 36 * time.Hour,
-		Color: "green", Tags: []string{"a", "b", "1.10", "yes"}, Lock: &lock{Keys: 2}, Panes: []pane{{"clear"}, {"no"}},
+		Color: "green", Tags: []string{"a", "b", "1.10", "yes"}, Lock: &lock{Keys: 2, Kind: "red"}, Panes: []pane{{"clear"}, {"no"}},
 	}
 	if since := time.Date(2027, 1, 31, 11, 0, 0, 0, time.UTC); !got.Since.Equal(since) {
 		t.Errorf("since %s, want %s", got.Since, since)
 	}
+	want.Lock.Bolt.Delay = 3 * time.Second
 	got.Since = time.Time{}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("decoded (-want +got):\n%s", diff)

@@ -1,0 +1,257 @@
+package config
+
+import (
+	"net"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/spiffe/go-spiffe/v2/workloadapi"
+
+	"github.com/parley-gateway/parley/tenants"
+	"github.com/parley-gateway/parley/tenants/yamlstrict"
+)
+
+// checker says what is wrong with values that could be read.
+type checker struct{ *yamlstrict.Document }
+
+func check(doc *yamlstrict.Document, c *Config) {
+	k := checker{doc}
+	k.require("", "org", "trust_domain", "identity", "agreements", "metrics", "pseudonyms", "audit")
+	k.requireWithin("agreements", "dir")
+	k.requireWithin("policy", "dir")
+	k.requireWithin("pseudonyms", "key_file")
+	k.requireWithin("audit", "dir")
+	k.identity(c)
+	k.front(c.Front)
+	k.doors(c)
+	k.bundleEndpoint(c.BundleEndpoint)
+	k.metrics(c.Metrics)
+	k.telemetry(c.Telemetry)
+}
+
+func (k checker) identity(c *Config) {
+	k.exactlyOne("identity", "workload_api", "files", "development")
+	k.requireWithin("identity.workload_api", "socket")
+	k.requireWithin("identity.files", "cert_file", "key_file", "bundle_file")
+	k.requireWithin("identity.development", "dir")
+	id := c.Identity
+	if !id.GatewayID.IsZero() && !c.TrustDomain.IsZero() && !id.GatewayID.MemberOf(c.TrustDomain) {
+		k.Problemf("identity.gateway_id", "%s is not in our trust domain %s", id.GatewayID, c.TrustDomain)
+	}
+	if w := id.WorkloadAPI; w != nil && w.Socket != "" && workloadapi.ValidateAddress(w.Socket) != nil {
+		k.Problemf("identity.workload_api.socket", "want an address such as unix:///run/spire/agent.sock, not %q", w.Socket)
+	}
+}
+
+func (k checker) front(f Front) {
+	k.listen("front.listen", f.Listen)
+	if f.QueryTimeout <= 0 {
+		k.Problemf("front.query_timeout", "must be more than zero")
+	}
+	if t := f.TLS; t != nil {
+		switch {
+		case t.SVID:
+			k.onlyWithout("front.tls.svid", "front.tls.cert_file", "front.tls.key_file")
+		case k.Failed("front.tls.svid"):
+		case !k.Has("front.tls.cert_file") && !k.Has("front.tls.key_file"):
+			k.Problemf("front.tls", "give either svid: true, or cert_file and key_file")
+		default:
+			k.requireWithin("front.tls", "cert_file", "key_file")
+		}
+		if !f.Authentication.MTLS && k.Has("front.tls.client_ca_file") {
+			k.Problemf("front.tls.client_ca_file", "is only for client certificates, and front.authentication.mtls is not true")
+		}
+	}
+	k.authentication(f)
+}
+
+func (k checker) authentication(f Front) {
+	const at = "front.authentication"
+	a := f.Authentication
+	if a.MTLS && !k.Has("front.tls") {
+		k.Problemf(at+".mtls", "needs front.tls: without TLS there are no client certificates")
+	}
+	k.requireWithin(at+".jwt", "issuer", "audience")
+	if a.JWT != nil {
+		k.exactlyOne(at+".jwt", "jwks_url", "jwks_file")
+		if u := a.JWT.JWKSURL; u != nil && u.Scheme != "https" && !isLoopback(u.Hostname()) {
+			k.Problemf(at+".jwt.jwks_url", "must be https: whoever can change the keys on the way can be any user")
+		}
+		if len(a.JWT.Algorithms) == 0 {
+			k.Problemf(at+".jwt.algorithms", "is empty; name at least one, or leave it out")
+		}
+	}
+	for i, p := range a.TrustedProxies {
+		if p.Bits() == 0 {
+			k.Problemf(at+".trusted_proxies["+strconv.Itoa(i)+"]", "%s is every address there is: anybody could claim to be any user", p)
+		}
+	}
+	asks := a.MTLS || k.Failed(at+".mtls") || k.Has(at+".jwt") || k.Has(at+".trusted_proxies[0]")
+	host, _, err := net.SplitHostPort(f.Listen)
+	if err == nil && !isLoopback(host) && !asks {
+		k.Problemf("front.listen", "%s can be reached from other machines, and nothing under front.authentication says who may ask: "+
+			"configure it, or listen on loopback, such as 127.0.0.1:9480", f.Listen)
+	}
+}
+
+// doors are the listeners together, and the one for partners.
+func (k checker) doors(c *Config) {
+	k.requireWithin("peer", "listen")
+	k.requireWithin("bundle_endpoint", "listen")
+	taken := map[string]string{c.Front.Listen: "front.listen"}
+	also := func(path, addr string) {
+		k.listen(path, addr)
+		if first, ok := taken[addr]; ok && !strings.HasSuffix(addr, ":0") {
+			k.Problemf(path, "is the same address as %s", first)
+		}
+		taken[addr] = path
+	}
+	if p := c.Peer; p != nil {
+		if p.Listen != "" {
+			also("peer.listen", p.Listen)
+		}
+		if p.Advertise != "" && !isHostPort(p.Advertise) {
+			k.Problemf("peer.advertise", "want host:port such as parley.acme.example:9490, not %q", p.Advertise)
+		}
+		if p.MaxMessageBytes < minMessage || p.MaxMessageBytes > maxMessage {
+			k.Problemf("peer.max_message_bytes", "must be from %d (64 KiB) to %d (1 GiB)", minMessage, maxMessage)
+		}
+	}
+	if b := c.BundleEndpoint; b != nil && b.Listen != "" {
+		also("bundle_endpoint.listen", b.Listen)
+	}
+}
+
+const (
+	minMessage = 64 << 10
+	maxMessage = 1 << 30
+)
+
+func (k checker) bundleEndpoint(b *BundleEndpoint) {
+	if b == nil || k.Failed("bundle_endpoint.profile") {
+		return
+	}
+	if b.Profile == tenants.HTTPSWeb {
+		k.requireWithin("bundle_endpoint", "cert_file", "key_file")
+		return
+	}
+	for _, key := range []string{"cert_file", "key_file"} {
+		if at := join("bundle_endpoint", key); k.Has(at) {
+			k.Problemf(at, "is only for the profile https_web; https_spiffe presents our SVID")
+		}
+	}
+}
+
+func (k checker) metrics(m Metrics) {
+	k.exactlyOne("metrics", "prometheus", "tsdb")
+	k.requireWithin("metrics.prometheus", "url")
+	k.requireWithin("metrics.tsdb", "dir")
+	if m.LookbackDelta <= 0 {
+		k.Problemf("metrics.lookback_delta", "must be more than zero")
+	}
+	if m.MaxSamples <= 0 {
+		k.Problemf("metrics.max_samples", "must be more than zero")
+	}
+	if m.TSDB != nil && m.TSDB.Retention <= 0 {
+		k.Problemf("metrics.tsdb.retention", "must be more than zero")
+	}
+	if p := m.Prometheus; p != nil {
+		if u, err := url.Parse(p.RemoteReadPath); err != nil || u.Path != p.RemoteReadPath || !strings.HasPrefix(p.RemoteReadPath, "/") {
+			k.Problemf("metrics.prometheus.remote_read_path", "want a path such as /api/v1/read, not %q", p.RemoteReadPath)
+		}
+		if strings.ContainsFunc(p.Tenant, func(r rune) bool { return r <= ' ' || r > '~' }) {
+			k.Problemf("metrics.prometheus.tenant", "has to go into an HTTP header: only printable ASCII without spaces")
+		}
+		if p.BearerTokenFile != "" && p.URL != nil && p.URL.Scheme != "https" && !isLoopback(p.URL.Hostname()) {
+			k.Problemf("metrics.prometheus.bearer_token_file", "would be sent in the clear: metrics.prometheus.url must be https, or on loopback")
+		}
+	}
+}
+
+func (k checker) telemetry(t Telemetry) {
+	k.requireWithin("telemetry.otlp", "endpoint")
+	o := t.OTLP
+	if o == nil {
+		return
+	}
+	if o.Endpoint != "" && !isHostPort(o.Endpoint) {
+		k.Problemf("telemetry.otlp.endpoint", "want host:port such as 127.0.0.1:4317, not %q", o.Endpoint)
+	}
+	if o.SamplingRatio < 0 || o.SamplingRatio > 1 {
+		k.Problemf("telemetry.otlp.sampling_ratio", "must be from 0 to 1")
+	}
+}
+
+// require reports the keys that were not written.
+func (k checker) require(path string, keys ...string) {
+	for _, key := range keys {
+		if at := join(path, key); !k.Has(at) {
+			k.Problemf(at, "is required")
+		}
+	}
+}
+
+// requireWithin is require for a section that is there.
+func (k checker) requireWithin(path string, keys ...string) {
+	if k.Has(path) {
+		k.require(path, keys...)
+	}
+}
+
+// exactlyOne reports a section that has none of the keys, or several.
+func (k checker) exactlyOne(path string, keys ...string) {
+	if !k.Has(path) {
+		return
+	}
+	var first string
+	for _, key := range keys {
+		switch at := join(path, key); {
+		case !k.Has(at):
+		case first == "":
+			first = at
+		default:
+			k.Problemf(at, "can't be given beside %s (line %d): choose one", first, k.Line(first))
+		}
+	}
+	if first == "" {
+		k.Problemf(path, "give exactly one of %s", strings.Join(keys, ", "))
+	}
+}
+
+// onlyWithout reports the others of a key that excludes them.
+func (k checker) onlyWithout(path string, others ...string) {
+	for _, other := range others {
+		if k.Has(other) {
+			k.Problemf(other, "can't be given beside %s (line %d): choose one", path, k.Line(path))
+		}
+	}
+}
+
+// join is a path one step down.
+func join(path, key string) string { return strings.TrimPrefix(path+"."+key, ".") }
+
+// listen reports what can't be listened on. The host may be empty, for every
+// address of the machine, and the port 0, for any that is free.
+func (k checker) listen(path, addr string) {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil || strings.ContainsAny(host, " /@") || !isPort(port) {
+		k.Problemf(path, "want host:port such as 127.0.0.1:9480, not %q", addr)
+	}
+}
+
+func isHostPort(addr string) bool {
+	host, port, err := net.SplitHostPort(addr)
+	return err == nil && host != "" && !strings.ContainsAny(host, " /@") && isPort(port) && port != "0"
+}
+
+func isPort(s string) bool {
+	n, err := strconv.ParseUint(s, 10, 16)
+	return err == nil && strconv.FormatUint(n, 10) == s
+}
+
+func isLoopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || (err == nil && ip.Unmap().IsLoopback())
+}

@@ -1,0 +1,271 @@
+// Package config is what one gateway is told: one YAML file, read strictly.
+//
+//	c, err := config.Load("/etc/parley/gateway.yml")
+//	if err != nil {
+//		fmt.Fprintln(os.Stderr, err) // every problem, one to a line: gateway.yml:12: front.listen: ...
+//		os.Exit(1)
+//	}
+//
+// The struct Config is the manual: a field's comment says what it is, its unit
+// and what follows when it is left out; Manual renders it as an annotated file.
+// testdata/example.yml is a file for newcomers to copy.
+//
+// Secrets are never in the file, only the names of files that hold them. Paths
+// that aren't absolute are relative to the folder the file is in; after Load
+// they no longer are. Durations are written like 30s, 5m or 31d.
+package config
+
+import (
+	"log/slog"
+	"net/netip"
+	"net/url"
+	"time"
+
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+
+	"github.com/parley-gateway/parley/tenants"
+)
+
+// Config is one gateway.
+type Config struct {
+	// The short name of our organization, which becomes the label org on
+	// everything we serve. Required.
+	Org tenants.OrgID `yaml:"org"`
+	// Our SPIFFE trust domain, such as acme.example. Required.
+	TrustDomain spiffeid.TrustDomain `yaml:"trust_domain"`
+	// How this gateway proves who it is. Required.
+	Identity Identity `yaml:"identity"`
+	// The HTTP door for our own users: Grafana, promtool, people.
+	Front Front `yaml:"front"`
+	// The gRPC door for partners. Left out: no partner can ask us anything;
+	// we can still ask them.
+	Peer *Peer `yaml:"peer"`
+	// Where partners fetch our trust bundle. Left out: they get it otherwise,
+	// as a file or from SPIRE's own bundle endpoint.
+	BundleEndpoint *BundleEndpoint `yaml:"bundle_endpoint"`
+	// With whom we agreed on what. Required.
+	Agreements Agreements `yaml:"agreements"`
+	// Who may see what.
+	Policy Policy `yaml:"policy"`
+	// Where our metrics are. Required.
+	Metrics Metrics `yaml:"metrics"`
+	// What the pseudonyms of hidden labels are made with. Required.
+	Pseudonyms Pseudonyms `yaml:"pseudonyms"`
+	// Where the record of every question is kept. Required.
+	Audit Audit `yaml:"audit"`
+	// The gateway's own logs and traces; its metrics are at /metrics of front.
+	Telemetry Telemetry `yaml:"telemetry"`
+}
+
+// Identity is where our X.509-SVID comes from: exactly one of WorkloadAPI,
+// Files and Development.
+type Identity struct {
+	// Our gateway's SPIFFE ID, as partners' agreements name it. Left out: the
+	// first of our trust domain that the Workload API offers, the one in the
+	// files, or, in development, /parley in our trust domain.
+	GatewayID spiffeid.ID `yaml:"gateway_id"`
+	// The SPIFFE Workload API, as SPIRE's agent serves it. For production.
+	WorkloadAPI *WorkloadAPI `yaml:"workload_api"`
+	// PEM files that something else keeps fresh; read again when they change.
+	Files *IdentityFiles `yaml:"files"`
+	// A certificate authority of our own in a folder, for trying things out.
+	Development *Development `yaml:"development"`
+}
+
+// WorkloadAPI is the socket of a SPIFFE Workload API.
+type WorkloadAPI struct {
+	// The socket's address: unix:///run/spire/agent.sock. Required.
+	Socket string `yaml:"socket"`
+}
+
+// IdentityFiles are an X.509-SVID and our bundle as files.
+type IdentityFiles struct {
+	// Our certificate in PEM, the leaf first. Required.
+	CertFile string `yaml:"cert_file"`
+	// Its private key in PEM. Required.
+	KeyFile string `yaml:"key_file"`
+	// Our trust domain's root certificates, in PEM or as a SPIFFE bundle (JSON). Required.
+	BundleFile string `yaml:"bundle_file"`
+}
+
+// Development is a development CA.
+type Development struct {
+	// The CA's folder, as parley dev-ca makes it; made when it isn't there. Required.
+	Dir string `yaml:"dir"`
+}
+
+// Front is the door for our own users. One that asks nobody who they are
+// listens on loopback only.
+type Front struct {
+	// The address to listen on, host:port.
+	Listen string `yaml:"listen" default:"127.0.0.1:9480"`
+	// Serve HTTPS. Left out: plain HTTP.
+	TLS *FrontTLS `yaml:"tls"`
+	// How we know who asks. When any is configured, a request that none of
+	// them vouches for is refused. Left out: anybody on this machine may ask.
+	Authentication Authentication `yaml:"authentication"`
+	// The purpose of requests without the header X-Parley-Purpose. Left out:
+	// they have none, and no partner is asked.
+	DefaultPurpose tenants.Purpose `yaml:"default_purpose"`
+	// The case of requests without the header X-Parley-Case. Left out: none.
+	DefaultCase tenants.CaseID `yaml:"default_case"`
+	// How long one question may take, everything included.
+	QueryTimeout time.Duration `yaml:"query_timeout" default:"30s"`
+	// Serve Go's profiler at /debug/pprof/.
+	Pprof bool `yaml:"pprof" default:"false"`
+}
+
+// FrontTLS is what the front door presents: either SVID or CertFile and KeyFile.
+type FrontTLS struct {
+	// Present our SVID. Browsers don't know it; workloads of our trust domain do.
+	SVID bool `yaml:"svid" default:"false"`
+	// A certificate chain in PEM, the leaf first.
+	CertFile string `yaml:"cert_file"`
+	// Its private key in PEM.
+	KeyFile string `yaml:"key_file"`
+	// The root certificates, in PEM, that users' client certificates are
+	// checked with. Left out: our trust domain's bundle.
+	ClientCAFile string `yaml:"client_ca_file"`
+}
+
+// Authentication is how the front door knows its users. The first that applies
+// to a request counts, in this order: MTLS, JWT, TrustedProxies.
+type Authentication struct {
+	// Take the SPIFFE ID of a verified client certificate; needs tls.
+	MTLS bool `yaml:"mtls" default:"false"`
+	// Take the subject of a bearer token, verified.
+	JWT *JWT `yaml:"jwt"`
+	// The addresses, such as 10.1.2.0/28, of proxies (Grafana) whose header
+	// X-Grafana-User is believed.
+	TrustedProxies []netip.Prefix `yaml:"trusted_proxies"`
+}
+
+// JWT is whose tokens are believed: exactly one of JWKSURL and JWKSFile.
+type JWT struct {
+	// What the claim iss must be. Required.
+	Issuer string `yaml:"issuer"`
+	// What the claim aud must hold. Required.
+	Audience string `yaml:"audience"`
+	// Where the issuer publishes its keys (RFC 7517), over https.
+	JWKSURL *url.URL `yaml:"jwks_url"`
+	// The same as a file.
+	JWKSFile string `yaml:"jwks_file"`
+	// The claim that names the user.
+	SubjectClaim string `yaml:"subject_claim" default:"sub"`
+	// The signature algorithms accepted (RFC 7518), public-key ones only.
+	// Left out: RS256 and ES256.
+	Algorithms []Algorithm `yaml:"algorithms"`
+}
+
+// Peer is the door for partners: gRPC over SPIFFE mTLS.
+type Peer struct {
+	// The address to listen on, host:port. Required.
+	Listen string `yaml:"listen"`
+	// The host:port at which partners reach that address, to be put into
+	// their agreements. Left out: the address we listen on.
+	Advertise string `yaml:"advertise"`
+	// The largest message taken or sent, in bytes before compression.
+	MaxMessageBytes int `yaml:"max_message_bytes" default:"16_777_216"`
+	// Tell partners which services there are (gRPC reflection).
+	Reflection bool `yaml:"reflection" default:"false"`
+}
+
+// BundleEndpoint serves our trust bundle (SPIFFE Trust Domain and Bundle,
+// section 5).
+type BundleEndpoint struct {
+	// The address to listen on, host:port. Required.
+	Listen string `yaml:"listen"`
+	// How the endpoint proves itself: https_spiffe with our SVID, https_web
+	// with a certificate of a public authority.
+	Profile tenants.BundleProfile `yaml:"profile" default:"https_spiffe"`
+	// For https_web: a certificate chain in PEM, the leaf first.
+	CertFile string `yaml:"cert_file"`
+	// For https_web: its private key in PEM.
+	KeyFile string `yaml:"key_file"`
+}
+
+// Agreements is where the agreements are.
+type Agreements struct {
+	// A folder with one YAML file for each partner; changes count without a
+	// restart. Required.
+	Dir string `yaml:"dir"`
+}
+
+// Policy is where the policies are.
+type Policy struct {
+	// A folder of Rego; changes count without a restart. Left out: the
+	// built-in policies alone, which answer our own users everything and
+	// partners nothing.
+	Dir string `yaml:"dir"`
+}
+
+// Metrics is where our metrics are: exactly one of Prometheus and TSDB.
+type Metrics struct {
+	// A Prometheus, or what speaks its remote read, such as Mimir.
+	Prometheus *Prometheus `yaml:"prometheus"`
+	// A Prometheus database in a folder of this gateway.
+	TSDB *TSDB `yaml:"tsdb"`
+	// How far back an instant selector looks for a sample; the Prometheus
+	// server's own setting, if that was changed.
+	LookbackDelta time.Duration `yaml:"lookback_delta" default:"5m"`
+	// The most samples one evaluation may hold in memory.
+	MaxSamples int `yaml:"max_samples" default:"50_000_000"`
+}
+
+// Prometheus is a Prometheus server.
+type Prometheus struct {
+	// The base URL below which /api/v1 is, such as http://127.0.0.1:9090. Required.
+	URL *url.URL `yaml:"url"`
+	// The path of remote read below it.
+	RemoteReadPath string `yaml:"remote_read_path" default:"/api/v1/read"`
+	// Let the server evaluate what is proved to give the same answer as the
+	// redacted view. Turn it off for a backend whose PromQL is its own.
+	PushDown bool `yaml:"push_down" default:"true"`
+	// The tenant, sent as X-Scope-OrgID to Mimir, Cortex or Thanos.
+	Tenant string `yaml:"tenant"`
+	// A file with the bearer token to send; read for every request.
+	BearerTokenFile string `yaml:"bearer_token_file"`
+	// The root certificates, in PEM, the server is checked with. Left out: the system's.
+	CAFile string `yaml:"ca_file"`
+}
+
+// TSDB is an embedded database.
+type TSDB struct {
+	// Its folder; made when it isn't there. Required.
+	Dir string `yaml:"dir"`
+	// How long samples are kept.
+	Retention time.Duration `yaml:"retention" default:"15d"`
+}
+
+// Pseudonyms are made with a key; whoever has it can undo them by trial.
+type Pseudonyms struct {
+	// A file with at least 32 random bytes, the same on all replicas, that
+	// only this gateway may read: openssl rand -out FILE 32. Required.
+	KeyFile string `yaml:"key_file"`
+}
+
+// Audit is the journal of exchanges.
+type Audit struct {
+	// The journal's folder; made when it isn't there. While it can't be
+	// written, partners get no data. Required.
+	Dir string `yaml:"dir"`
+}
+
+// Telemetry is what the gateway tells of itself.
+type Telemetry struct {
+	// What is logged: debug, info, warn or error.
+	LogLevel slog.Level `yaml:"log_level" default:"info"`
+	// Where traces go. Left out: nowhere.
+	OTLP *OTLP `yaml:"otlp"`
+}
+
+// OTLP is a collector of traces, spoken to over gRPC.
+type OTLP struct {
+	// The collector's host:port. Required.
+	Endpoint string `yaml:"endpoint"`
+	// Without TLS.
+	Insecure bool `yaml:"insecure" default:"false"`
+	// The share of questions that are traced, 0 to 1; those a caller traces
+	// already always are.
+	SamplingRatio float64 `yaml:"sampling_ratio" default:"1"`
+}
