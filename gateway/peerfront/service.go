@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
@@ -169,10 +170,12 @@ func (s *service) failure(ctx context.Context, err error) error {
 func (s *service) recordUnreadable(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
 	watched := &watchedStream{ServerStream: stream}
 	err := handle(srv, watched)
-	ctx := stream.Context()
-	if watched.unreadable == nil || ctx.Err() != nil {
+	switch status.Code(watched.unreadable) {
+	case codes.OK, codes.Canceled, codes.DeadlineExceeded: // the asker left
 		return err
 	}
+	// gRPC ends the stream itself, and its context, when a request is too large.
+	ctx := context.WithoutCancel(stream.Context())
 	principal, _, unknown := s.who(ctx)
 	if unknown != nil {
 		return s.refuse(ctx, gateway.Question{Door: gateway.PeerDoor, Principal: principal}, unknown)
