@@ -3,6 +3,7 @@ package front_test
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -188,6 +189,28 @@ func TestRemoteReadBreaks(t *testing.T) {
 		if err == nil {
 			t.Errorf("%s: half an answer was taken for a whole one", name)
 		}
+	}
+}
+
+// What the second question of a stream adds to the completeness comes after the data.
+func TestRemoteReadTrailer(t *testing.T) {
+	p := &pipeline{store: store(), completeness: federation.Completeness{{Org: "acme", Status: federation.Complete, Cost: federation.Cost{Series: 1}}}}
+	body := marshal(t, &prompb.ReadRequest{
+		Queries:               []*prompb.Query{readQuery(t, "up", 0, 60_000), readQuery(t, "latency_seconds", 0, 60_000)},
+		AcceptedResponseTypes: readTypes["chunks"],
+	})
+	client := &http.Client{Transport: transport(t)}
+	resp, err := client.Post(listen(t, p)+"/api/v1/read", "application/x-protobuf", bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		t.Fatal(err)
+	}
+	first, both := resp.Header.Get(front.CompletenessHeader), resp.Trailer.Get(front.CompletenessHeader)
+	if !strings.Contains(first, `"series":1`) || !strings.Contains(both, `"series":2`) {
+		t.Errorf("header %s, trailer %s", first, both)
 	}
 }
 

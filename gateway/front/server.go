@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"runtime/debug"
 	"time"
+
+	"github.com/parley-gateway/parley/federation"
 )
 
 const logRefused = slog.LevelWarn
@@ -48,8 +50,22 @@ func (f *Front) logRequest(r *http.Request, where string, w *response, took time
 	}
 	if w.session != nil {
 		attrs = append(attrs, slog.String("exchange", w.session.question.ExchangeID))
+		attrs = append(attrs, failureAttrs(w.session.failed())...)
 	}
 	f.config.Logger.LogAttrs(r.Context(), slog.LevelInfo, "request", attrs...)
+}
+
+// failureAttrs say what kind of error the client was told, and of a defect
+// what it was: of that the client is told nothing.
+func failureAttrs(e *federation.Error) []slog.Attr {
+	if e == nil {
+		return nil
+	}
+	attrs := []slog.Attr{slog.String("kind", string(e.Kind))}
+	if e.Kind == federation.Internal && e.Err != nil {
+		attrs = append(attrs, errAttr(e.Err))
+	}
+	return attrs
 }
 
 // afterPanic turns a panic into an error, or, when an answer had begun, cuts

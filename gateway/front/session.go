@@ -36,8 +36,15 @@ func (s *session) in(ctx context.Context) context.Context {
 }
 
 // sessionOf returns the session of the request that ctx belongs to. Every
-// request has one before it reaches web/api/v1.
-func sessionOf(ctx context.Context) *session { return ctx.Value(sessionKey{}).(*session) }
+// request has one before it reaches web/api/v1; that one has none is a defect,
+// and ServeHTTP makes an error of the panic.
+func sessionOf(ctx context.Context) *session {
+	s, ok := ctx.Value(sessionKey{}).(*session)
+	if !ok {
+		panic("front: a question outside of a request")
+	}
+	return s
+}
 
 // ask puts one question to the gateway.
 func (s *session) ask(ctx context.Context, q metrics.Question) (*metrics.Released, error) {
