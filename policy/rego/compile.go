@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strconv"
@@ -37,8 +38,8 @@ const decisionRule = "decision"
 type revision struct {
 	id       policy.Revision
 	packages map[string]*prepared
-	// declared are all packages, each with a file that has it.
-	declared map[string]string
+	// declared are all packages, each with where it decides or else begins.
+	declared map[string]place
 	shape    shape
 	timeout  time.Duration
 	// cache is of this revision alone, so that a new one starts empty.
@@ -50,8 +51,18 @@ type prepared struct {
 	name  string
 	query opa.PreparedEvalQuery
 	reads reads
-	// location is that of the first rule, for messages.
-	location *ast.Location
+	// place is where it decides, for messages.
+	place place
+}
+
+// place is a line of a source file.
+type place struct {
+	file string
+	line int
+}
+
+func (p place) problem(format string, args ...any) Problem {
+	return Problem{File: p.file, Line: p.line, Text: fmt.Sprintf(format, args...)}
 }
 
 // capabilities are OPA's without what reaches the network, reads the process
@@ -72,6 +83,8 @@ func compile(ctx context.Context, src *sources, config Config) (*revision, error
 	if len(problems) > 0 {
 		return nil, problems
 	}
+	// Compiling moves the locations of rules to what they call.
+	places := declared(modules)
 	schemas, err := inputSchemas()
 	if err != nil {
 		return nil, err
@@ -89,7 +102,7 @@ func compile(ctx context.Context, src *sources, config Config) (*revision, error
 	if problems := unknownData(compiler, data); len(problems) > 0 {
 		return nil, problems
 	}
-	rev := &revision{id: src.sum(), packages: map[string]*prepared{}, declared: map[string]string{}, timeout: config.Timeout}
+	rev := &revision{id: src.sum(), packages: map[string]*prepared{}, declared: places, timeout: config.Timeout}
 	if rev.shape, err = newShape(); err != nil {
 		return nil, err
 	}
@@ -97,23 +110,24 @@ func compile(ctx context.Context, src *sources, config Config) (*revision, error
 		return nil, fmt.Errorf("decision cache: %w", err)
 	}
 	store := inmem.NewFromObjectWithOpts(data, inmem.OptRoundTripOnWrite(false), inmem.OptReturnASTValuesOnRead(true))
-	for file, module := range modules {
+	for _, module := range modules {
 		ref := module.Package.Path.Append(ast.StringTerm(decisionRule))
 		rules := compiler.GetRulesWithPrefix(ref)
 		name := packageName(module.Package.Path)
-		rev.declared[name] = file
 		if len(rules) == 0 || rev.packages[name] != nil {
 			continue
 		}
-		rev.packages[name], err = prepare(ctx, name, ref, rules, compiler, store, allowed)
+		p, err := prepare(ctx, name, ref, compiler, store, allowed)
 		if err != nil {
 			return nil, err
 		}
+		p.reads, p.place = readsOf(compiler, rules), places[name]
+		rev.packages[name] = p
 	}
 	return rev, nil
 }
 
-func prepare(ctx context.Context, name string, ref ast.Ref, rules []*ast.Rule, compiler *ast.Compiler, store storage.Store, allowed *ast.Capabilities) (*prepared, error) {
+func prepare(ctx context.Context, name string, ref ast.Ref, compiler *ast.Compiler, store storage.Store, allowed *ast.Capabilities) (*prepared, error) {
 	query, err := opa.New(
 		opa.Query(ref.String()),
 		opa.Compiler(compiler),
@@ -124,7 +138,26 @@ func prepare(ctx context.Context, name string, ref ast.Ref, rules []*ast.Rule, c
 	if err != nil {
 		return nil, fmt.Errorf("prepare policy package %s: %w", name, err)
 	}
-	return &prepared{name: name, query: query, reads: readsOf(compiler, rules), location: rules[0].Location}, nil
+	return &prepared{name: name, query: query}, nil
+}
+
+// declared returns every package with a place in its sources: that of its first
+// decision, or if it has none of the package clause.
+func declared(modules map[string]*ast.Module) map[string]place {
+	out, decides := map[string]place{}, map[string]bool{}
+	for _, file := range slices.Sorted(maps.Keys(modules)) {
+		module := modules[file]
+		name := packageName(module.Package.Path)
+		if _, ok := out[name]; !ok {
+			out[name] = place{file: file, line: module.Package.Location.Row}
+		}
+		for _, rule := range module.Rules {
+			if !decides[name] && rule.Head.Ref()[0].Value.Compare(ast.Var(decisionRule)) == 0 {
+				out[name], decides[name] = place{file: file, line: rule.Location.Row}, true
+			}
+		}
+	}
+	return out
 }
 
 // packageName is a package as agreements write it: its path joined by dots,

@@ -34,7 +34,7 @@ func (rev *revision) verdict(ctx context.Context, r policy.Request, now time.Tim
 			return v, nil
 		}
 	}
-	v, err := rev.evaluate(ctx, p, input, r.Side)
+	v, err := rev.evaluate(ctx, p, input, r.Side, rev.timeout)
 	switch {
 	case ctx.Err() != nil:
 		return verdict{}, ctx.Err()
@@ -89,17 +89,17 @@ func answers(name string) bool {
 }
 
 // evaluate runs the policy. Any error denies and isn't cached.
-func (rev *revision) evaluate(ctx context.Context, p *prepared, input []byte, side policy.Side) (verdict, error) {
+func (rev *revision) evaluate(ctx context.Context, p *prepared, input []byte, side policy.Side, timeout time.Duration) (verdict, error) {
 	value, err := parseInput(input)
 	if err != nil {
 		return verdict{}, err
 	}
-	limited, cancel := context.WithTimeout(ctx, rev.timeout)
+	limited, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	results, err := p.query.Eval(limited, opa.EvalParsedInput(value))
 	switch {
-	case limited.Err() != nil:
-		return verdict{}, errors.New("it took longer than " + rev.timeout.String())
+	case err != nil && limited.Err() != nil:
+		return verdict{}, errors.New("it took longer than " + timeout.String())
 	case err != nil:
 		return verdict{}, err
 	case len(results) == 0:

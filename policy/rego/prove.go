@@ -20,6 +20,10 @@ import (
 // samplesFolder is the subfolder of a policy folder whose JSON files are samples.
 const samplesFolder = "samples"
 
+// proofTimeout bounds one evaluation while loading: generous, since a machine
+// that is busy for a moment must not keep a policy from loading.
+const proofTimeout = 10 * time.Second
+
 // Sample is a file samples/*.json of a policy folder: a question that is run
 // through a policy at every load. A result of the wrong shape, or another
 // answer than the one expected, keeps the policies from loading.
@@ -44,8 +48,8 @@ func isSample(f file) bool {
 func (rev *revision) prove(ctx context.Context, src *sources, now time.Time) error {
 	var problems Problems
 	for _, name := range []string{own, ask} {
-		if file, found := rev.declared[name]; found && rev.packages[name] == nil {
-			problems = append(problems, Problem{File: file, Text: fmt.Sprintf("package %s has no rule %s", name, decisionRule)})
+		if place, found := rev.declared[name]; found && rev.packages[name] == nil {
+			problems = append(problems, place.problem("package %s has no rule %s", name, decisionRule))
 		}
 	}
 	for _, a := range src.agreements {
@@ -70,8 +74,8 @@ func (rev *revision) prove(ctx context.Context, src *sources, now time.Time) err
 }
 
 func (rev *revision) missing(name string) string {
-	if file, found := rev.declared[name]; found {
-		return fmt.Sprintf("policy %q: the package, in %s, has no rule %s", name, file, decisionRule)
+	if place, found := rev.declared[name]; found {
+		return fmt.Sprintf("policy %q: the package, in %s, has no rule %s", name, place.file, decisionRule)
 	}
 	return fmt.Sprintf("policy %q: the policy folder has no such package", name)
 }
@@ -91,7 +95,7 @@ func (rev *revision) try(ctx context.Context, questions []policy.Request, now ti
 		}
 		input, err := describe(r, now, p.reads)
 		if err == nil {
-			_, err = rev.evaluate(ctx, p, input, r.Side)
+			_, err = rev.evaluate(ctx, p, input, r.Side, proofTimeout)
 		}
 		if err == nil || errors.Is(err, errUndefined) {
 			continue
@@ -99,11 +103,8 @@ func (rev *revision) try(ctx context.Context, questions []policy.Request, now ti
 		if slices.ContainsFunc(problems, func(q Problem) bool { return strings.HasSuffix(q.Text, err.Error()) }) {
 			continue
 		}
-		problems = append(problems, Problem{
-			File: p.location.File, Line: p.location.Row,
-			Text: fmt.Sprintf("package %s, tried with a question (%s, %s, %s, purpose %s, of %s to %s): %v",
-				name, r.Side, r.Signal, r.Kind, r.Principal.Purpose, r.Principal.Org, r.Owner, err),
-		})
+		problems = append(problems, p.place.problem("package %s, tried with a question (%s, %s, %s, purpose %s, of %s to %s): %v",
+			name, r.Side, r.Signal, r.Kind, r.Principal.Purpose, r.Principal.Org, r.Owner, err))
 	}
 	return problems
 }
@@ -187,7 +188,7 @@ func (rev *revision) sample(ctx context.Context, f file) Problems {
 	if err := json.NewDecoder(bytes.NewReader(s.Input)).Decode(&input); err != nil {
 		return problem("input: %v", err)
 	}
-	v, err := rev.evaluate(ctx, p, s.Input, input.Side)
+	v, err := rev.evaluate(ctx, p, s.Input, input.Side, proofTimeout)
 	if err != nil && !errors.Is(err, errUndefined) {
 		return problem("package %s: %v", s.Package, err)
 	}

@@ -81,11 +81,8 @@ type Policies struct {
 	current atomic.Pointer[revision]
 	status  atomic.Pointer[Status]
 
-	// mu is held while loading; it guards the fields below.
+	// mu is held while loading.
 	mu sync.Mutex
-	// refused is the sum of the sources that did not load last, so that Watch
-	// tries and reports them once.
-	refused policy.Revision
 }
 
 // Status says which policy decides and whether a newer one was refused.
@@ -130,7 +127,7 @@ func (p *Policies) Reload(ctx context.Context) error {
 	defer p.mu.Unlock()
 	src, err := p.read()
 	if err != nil {
-		return p.failed("", err)
+		return p.failed(err)
 	}
 	return p.load(ctx, src)
 }
@@ -157,18 +154,14 @@ func (p *Policies) look(ctx context.Context, seen policy.Revision) policy.Revisi
 	defer p.mu.Unlock()
 	src, err := p.read()
 	if err != nil {
-		_ = p.failed("", err) // in Status and in the log
+		_ = p.failed(err) // in Status and in the log
 		return ""
 	}
-	switch sum := src.sum(); {
-	case sum != seen && sum != p.current.Load().id:
-		return sum
-	case sum == p.refused:
-		return sum
-	default:
+	sum := src.sum()
+	if sum == seen || sum == p.current.Load().id {
 		_ = p.load(ctx, src) // in Status and in the log
-		return sum
 	}
+	return sum
 }
 
 func (p *Policies) read() (*sources, error) {
@@ -178,7 +171,7 @@ func (p *Policies) read() (*sources, error) {
 func (p *Policies) load(ctx context.Context, src *sources) error {
 	sum, now := src.sum(), p.config.Now()
 	if current := p.current.Load(); current != nil && current.id == sum {
-		p.succeeded(p.Status().Loaded, sum)
+		p.status.Store(&Status{Revision: sum, Loaded: p.Status().Loaded})
 		return nil
 	}
 	next, err := compile(ctx, src, p.config)
@@ -189,22 +182,16 @@ func (p *Policies) load(ctx context.Context, src *sources) error {
 		return fmt.Errorf("load policy: %w", ctx.Err())
 	}
 	if err != nil {
-		return p.failed(sum, err)
+		return p.failed(err)
 	}
 	p.current.Store(next)
-	p.succeeded(now, sum)
+	p.status.Store(&Status{Revision: sum, Loaded: now})
 	p.config.Log.Info("policy loaded", "revision", sum, "packages", len(next.packages))
 	return nil
 }
 
-func (p *Policies) succeeded(at time.Time, sum policy.Revision) {
-	p.refused = ""
-	p.status.Store(&Status{Revision: sum, Loaded: at})
-}
-
 // failed keeps and reports a problem, once for as long as it stays the same.
-func (p *Policies) failed(sum policy.Revision, err error) error {
-	p.refused = sum
+func (p *Policies) failed(err error) error {
 	s := p.Status()
 	if s.Err != nil && s.Err.Error() == err.Error() {
 		return err

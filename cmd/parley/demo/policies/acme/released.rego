@@ -1,0 +1,23 @@
+# What acme releases at all: its partners' policies choose from these.
+package acme.released
+
+import data.parley.lib
+
+# Requests, errors and latency. Labels not named, the user among them, are dropped.
+requests := {
+	"name": "requests",
+	"series": lib.named(["http_requests_total", "http_request_duration_.*"]),
+	"release": "row",
+	"labels": {"service": "keep", "region": "keep", "status": "keep", "le": "keep", "pod": "pseudonym"},
+}
+
+# How the agents are doing; never for which customer.
+agents := {
+	"name": "agents",
+	"series": lib.named(["agent_.*", "workflow_active", "human_response_.*"]),
+	"release": "row",
+	"labels": {"region": "keep", "queue": "keep", "workflow": "keep", "agent": "keep", "le": "keep", "pod": "pseudonym"},
+}
+
+# Whatever else is released, these aren't there.
+never := {"name": "never", "series": lib.named(["billing_.*", "payroll_.*", "internal_.*"]), "release": "deny"}

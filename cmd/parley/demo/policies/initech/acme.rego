@@ -1,0 +1,13 @@
+# What initech answers acme: requests for slo-review, what is waiting as well
+# during an incident.
+package parley.partners.acme
+
+import data.initech.released
+
+default decision := {"allow": false, "reasons": ["acme is answered for slo-review and incident-response"]}
+
+decision := {"allow": true, "datasets": [released.requests]} if input.principal.purpose == "slo-review"
+
+decision := {"allow": true, "datasets": [released.requests, released.waiting]} if {
+	input.principal.purpose == "incident-response"
+}

@@ -1,0 +1,12 @@
+# What initech answers globex: requests, and only to questions about requests.
+package parley.partners.globex
+
+import data.initech.released
+import data.parley.lib
+
+default decision := {"allow": false, "reasons": ["globex is answered for slo-review, about requests"]}
+
+decision := {"allow": true, "datasets": [released.requests]} if {
+	input.principal.purpose == "slo-review"
+	lib.asks_only(["http_.*"])
+}
