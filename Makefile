@@ -84,7 +84,7 @@ lint-go:
 		if [ -n "$$unformatted" ]; then \
 			echo "not formatted, see make format:"; echo "$$unformatted"; exit 1; \
 		fi
-	@$(call tool,golangci-lint); golangci-lint run ./...
+	@$(call tool,golangci-lint); golangci-lint run --allow-serial-runners ./...
 
 .PHONY: lint-proto
 lint-proto:
