@@ -231,7 +231,7 @@ func notices(r *rules) []string {
 		}
 	}
 	said = append(said, others.String()+" all other labels")
-	return []string{fmt.Sprintf("%s releases by policy: %s", r.org, strings.Join(said, "; "))}
+	return []string{"policy says: " + strings.Join(said, "; ")}
 }
 
 func joinSorted(names map[string]bool) string {

@@ -36,6 +36,8 @@ type PrometheusConfig struct {
 	ReadPath string
 	// Client sends the requests, credentials and tenant header included.
 	Client *http.Client
+	// NoPushDown keeps questions from being evaluated by the server.
+	NoPushDown bool
 	Logger *slog.Logger
 }
 
@@ -159,6 +161,9 @@ const versionTTL = time.Minute
 // evaluates is true for Prometheus 3, whose PromQL is the one we evaluate
 // ourselves. Ranges were closed on the left before.
 func (p *Prometheus) evaluates(ctx context.Context) bool {
+	if p.config.NoPushDown {
+		return false
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if time.Since(p.probed) > versionTTL {

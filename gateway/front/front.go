@@ -67,6 +67,8 @@ type Config struct {
 	// DefaultPurpose is that of requests without X-Parley-Purpose. Empty leaves
 	// such a question without a purpose, which agreements refuse.
 	DefaultPurpose tenants.Purpose
+	// DefaultCase is that of requests without X-Parley-Case; empty is none.
+	DefaultCase tenants.CaseID
 	// Version is parley's, shown by status/buildinfo beside the Prometheus
 	// version whose API this is.
 	Version string

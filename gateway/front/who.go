@@ -23,7 +23,7 @@ func (f *Front) open(r *http.Request) (*session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errUnauthenticated, err)
 	}
-	principal := tenants.Principal{Org: f.config.Org, User: user, Purpose: f.config.DefaultPurpose}
+	principal := tenants.Principal{Org: f.config.Org, User: user, Purpose: f.config.DefaultPurpose, Case: f.config.DefaultCase}
 	if user.Proof == tenants.ProvenBySVID {
 		if principal.Workload, err = spiffeid.FromString(user.Subject); err != nil {
 			return nil, fmt.Errorf("%w: %w", errUnauthenticated, err)
@@ -63,6 +63,9 @@ func readHeaders(r *http.Request, p *tenants.Principal) error {
 	id, err := header(r, CaseHeader)
 	if err != nil {
 		return err
+	}
+	if id == "" {
+		return nil
 	}
 	if p.Case, err = tenants.ParseCaseID(id); err != nil {
 		return fmt.Errorf("header %s: %w", CaseHeader, err)

@@ -1,0 +1,284 @@
+// Package assembly puts one gateway together from its parts and runs its
+// doors:
+//
+//	g, err := assembly.New(ctx, assembly.Config{Org: "acme", ...})
+//	if err != nil { ... }
+//	err = g.Run(ctx) // until ctx ends or a door fails
+//
+// The parts that differ between a real gateway, the demo and a test (where the
+// SVID comes from, where the metrics are, which listeners) are handed in; how
+// they hang together is here alone.
+package assembly
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+
+	"github.com/parley-gateway/parley/federation/metrics"
+	"github.com/parley-gateway/parley/federation/peer"
+	"github.com/parley-gateway/parley/gateway"
+	"github.com/parley-gateway/parley/gateway/audit"
+	"github.com/parley-gateway/parley/gateway/front"
+	"github.com/parley-gateway/parley/gateway/identity"
+	"github.com/parley-gateway/parley/gateway/peerfront"
+	"github.com/parley-gateway/parley/gateway/telemetry"
+	"github.com/parley-gateway/parley/gateway/transfer"
+	"github.com/parley-gateway/parley/policy/rego"
+	"github.com/parley-gateway/parley/tenants"
+)
+
+// Config is what a gateway is put together from. Fields without "default" or
+// "nil" are required.
+type Config struct {
+	Org         tenants.OrgID
+	TrustDomain spiffeid.TrustDomain
+	Version     string
+
+	// Identity is our SVID and bundle. It is the caller's to close, after Run.
+	Identity identity.Source
+	// BundleCacheDir keeps partners' last known bundles; default: they are not
+	// kept over a restart.
+	BundleCacheDir string
+	AgreementsDir  string
+	// PolicyDir is the folder of Rego; default: the built-in policies.
+	PolicyDir string
+	// Source is where our metrics are. It is the caller's to close, after Run.
+	Source     metrics.Source
+	Lookback   time.Duration // default 5m
+	MaxSamples int           // default 50 million
+	// Secret is what pseudonyms are derived from, 32 bytes or more.
+	Secret []byte
+	// Auditor records exchanges; nil: a log in AuditDir.
+	Auditor  gateway.Auditor
+	AuditDir string
+
+	// Front is the listener of our own users, Peer of partners and Bundle of
+	// our bundle endpoint. Peer and Bundle may be nil: those doors stay shut.
+	Front, Peer, Bundle net.Listener
+	// FrontCertificate is what the front door presents, asked at every
+	// handshake; nil: plain HTTP.
+	FrontCertificate func() (*tls.Certificate, error)
+	// BundleTLS is the bundle endpoint's; nil: our SVID, profile https_spiffe.
+	BundleTLS *tls.Config
+	// Authentication is how our users are known; nil: nobody is asked.
+	Authentication func(*identity.Verifier) (*identity.Authenticator, error)
+	DefaultPurpose tenants.Purpose
+	DefaultCase    tenants.CaseID
+	QueryTimeout   time.Duration // default 30s
+	Profiling      bool
+	// Reload is how often folders are looked at; default a second.
+	Reload time.Duration
+
+	Log     *slog.Logger
+	Tracing *telemetry.Tracing // nil: no traces
+}
+
+// Gateway is a gateway that can run.
+type Gateway struct {
+	config    Config
+	registry  *prometheus.Registry
+	directory *tenants.Directory
+	policies  *rego.Policies
+	bundles   *identity.Bundles
+	auth      *identity.Authenticator
+	auditor   gateway.Auditor
+	meter     *transfer.Meter
+	pool      *peer.Pool
+	pipeline  *gateway.Gateway
+	front     *front.Front
+	peerDoor  *peerfront.Server
+	closers   []func() error // in order of making
+}
+
+const defaultReload = time.Second
+
+// New puts the parts together. Nothing listens before Run. ctx bounds the
+// loading of policies.
+func New(ctx context.Context, c Config) (_ *Gateway, err error) {
+	if c.Reload == 0 {
+		c.Reload = defaultReload
+	}
+	g := &Gateway{config: c, registry: prometheus.NewRegistry()}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, g.Close())
+		}
+	}()
+	for _, step := range []func(context.Context) error{
+		g.makeDirectory, g.makePolicies, g.makeBundles, g.makePipeline, g.makeFront, g.makePeerDoor, g.makeMetrics,
+	} {
+		if err := step(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return g, nil
+}
+
+func (g *Gateway) makeDirectory(context.Context) (err error) {
+	g.directory, err = tenants.OpenDirectory(tenants.DirectoryConfig{
+		Dir: g.config.AgreementsDir, Self: tenants.Self{Org: g.config.Org, TrustDomain: g.config.TrustDomain},
+		Interval: g.config.Reload, Logger: g.config.Log, Registerer: g.registry,
+	})
+	return err
+}
+
+func (g *Gateway) makePolicies(ctx context.Context) (err error) {
+	g.policies, err = rego.New(ctx, rego.Config{
+		Org: g.config.Org, Dir: g.config.PolicyDir, Agreements: g.directory.Partners, Now: time.Now, Log: g.config.Log,
+	})
+	return err
+}
+
+func (g *Gateway) makeBundles(context.Context) (err error) {
+	g.bundles, err = identity.NewBundles(identity.BundlesConfig{
+		TrustDomain: g.config.TrustDomain, Own: g.config.Identity, CacheDir: g.config.BundleCacheDir,
+		Logger: g.config.Log, Registerer: g.registry,
+	})
+	if err != nil {
+		return err
+	}
+	g.closers = append(g.closers, g.bundles.Close)
+	g.pool = &peer.Pool{New: g.newClient}
+	g.closers = append(g.closers, g.pool.Close)
+	cancel := g.directory.Subscribe(func(agreements []tenants.Agreement) {
+		if err := errors.Join(g.bundles.SetPartners(agreements), g.pool.Keep(agreements)); err != nil {
+			g.config.Log.Error("agreements changed, but not all of the change took effect", "error", err)
+		}
+	})
+	g.closers = append(g.closers, func() error { cancel(); return nil })
+	return identity.RegisterSVIDExpiry(g.registry, g.config.Identity)
+}
+
+func (g *Gateway) makePipeline(context.Context) error {
+	var err error
+	g.meter, err = transfer.New(g.registry, transfer.Config{Org: g.config.Org, Known: g.knows})
+	if err != nil {
+		return err
+	}
+	g.auditor = g.config.Auditor
+	if g.auditor == nil {
+		log, err := audit.Open(audit.Config{Dir: g.config.AuditDir, Logger: g.config.Log})
+		if err != nil {
+			return err
+		}
+		g.auditor = log
+		g.closers = append(g.closers, log.Close)
+	}
+	local, err := metrics.NewLocal(metrics.LocalConfig{
+		Org: g.config.Org, Source: g.config.Source, Secret: g.config.Secret, Lookback: g.config.Lookback,
+		MaxSamples: g.config.MaxSamples, Logger: g.config.Log,
+	})
+	if err != nil {
+		return err
+	}
+	c := gateway.Config{
+		Org: g.config.Org, Directory: g.directory, Decider: g.policies, Local: local,
+		Federated: metrics.NewFederated(g.config.MaxSamples, g.config.Lookback, nil),
+		Peers:     g.pool, Auditor: g.auditor, Meter: g.meter, Log: g.config.Log, Timeout: g.config.QueryTimeout,
+	}
+	if g.config.Tracing != nil {
+		c.Tracer = g.config.Tracing.Provider()
+	}
+	g.pipeline, err = gateway.New(c)
+	return err
+}
+
+func (g *Gateway) knows(org tenants.OrgID) bool {
+	_, ok := g.directory.Partner(org)
+	return ok
+}
+
+func (g *Gateway) verifier() *identity.Verifier { return identity.NewVerifier(g.bundles, nil) }
+
+func (g *Gateway) makeFront(context.Context) (err error) {
+	verifier := g.verifier()
+	if g.config.Authentication != nil {
+		g.auth, err = g.config.Authentication(verifier)
+	} else {
+		g.auth, err = identity.NewAuthenticator(identity.AuthConfig{})
+	}
+	if err != nil {
+		return err
+	}
+	g.closers = append(g.closers, g.auth.Close)
+	if !g.auth.Configured() {
+		if err := onlyLoopback(g.config.Front); err != nil {
+			return err
+		}
+		g.config.Log.Warn("no authentication is configured: the front door serves this machine only", "address", g.config.Front.Addr().String())
+	}
+	g.front, err = front.New(front.Config{
+		Org: g.config.Org, Answerer: front.Answers(g.pipeline), Authenticator: g.auth, DefaultPurpose: g.config.DefaultPurpose, DefaultCase: g.config.DefaultCase,
+		Timeout: g.config.QueryTimeout,
+		Version: g.config.Version, Logger: g.config.Log, Ready: g.ready, Profiling: g.config.Profiling,
+		Metrics: promhttp.HandlerFor(g.registry, promhttp.HandlerOpts{EnableOpenMetrics: true}),
+	})
+	return err
+}
+
+// onlyLoopback holds the rule that nobody who wasn't asked who they are comes
+// from another machine.
+func onlyLoopback(l net.Listener) error {
+	if tcp, ok := l.Addr().(*net.TCPAddr); ok && tcp.IP.IsLoopback() {
+		return nil
+	}
+	return fmt.Errorf("the front door listens on %s without authentication: configure front.authentication, or listen on a loopback address", l.Addr())
+}
+
+func (g *Gateway) makePeerDoor(context.Context) (err error) {
+	if g.config.Peer == nil {
+		return nil
+	}
+	verifier := g.verifier()
+	c := peerfront.Config{
+		Org: g.config.Org, Version: g.config.Version, TLS: identity.ServerTLS(g.config.Identity, g.bundles, nil),
+		Identify: func(state tls.ConnectionState) (spiffeid.ID, error) {
+			return verifier.Verify(context.Background(), state)
+		},
+		Agreement: g.directory.ByWorkload, Gateway: peerfront.Of(g.pipeline), Log: g.config.Log,
+		Count: func(partner tenants.OrgID, _ string, n int) { g.meter.Wire(partner, transfer.Answered, n) },
+	}
+	if g.config.Tracing != nil {
+		c.Tracer, c.Propagator = g.config.Tracing.Provider(), g.config.Tracing.Propagator()
+	}
+	g.peerDoor, err = peerfront.New(c)
+	return err
+}
+
+func (g *Gateway) newClient(a tenants.Agreement) (*peer.Client, error) {
+	verifier := g.verifier()
+	c := peer.Config{
+		Agreement: a, TLS: identity.ClientTLS(g.config.Identity, g.bundles, nil, a.GatewayID), Log: g.config.Log,
+		Verify: func(state tls.ConnectionState) (spiffeid.ID, error) {
+			return verifier.Verify(context.Background(), state)
+		},
+		Count: func(partner tenants.OrgID, _ string, n int) { g.meter.Wire(partner, transfer.Asked, n) },
+	}
+	if g.config.Tracing != nil {
+		c.Tracer, c.Propagator = g.config.Tracing.Provider(), g.config.Tracing.Propagator()
+	}
+	return peer.New(c)
+}
+
+// Close releases what New made, in reverse order. Run closes by itself.
+func (g *Gateway) Close() error {
+	var errs []error
+	for i := len(g.closers) - 1; i >= 0; i-- {
+		errs = append(errs, g.closers[i]())
+	}
+	g.closers = nil
+	return errors.Join(errs...)
+}
+
+// Handler is the front door, for tests that need no listener.
+func (g *Gateway) Handler() http.Handler { return g.front }

@@ -1,0 +1,179 @@
+package assembly
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/parley-gateway/parley/gateway/front"
+	"github.com/parley-gateway/parley/gateway/identity"
+)
+
+// shutdownTimeout is how long questions under way may take to end.
+const shutdownTimeout = 10 * time.Second
+
+// Run opens the doors and serves until ctx ends, then lets questions under way
+// finish and closes everything. The error is that of the door that failed.
+func (g *Gateway) Run(ctx context.Context) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	var running sync.WaitGroup
+	background := func(f func() error) {
+		running.Go(func() {
+			if err := f(); err != nil {
+				stop(err)
+			}
+		})
+	}
+	background(func() error { g.directory.Watch(ctx); return nil })
+	background(func() error {
+		tick := time.NewTicker(g.config.Reload)
+		defer tick.Stop()
+		g.policies.Watch(ctx, tick.C)
+		return nil
+	})
+	frontDoor := front.NewServer(g.config.Front.Addr().String(), g.front)
+	background(func() error { return serveHTTP(frontDoor, secured(g.config.Front, g.frontTLS())) })
+	shutdowns := []func(context.Context) error{frontDoor.Shutdown}
+	if g.peerDoor != nil {
+		background(func() error { return g.peerDoor.Serve(g.config.Peer) })
+		shutdowns = append(shutdowns, func(ctx context.Context) error { g.peerDoor.Shutdown(ctx); return nil })
+	}
+	if g.config.Bundle != nil {
+		bundleDoor := g.bundleDoor()
+		background(func() error { return serveHTTP(bundleDoor, secured(g.config.Bundle, g.bundleTLS())) })
+		shutdowns = append(shutdowns, bundleDoor.Shutdown)
+	}
+	<-ctx.Done()
+	deadline, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+	defer cancel()
+	var errs []error
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+		errs = append(errs, cause)
+	}
+	for _, shutdown := range shutdowns {
+		errs = append(errs, shutdown(deadline))
+	}
+	stop(nil)
+	running.Wait()
+	return errors.Join(append(errs, g.Close())...)
+}
+
+func (g *Gateway) bundleDoor() *http.Server {
+	return &http.Server{
+		Handler: identity.NewBundleHandler(identity.BundleEndpointConfig{
+			TrustDomain: g.config.TrustDomain, Own: g.config.Identity, Logger: g.config.Log,
+		}),
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		MaxHeaderBytes:    16 << 10,
+	}
+}
+
+func (g *Gateway) frontTLS() *tls.Config {
+	if g.config.FrontCertificate == nil {
+		return nil
+	}
+	return identity.UsersTLS(g.config.FrontCertificate, g.bundles, nil)
+}
+
+func (g *Gateway) bundleTLS() *tls.Config {
+	if g.config.BundleTLS != nil {
+		return g.config.BundleTLS
+	}
+	return identity.BundleTLS(g.config.Identity)
+}
+
+func secured(l net.Listener, c *tls.Config) net.Listener {
+	if c == nil {
+		return l
+	}
+	return tls.NewListener(l, c)
+}
+
+func serveHTTP(s *http.Server, l net.Listener) error {
+	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve %s: %w", l.Addr(), err)
+	}
+	return nil
+}
+
+// ready is what stands behind /-/ready.
+func (g *Gateway) ready() []front.Check {
+	return append([]front.Check{
+		check("identity", g.config.Identity.Ready()),
+		check("authentication", g.auth.Ready()),
+		check("agreements", g.directory.Problem()),
+		check("policy", g.policies.Status().Err),
+		check("audit", g.auditable()),
+	}, g.bundleChecks()...)
+}
+
+func check(name string, err error) front.Check {
+	if err != nil {
+		return front.Check{Name: name, Detail: err.Error()}
+	}
+	return front.Check{Name: name, OK: true}
+}
+
+func (g *Gateway) auditable() error {
+	log, ok := g.auditor.(interface{ Check(context.Context) error })
+	if !ok {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	return log.Check(ctx)
+}
+
+// bundleChecks tell of partners' bundles. A partner that is down does not make
+// us unready.
+func (g *Gateway) bundleChecks() []front.Check {
+	var out []front.Check
+	for _, s := range g.bundles.Status() {
+		c := front.Check{Name: "bundle of " + string(s.Partner), OK: true}
+		switch {
+		case !s.Known:
+			c.Detail = "not there yet"
+		case s.Err != nil:
+			c.Detail = "kept from before"
+		}
+		if s.Err != nil {
+			c.Detail += ": " + s.Err.Error()
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+// makeMetrics adds what no part has of its own.
+func (g *Gateway) makeMetrics(context.Context) error {
+	problem := func(err error) float64 {
+		if err != nil {
+			return 0
+		}
+		return 1
+	}
+	var errs []error
+	for _, c := range []prometheus.Collector{
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "parley_policy_last_reload_successful", Help: "Whether the policies as they are now in their folder are those that decide.",
+		}, func() float64 { return problem(g.policies.Status().Err) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "parley_policy_last_reload_success_timestamp_seconds", Help: "When the policies that decide were loaded.",
+		}, func() float64 { return float64(g.policies.Status().Loaded.Unix()) }),
+	} {
+		errs = append(errs, g.registry.Register(c))
+	}
+	return errors.Join(errs...)
+}
