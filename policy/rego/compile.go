@@ -2,11 +2,8 @@ package rego
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
-	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,7 +14,6 @@ import (
 	opa "github.com/open-policy-agent/opa/v1/rego"
 	"github.com/open-policy-agent/opa/v1/storage"
 	"github.com/open-policy-agent/opa/v1/storage/inmem"
-	"github.com/open-policy-agent/opa/v1/util"
 
 	"github.com/parley-gateway/parley/policy"
 )
@@ -79,9 +75,9 @@ func capabilities() *ast.Capabilities {
 }
 
 func compile(ctx context.Context, src *sources, config Config) (*revision, error) {
-	modules, data, problems := parse(src)
-	if len(problems) > 0 {
-		return nil, problems
+	modules, data, found := parse(src)
+	if err := found.orNil(); err != nil {
+		return nil, err
 	}
 	// Compiling moves the locations of rules to what they call.
 	places := declared(modules)
@@ -97,10 +93,10 @@ func compile(ctx context.Context, src *sources, config Config) (*revision, error
 		WithStrict(true).
 		WithPathConflictsCheck(conflicts(data))
 	if compiler.Compile(modules); compiler.Failed() {
-		return nil, astProblems("", compiler.Errors)
+		return nil, astProblems("", compiler.Errors).orNil()
 	}
-	if problems := unknownData(compiler, data); len(problems) > 0 {
-		return nil, problems
+	if err := unknownData(compiler, data).orNil(); err != nil {
+		return nil, err
 	}
 	rev := &revision{id: src.sum(), packages: map[string]*prepared{}, declared: places, timeout: config.Timeout}
 	if rev.shape, err = newShape(); err != nil {
@@ -179,206 +175,6 @@ func reserved(name string) bool {
 
 func within(name, parent string) bool {
 	return name == parent || strings.HasPrefix(name, parent+".")
-}
-
-// parse reads every file; what it returns is complete only without problems.
-func parse(src *sources) (modules map[string]*ast.Module, data map[string]any, problems Problems) {
-	modules, data = map[string]*ast.Module{}, map[string]any{}
-	for _, f := range src.files {
-		switch {
-		case isSample(f):
-		case path.Ext(f.path) == ".rego":
-			module, err := ast.ParseModuleWithOpts(f.name, string(f.text), ast.ParserOptions{RegoVersion: ast.RegoV1})
-			if err != nil {
-				problems = append(problems, asProblems(f.name, err)...)
-				continue
-			}
-			problems = append(problems, checkPackage(f, module.Package)...)
-			modules[f.name] = module
-		default:
-			if problem, ok := addData(data, f); !ok {
-				problems = append(problems, problem)
-			}
-		}
-	}
-	agreements, err := roundTrip(src.agreed())
-	if err != nil {
-		return nil, nil, append(problems, Problem{Text: err.Error()})
-	}
-	if !merge(data, map[string]any{"parley": map[string]any{"agreements": agreements}}) {
-		problems = append(problems, Problem{Text: "data.parley.agreements is what the gateway knows of the agreements; name the data otherwise"})
-	}
-	return modules, data, problems
-}
-
-// checkPackage refuses what would stand for another package.
-func checkPackage(f file, p *ast.Package) Problems {
-	name := packageName(p.Path)
-	problem := func(text string) Problems {
-		return Problems{{File: f.name, Line: p.Location.Row, Text: text}}
-	}
-	for _, term := range p.Path[1:] {
-		if s, ok := term.Value.(ast.String); !ok || strings.Contains(string(s), ".") {
-			return problem(fmt.Sprintf("package %s: the parts of a package's name can't hold dots", name))
-		}
-	}
-	if !f.library && reserved(name) {
-		return problem(fmt.Sprintf("package %s belongs to the embedded library; to decide for our own users write %s or %s, for a partner a package that its agreement names", name, own, ask))
-	}
-	return nil
-}
-
-// addData merges a data file under the names of its folders.
-func addData(data map[string]any, f file) (Problem, bool) {
-	var value any
-	unmarshal := util.Unmarshal
-	if path.Ext(f.path) == ".json" {
-		unmarshal = util.UnmarshalJSON
-	}
-	if err := unmarshal(f.text, &value); err != nil {
-		return Problem{File: f.name, Line: lineOf(f.text, err), Text: err.Error()}, false
-	}
-	if dir := path.Dir(f.path); dir != "." {
-		parts := strings.Split(dir, "/")
-		for _, part := range slices.Backward(parts) {
-			value = map[string]any{part: value}
-		}
-	}
-	object, ok := value.(map[string]any)
-	if !ok {
-		return Problem{File: f.name, Text: "want an object at the top"}, false
-	}
-	if !merge(data, object) {
-		return Problem{File: f.name, Text: "a value is given here and in another data file"}, false
-	}
-	return Problem{}, true
-}
-
-// merge adds b to a, object by object; false if both have a value at one place.
-func merge(a, b map[string]any) bool {
-	for key, value := range b {
-		existing, ok := a[key]
-		if !ok {
-			a[key] = value
-			continue
-		}
-		left, isLeft := existing.(map[string]any)
-		right, isRight := value.(map[string]any)
-		if !isLeft || !isRight || !merge(left, right) {
-			return false
-		}
-	}
-	return true
-}
-
-// lineOf is the line a JSON error is about; YAML's say theirs themselves.
-func lineOf(text []byte, err error) int {
-	var syntax *json.SyntaxError
-	if !errors.As(err, &syntax) {
-		return 0
-	}
-	return 1 + strings.Count(string(text[:min(int(syntax.Offset), len(text))]), "\n")
-}
-
-// conflicts tells the compiler where data has a value, so that no rule can be
-// defined over it.
-func conflicts(data map[string]any) func([]string) (bool, error) {
-	return func(at []string) (bool, error) {
-		ref := make(ast.Ref, len(at))
-		for i, part := range at {
-			ref[i] = ast.StringTerm(part)
-		}
-		_, found := lookup(data, ref)
-		return found, nil
-	}
-}
-
-// unknownData finds references to data that no file has and no rule defines: a
-// condition on one is undefined, and under a not even true. A key may be missing
-// from an object that is there.
-func unknownData(compiler *ast.Compiler, data map[string]any) Problems {
-	var problems Problems
-	for _, module := range compiler.Modules {
-		ast.WalkRefs(module, func(ref ast.Ref) bool {
-			if !ref.HasPrefix(ast.DefaultRootRef) || ref.Equal(module.Package.Path) {
-				return false
-			}
-			prefix := ref.ConstantPrefix()
-			if len(prefix) < 2 || len(compiler.GetRules(prefix)) > 0 || len(compiler.GetRulesWithPrefix(prefix)) > 0 {
-				return false
-			}
-			at := prefix[1:max(2, len(prefix)-1)]
-			if _, found := lookup(data, at); !found {
-				p := Problem{Text: "nothing is at " + prefix.String() + ": no rule and no data file defines it"}
-				if location := ref[0].Location; location != nil {
-					p.File, p.Line = location.File, location.Row
-				}
-				problems = append(problems, p)
-			}
-			return false
-		})
-	}
-	slices.SortFunc(problems, func(a, b Problem) int { return strings.Compare(a.Error(), b.Error()) })
-	return slices.Compact(problems)
-}
-
-// lookup finds what is at a path; what is inside anything but an object counts
-// as found.
-func lookup(data map[string]any, at ast.Ref) (any, bool) {
-	var value any = data
-	for _, term := range at {
-		object, isObject := value.(map[string]any)
-		key, isString := term.Value.(ast.String)
-		if !isObject || !isString {
-			return value, true
-		}
-		var found bool
-		if value, found = object[string(key)]; !found {
-			return nil, false
-		}
-	}
-	return value, true
-}
-
-func asProblems(file string, err error) Problems {
-	var list ast.Errors
-	if errors.As(err, &list) {
-		return astProblems(file, list)
-	}
-	return Problems{{File: file, Text: err.Error()}}
-}
-
-func astProblems(file string, list ast.Errors) Problems {
-	problems := make(Problems, 0, len(list))
-	for _, e := range list {
-		p := Problem{File: file, Text: e.Message}
-		if e.Location != nil && e.Location.File != "" {
-			p.File, p.Line = e.Location.File, e.Location.Row
-		}
-		if e.Details != nil {
-			for _, line := range e.Details.Lines() {
-				p.Text += "\n\t" + line
-			}
-		}
-		if name, ok := strings.CutPrefix(e.Message, "undefined function "); ok && isBuiltin(name) {
-			p.Text += " (policies can't use what reaches the network, reads the process or gives another value at each call; the time of the question is input.now)"
-		}
-		problems = append(problems, p)
-	}
-	return problems
-}
-
-func isBuiltin(name string) bool {
-	return slices.ContainsFunc(ast.Builtins, func(b *ast.Builtin) bool { return b.Name == name })
-}
-
-func roundTrip(v any) (any, error) {
-	text, err := json.Marshal(v)
-	if err != nil {
-		return nil, err
-	}
-	var out any
-	return out, util.UnmarshalJSON(text, &out)
 }
 
 // quote is a package or file name in a message.

@@ -19,8 +19,7 @@ func Example() {
 		Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
-		fmt.Println(err)
-		return
+		panic(err)
 	}
 	for _, org := range []tenants.OrgID{"acme", "globex"} {
 		d, err := policies.Decide(context.Background(), policy.Request{

@@ -10,6 +10,7 @@ import (
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/util"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 
@@ -135,7 +136,7 @@ func describe(r policy.Request, now time.Time, reads reads) ([]byte, error) {
 func metric(s policy.Selector) (string, bool) {
 	var name string
 	for _, m := range s {
-		if m.Name != labels.MetricName {
+		if m.Name != model.MetricNameLabel {
 			continue
 		}
 		if m.Type != labels.MatchEqual || m.Value == "" || name != "" {

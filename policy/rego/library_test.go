@@ -31,7 +31,8 @@ func TestLibrary(t *testing.T) {
 	results, err := tester.NewRunner().
 		SetCompiler(ast.NewCompiler().WithCapabilities(capabilities()).WithSchemas(schemas).WithStrict(true)).
 		RaiseBuiltinErrors(true).
-		Run(t.Context(), modules)
+		SetModules(modules).
+		RunTests(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

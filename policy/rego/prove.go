@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/parley-gateway/parley/policy"
@@ -46,31 +47,31 @@ func isSample(f file) bool {
 // questions through it: of each partner, one per side, signal, kind and purpose.
 // The shape of every result is checked; that it is undefined is an answer.
 func (rev *revision) prove(ctx context.Context, src *sources, now time.Time) error {
-	var problems Problems
+	var found problems
 	for _, name := range []string{own, ask} {
-		if place, found := rev.declared[name]; found && rev.packages[name] == nil {
-			problems = append(problems, place.problem("package %s has no rule %s", name, decisionRule))
+		if place, ok := rev.declared[name]; ok && rev.packages[name] == nil {
+			found = append(found, place.problem("package %s has no rule %s", name, decisionRule))
 		}
 	}
 	for _, a := range src.agreements {
 		switch {
 		case a.Policy == "":
 		case !answers(a.Policy):
-			problems = append(problems, Problem{File: a.File, Text: "policy " + quote(a.Policy) + " is not for partners; name a package of the policy folder"})
+			found = append(found, Problem{File: a.File, Text: "policy " + quote(a.Policy) + " is not for partners; name a package of the policy folder"})
 			continue
 		case rev.packages[a.Policy] == nil:
-			problems = append(problems, Problem{File: a.File, Text: rev.missing(a.Policy)})
+			found = append(found, Problem{File: a.File, Text: rev.missing(a.Policy)})
 			continue
 		}
-		problems = append(problems, rev.try(ctx, src.questions(a, now), now)...)
+		found = append(found, rev.try(ctx, src.questions(a, now), now)...)
 	}
-	problems = append(problems, rev.try(ctx, src.ownQuestions(now), now)...)
+	found = append(found, rev.try(ctx, src.ownQuestions(now), now)...)
 	for _, f := range src.files {
 		if isSample(f) {
-			problems = append(problems, rev.sample(ctx, f)...)
+			found = append(found, rev.sample(ctx, f)...)
 		}
 	}
-	return problems.orNil()
+	return found.orNil()
 }
 
 func (rev *revision) missing(name string) string {
@@ -81,16 +82,16 @@ func (rev *revision) missing(name string) string {
 }
 
 // try runs questions, and reports each package and problem once.
-func (rev *revision) try(ctx context.Context, questions []policy.Request, now time.Time) Problems {
-	var problems Problems
+func (rev *revision) try(ctx context.Context, questions []policy.Request, now time.Time) problems {
+	var found problems
 	for _, r := range questions {
 		if ctx.Err() != nil {
-			return problems
+			return found
 		}
 		name, refusal := rev.deciding(r)
 		p := rev.packages[name]
 		if refusal != "" || p == nil {
-			problems = append(problems, Problem{Text: fmt.Sprintf("policy package %q can't be tried: %s", name, refusal)})
+			found = append(found, Problem{Text: fmt.Sprintf("policy package %q can't be tried: %s", name, refusal)})
 			continue
 		}
 		input, err := describe(r, now, p.reads)
@@ -100,13 +101,13 @@ func (rev *revision) try(ctx context.Context, questions []policy.Request, now ti
 		if err == nil || errors.Is(err, errUndefined) {
 			continue
 		}
-		if slices.ContainsFunc(problems, func(q Problem) bool { return strings.HasSuffix(q.Text, err.Error()) }) {
+		if slices.ContainsFunc(found, func(q Problem) bool { return strings.HasSuffix(q.Text, err.Error()) }) {
 			continue
 		}
-		problems = append(problems, p.place.problem("package %s, tried with a question (%s, %s, %s, purpose %s, of %s to %s): %v",
+		found = append(found, p.place.problem("package %s, tried with a question (%s, %s, %s, purpose %s, of %s to %s): %v",
 			name, r.Side, r.Signal, r.Kind, r.Principal.Purpose, r.Principal.Org, r.Owner, err))
 	}
-	return problems
+	return found
 }
 
 // questions are samples of what the partner may ask us and we may ask it.
@@ -154,7 +155,7 @@ func question(signal tenants.Signal, kind policy.Kind, now time.Time) policy.Req
 		Query:  `http_requests_total{service="api"}`,
 		Selectors: []policy.Selector{{
 			labels.MustNewMatcher(labels.MatchEqual, "service", "api"),
-			labels.MustNewMatcher(labels.MatchEqual, labels.MetricName, "http_requests_total"),
+			labels.MustNewMatcher(labels.MatchEqual, model.MetricNameLabel, "http_requests_total"),
 		}},
 	}
 	switch kind {
@@ -172,13 +173,13 @@ func question(signal tenants.Signal, kind policy.Kind, now time.Time) policy.Req
 }
 
 // sample runs a file of samples.
-func (rev *revision) sample(ctx context.Context, f file) Problems {
-	problem := func(format string, args ...any) Problems {
-		return Problems{{File: f.name, Text: fmt.Sprintf(format, args...)}}
+func (rev *revision) sample(ctx context.Context, f file) problems {
+	problem := func(format string, args ...any) problems {
+		return problems{{File: f.name, Text: fmt.Sprintf(format, args...)}}
 	}
 	var s Sample
 	if err := unmarshalStrictly(f.text, &s); err != nil {
-		return Problems{{File: f.name, Line: lineOf(f.text, err), Text: err.Error()}}
+		return problems{{File: f.name, Line: lineOf(f.text, err), Text: err.Error()}}
 	}
 	p := rev.packages[s.Package]
 	if p == nil {

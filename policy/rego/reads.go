@@ -9,6 +9,9 @@ import (
 // policy that reads none of them decides once for all refreshes.
 type reads struct{ window, step, now bool }
 
+// everything is what a policy reads that does not say which.
+var everything = reads{window: true, step: true, now: true}
+
 // readsOf walks the rules and everything they depend on.
 func readsOf(compiler *ast.Compiler, rules []*ast.Rule) reads {
 	var out reads
@@ -22,7 +25,11 @@ func readsOf(compiler *ast.Compiler, rules []*ast.Rule) reads {
 		seen[rule] = true
 		out.add(rule)
 		for dependency := range compiler.Graph.Dependencies(rule) {
-			rules = append(rules, dependency.(*ast.Rule))
+			rule, ok := dependency.(*ast.Rule)
+			if !ok {
+				return everything
+			}
+			rules = append(rules, rule)
 		}
 	}
 	return out
@@ -51,13 +58,13 @@ func (r *reads) add(x any) {
 // addRef adds a reference to input; one that does not say to what reads all.
 func (r *reads) addRef(ref ast.Ref) {
 	if len(ref) == 1 {
-		*r = reads{window: true, step: true, now: true}
+		*r = everything
 		return
 	}
 	name, ok := ref[1].Value.(ast.String)
 	switch {
 	case !ok:
-		*r = reads{window: true, step: true, now: true}
+		*r = everything
 	case name == "window":
 		r.window = true
 	case name == "step_seconds":

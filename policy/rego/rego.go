@@ -39,7 +39,6 @@ package rego
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -90,8 +89,8 @@ type Status struct {
 	// Revision decides, since Loaded.
 	Revision policy.Revision
 	Loaded   time.Time
-	// Err is why the sources as they are now do not decide; nil when they do.
-	// Its text has a line per problem, each with file and line.
+	// Err is why the sources as they are now do not decide, a *LoadError where
+	// they are to blame; nil when they do.
 	Err error
 	// Failed is when Err was met first.
 	Failed time.Time
@@ -216,39 +215,3 @@ func (p *Policies) Decide(ctx context.Context, r policy.Request) (policy.Decisio
 }
 
 var _ policy.Decider = (*Policies)(nil)
-
-// Problems are what is wrong with policy sources.
-type Problems []Problem
-
-// Problem is one thing that is wrong, and where.
-type Problem struct {
-	File string
-	Line int // zero: the file as a whole
-	Text string
-}
-
-func (p Problem) Error() string {
-	switch {
-	case p.File == "":
-		return p.Text
-	case p.Line == 0:
-		return p.File + ": " + p.Text
-	}
-	return fmt.Sprintf("%s:%d: %s", p.File, p.Line, p.Text)
-}
-
-func (ps Problems) Error() string {
-	errs := make([]error, len(ps))
-	for i, p := range ps {
-		errs[i] = p
-	}
-	return errors.Join(errs...).Error()
-}
-
-// orNil returns ps as an error.
-func (ps Problems) orNil() error {
-	if len(ps) == 0 {
-		return nil
-	}
-	return ps
-}

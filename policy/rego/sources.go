@@ -63,7 +63,7 @@ func readSources(dir string, org tenants.OrgID, agreements []tenants.Agreement) 
 }
 
 func (s *sources) readFolder(fsys fs.FS, name func(string) string, library bool) error {
-	var problems Problems
+	var found problems
 	err := fs.WalkDir(fsys, ".", func(p string, entry fs.DirEntry, err error) error {
 		if err == nil && p != "." && strings.HasPrefix(entry.Name(), ".") {
 			if entry.IsDir() {
@@ -79,11 +79,11 @@ func (s *sources) readFolder(fsys fs.FS, name func(string) string, library bool)
 			}
 		}
 		if err != nil {
-			problems = append(problems, Problem{File: name(p), Text: "can't be read: " + cause(err)})
+			found = append(found, Problem{File: name(p), Text: "can't be read: " + cause(err)})
 		}
 		return nil
 	})
-	return errors.Join(err, problems.orNil())
+	return errors.Join(err, found.orNil())
 }
 
 // cause is the text of a file's error without its path, which the problem has.
@@ -137,7 +137,7 @@ func (s *sources) agreed() map[tenants.OrgID]agreed {
 func (s *sources) sum() policy.Revision {
 	hash := sha256.New()
 	add := func(name string, text []byte) {
-		fmt.Fprintf(hash, "%d %s %d ", len(name), name, len(text))
+		hash.Write(fmt.Appendf(nil, "%d %s %d ", len(name), name, len(text)))
 		hash.Write(text)
 	}
 	for _, f := range s.files {
