@@ -105,7 +105,11 @@ func TestDurationIsAClassicAndANativeHistogram(t *testing.T) {
 		t.Errorf("%d series: the partner that never answered has no latency, want 3", got)
 	}
 	var h dto.Metric
-	if err := m.duration.WithLabelValues("globex", "metrics", "asked").(prometheus.Metric).Write(&h); err != nil {
+	asked, ok := m.duration.WithLabelValues("globex", "metrics", "asked").(prometheus.Metric)
+	if !ok {
+		t.Fatal("no histogram")
+	}
+	if err := asked.Write(&h); err != nil {
 		t.Fatal(err)
 	}
 	if got := h.GetHistogram(); got.GetSampleCount() != 1 || got.GetSampleSum() != 0.3 || len(got.GetBucket()) == 0 || len(got.GetPositiveSpan()) == 0 {
