@@ -488,7 +488,7 @@ func TestWhatDoesNotLoadSaysWhere(t *testing.T) {
 		"misspelt data":       {map[string]string{"a.rego": "package a\ndecision := {} if not data.bloked[input.owner]", "a.yaml": "blocked: {}"}, "DIR/a.rego:2: nothing is at data.bloked"},
 		"data of a package":   {map[string]string{"a.rego": "package a\nimport data.b.x\ndecision := {} if x", "b.rego": "package b\ny := 1"}, "DIR/a.rego:3: nothing is at data.b.x"},
 		"an unused import":    {map[string]string{"a.rego": "package a\nimport data.b\ndecision := 1"}, "DIR/a.rego:2: "},
-		"recursion":           {map[string]string{"a.rego": "package a\np := q\nq := {p}"}, "DIR/a.rego:2: "},
+		"recursion":           {map[string]string{"a.rego": "package a\nx := y + 1\ny := x"}, "DIR/a.rego:2: "},
 		"the library":         {map[string]string{"a.rego": "package parley.default.answer\ndecision := {\"allow\": true}"}, "DIR/a.rego:1: package parley.default.answer belongs to the embedded library"},
 		"its helpers":         {map[string]string{"a.rego": "package parley.lib.more\nx := 1"}, "DIR/a.rego:1: package parley.lib.more belongs"},
 		"a name with dots":    {map[string]string{"a.rego": "package a[\"b.c\"]\nx := 1"}, "DIR/a.rego:1: "},
