@@ -36,7 +36,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func listen(t *testing.T, p *pipeline) string {
 	t.Helper()
 	server := httptest.NewUnstartedServer(nil)
-	server.Config = front.NewServer("", open(t, p).handler.(*front.Front))
+	server.Config = front.NewServer("", open(t, p).handler)
 	server.Start()
 	t.Cleanup(server.Close)
 	return server.URL

@@ -80,18 +80,7 @@ func missing(c federation.Completeness) string {
 	if c.Whole() {
 		return ""
 	}
-	out := "This answer is incomplete."
-	for _, p := range c {
-		if p.Status == federation.Complete || p.Status == federation.NotAsked {
-			continue
-		}
-		out += " " + string(p.Org) + ": " + string(p.Status)
-		if p.Reason != "" {
-			out += " (" + strings.TrimSuffix(p.Reason, ".") + ")"
-		}
-		out += "."
-	}
-	return out
+	return "This answer is incomplete: " + c.Missing() + "."
 }
 
 // redacted says in words what owners redacted; empty when nothing.

@@ -34,5 +34,5 @@ func Example() {
 	}
 	// Output:
 	// {"status":"success","data":{"resultType":"scalar","result":[4,"2"]}}
-	// {"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[300,"6"]}]},"warnings":["This answer is incomplete. globex: timeout (no answer in time)."]}
+	// {"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[300,"6"]}]},"warnings":["This answer is incomplete: globex is timeout (no answer in time)."]}
 }

@@ -34,7 +34,7 @@ func (e everybody) User(*http.Request) (tenants.User, error) {
 // door is a Front under test and its log.
 type door struct {
 	t       testing.TB
-	handler http.Handler
+	handler *front.Front
 	log     *bytes.Buffer
 }
 
@@ -244,7 +244,7 @@ func TestGrafana(t *testing.T) {
 	if panel.status != http.StatusOK || strings.Contains(panel.raw, "stats") {
 		t.Fatalf("panel: %d %s", panel.status, panel.raw)
 	}
-	if want := []string{"This answer is incomplete. globex: timeout (no answer in time)."}; !slices.Equal(panel.body.Warnings, want) {
+	if want := []string{"This answer is incomplete: globex is timeout (no answer in time)."}; !slices.Equal(panel.body.Warnings, want) {
 		t.Errorf("warnings %q, want %q", panel.body.Warnings, want)
 	}
 	if want := []string{"Redacted by the owner. initech: pod is dropped, user is a pseudonym."}; !slices.Equal(panel.body.Infos, want) {
@@ -376,8 +376,13 @@ func TestStrict(t *testing.T) {
 		}
 	}
 	for _, c := range []struct{ method, path string }{
-		{"DELETE", "/api/v1/series?match[]=up"}, {"GET", "/api/v1/read"}, {"POST", "/api/v1/metadata"}, {"OPTIONS", "/api/v1/query"},
-		{"POST", "/api/v1/label/org/values"}, {"PUT", "/api/v1/query"}, {"POST", "/-/ready"},
+		{"DELETE", "/api/v1/series?match[]=up"},
+		{"GET", "/api/v1/read"},
+		{"POST", "/api/v1/metadata"},
+		{"OPTIONS", "/api/v1/query"},
+		{"POST", "/api/v1/label/org/values"},
+		{"PUT", "/api/v1/query"},
+		{"POST", "/-/ready"},
 	} {
 		got := d.do(httptest.NewRequest(c.method, c.path, nil))
 		if got.status != http.StatusMethodNotAllowed || got.header.Get("Allow") == "" || got.body.Status != "error" {

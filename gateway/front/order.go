@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
@@ -45,7 +46,7 @@ func byGroup(e *parser.AggregateExpr, v promql.Vector, by func(a, b promql.Sampl
 		builder.Reset(s.Metric)
 		if e.Without {
 			builder.Del(e.Grouping...)
-			builder.Del(labels.MetricName)
+			builder.Del(model.MetricNameLabel)
 		} else {
 			builder.Keep(e.Grouping...)
 		}

@@ -46,12 +46,11 @@ var (
 // parameters that were understood, each once.
 func (f *Front) understand(w http.ResponseWriter, r *http.Request, e endpoint) (*http.Request, error) {
 	r.Body = http.MaxBytesReader(w, r.Body, f.config.MaxBody)
-	form := url.Values{}
-	if e.path == readPath {
-		form = r.URL.Query()
-	} else if err := parseForm(r); err != nil {
-		return nil, err
-	} else {
+	form := r.URL.Query()
+	if e.path != readPath { // whose body is not a form
+		if err := parseForm(r); err != nil {
+			return nil, err
+		}
 		form = r.Form
 	}
 	understood := url.Values{}
