@@ -71,8 +71,9 @@ func claims(pairs ...any) jwt.MapClaims {
 		"nbf": time.Now().Add(-time.Hour).Unix(), "exp": time.Now().Add(time.Hour).Unix(),
 	}
 	for i := 0; i < len(pairs); i += 2 {
-		if c[pairs[i].(string)] = pairs[i+1]; pairs[i+1] == nil {
-			delete(c, pairs[i].(string))
+		name := fmt.Sprint(pairs[i])
+		if c[name] = pairs[i+1]; pairs[i+1] == nil {
+			delete(c, name)
 		}
 	}
 	return c
@@ -263,7 +264,7 @@ func TestJWKSThatIsNotThere(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "jwks.json")
 	a, err := identity.NewAuthenticator(identity.AuthConfig{JWT: jwtConfig(path)})
 	must(t, err)
-	defer a.Close()
+	defer func() { must(t, a.Close()) }()
 	eventually(t, func() error {
 		if err := a.Ready(); err == nil || !strings.Contains(err.Error(), "no such file") {
 			return fmt.Errorf("ready: %w", errors.Join(err))
@@ -294,7 +295,7 @@ func TestJWKSKeysThatAreNotUsed(t *testing.T) {
 	must(t, replaceFile(path, data))
 	a, err := identity.NewAuthenticator(identity.AuthConfig{JWT: jwtConfig(path)})
 	must(t, err)
-	defer a.Close()
+	defer func() { must(t, a.Close()) }()
 	eventually(t, func() error {
 		if err := a.Ready(); err == nil || !strings.Contains(err.Error(), "no public key") {
 			return fmt.Errorf("ready: %w", errors.Join(err))
@@ -381,7 +382,7 @@ func TestSVIDOfAUser(t *testing.T) {
 	if status, err := get(client(t, identity.ClientTLS(g.source, g.trusting(t, o), time.Now, gatewayOf(acme))), users); err != nil || status != http.StatusUnauthorized {
 		t.Errorf("a partner at the users' door: %d, %v", status, err)
 	}
-	bare := &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13} //nolint:gosec // the server is what is tested
+	bare := &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13}
 	if status, err := get(client(t, bare), users); err != nil || status != http.StatusUnauthorized {
 		t.Errorf("nobody: %d, %v", status, err)
 	}

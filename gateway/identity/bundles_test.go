@@ -77,8 +77,9 @@ func refreshedAfter(b *identity.Bundles, td spiffeid.TrustDomain, at time.Time) 
 
 func failing(b *identity.Bundles, td spiffeid.TrustDomain, says string) func() error {
 	return func() error {
-		if s := statusOf(b, td); s.Err == nil || !strings.Contains(s.Err.Error(), says) {
-			return fmt.Errorf("the status is %v; want it to say %q", s.Err, says)
+		s := statusOf(b, td)
+		if s.Err == nil || !strings.Contains(s.Err.Error(), says) {
+			return fmt.Errorf("the status is %+v; want it to say %q", s, says)
 		}
 		return nil
 	}
@@ -280,7 +281,7 @@ func TestAPartnerSuppliesItsOwnBundleOnly(t *testing.T) {
 		WebRoots: roots, Refresh: 20 * time.Millisecond,
 	})
 	must(t, err)
-	defer ours.Close()
+	defer func() { must(t, ours.Close()) }()
 	must(t, ours.SetPartners([]tenants.Agreement{webAgreement(globex, endpoint)}))
 	eventually(t, failing(ours, globex, "is our own"))
 
@@ -435,7 +436,7 @@ func TestBundleMetrics(t *testing.T) {
 func TestBundleHandlerAnswersGETAndHEADOnly(t *testing.T) {
 	g := newOrg(t, globex, time.Hour)
 	endpoint := serve(t, identity.BundleTLS(g.source), g.bundleDoor())
-	c := client(t, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13}) //nolint:gosec // the handler is what is tested
+	c := client(t, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13})
 	for method, want := range map[string]int{
 		http.MethodGet: http.StatusOK, http.MethodHead: http.StatusOK,
 		http.MethodPost: http.StatusMethodNotAllowed, http.MethodDelete: http.StatusMethodNotAllowed,

@@ -104,7 +104,7 @@ func LoadDevCA(dir string, clock func() time.Time) (*DevCA, error) {
 	}
 	if err := errors.Join(certErr, keyErr); err != nil {
 		// Flattened: half a CA must not look like none, to be made anew.
-		return nil, fmt.Errorf("the development CA in %s is not whole: %v", dir, err)
+		return nil, fmt.Errorf("the development CA in %s is not whole: %s", dir, err.Error())
 	}
 	cert, key, err := parseCA(certPEM, keyPEM)
 	if err != nil {

@@ -100,7 +100,7 @@ func (f *Files) reread() {
 		data, err := readFile(path)
 		unreadable = errors.Join(unreadable, err)
 		content[i] = data
-		fmt.Fprintf(digest, "%d %v\n", len(data), err)
+		digest.Write(fmt.Appendf(nil, "%d %v\n", len(data), err))
 		digest.Write(data)
 	}
 	sum := [sha256.Size]byte(digest.Sum(nil))

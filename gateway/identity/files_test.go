@@ -66,7 +66,7 @@ func TestFilesAreReadAgain(t *testing.T) {
 	}
 	files, err := identity.NewFiles(config)
 	must(t, err)
-	defer files.Close()
+	defer func() { must(t, files.Close()) }()
 	refused(t, files.Ready(), "no SVID yet", "no such file")
 
 	// The files come after the start.
@@ -145,7 +145,7 @@ func TestAnExpiredSVIDOfOursIsNotShown(t *testing.T) {
 		TrustDomain: acme, CertFile: dir + "/svid.pem", KeyFile: dir + "/svid.key", BundleFile: dir + "/" + identity.DevCABundleFile, Clock: now.Now,
 	})
 	must(t, err)
-	defer files.Close()
+	defer func() { must(t, files.Close()) }()
 	must(t, files.Ready())
 	now.Add(2 * time.Hour)
 	refused(t, files.Ready(), "our SVID spiffe://acme.example/parley expired at")

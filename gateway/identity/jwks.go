@@ -101,7 +101,8 @@ func (k *keySet) key(ctx context.Context, kid, alg string) (crypto.PublicKey, er
 	if key, err := k.find(kid, alg); err == nil {
 		return key, nil
 	}
-	if reading := k.read(); reading != nil {
+	reading := k.read() //nolint:contextcheck // others wait for the same reading, and it ends with the key set
+	if reading != nil {
 		select {
 		case <-ctx.Done():
 			return nil, ctx.Err()

@@ -41,7 +41,9 @@ func TestShortLivedSVIDsRotateUnderLoad(t *testing.T) {
 		if err != nil {
 			return time.Time{}, err
 		}
-		defer response.Body.Close()
+		if err := response.Body.Close(); err != nil {
+			return time.Time{}, err
+		}
 		if _, err := globexVerified.Verify(context.Background(), *response.TLS); err != nil {
 			return time.Time{}, err
 		}
@@ -114,7 +116,7 @@ func TestWrongTrustDomainIsRefused(t *testing.T) {
 	_, err = get(client(t, identity.ClientTLS(a.source, aTrusts, time.Now, spiffeid.ID{})), globexDoor)
 	refused(t, err, "not given")
 	// No certificate at all.
-	bare := &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13} //nolint:gosec // the server is what is tested
+	bare := &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13}
 	if _, err := get(client(t, bare), globexDoor); err == nil {
 		t.Error("a client without a certificate was let in")
 	}
@@ -287,7 +289,7 @@ func BenchmarkVerifier(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer bundles.Close()
+	defer func() { _ = bundles.Close() }() // there is nothing to lose
 	v, s := identity.NewVerifier(bundles, time.Now), state(svid.Certificates)
 	b.Run("remembered", func(b *testing.B) {
 		for b.Loop() {

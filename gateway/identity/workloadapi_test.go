@@ -111,7 +111,7 @@ func TestWorkloadAPI(t *testing.T) {
 		Address: "unix://" + socket, TrustDomain: acme, ID: gatewayOf(acme), MaxRetry: 50 * time.Millisecond, Logger: log.logger(),
 	})
 	must(t, err)
-	defer source.Close()
+	defer func() { must(t, source.Close()) }()
 
 	// The agent isn't there.
 	eventually(t, says(source, "no such file"))
@@ -172,7 +172,7 @@ func says(source identity.Source, words string) func() error {
 	return func() error {
 		err := source.Ready()
 		if err == nil || !strings.Contains(err.Error(), words) {
-			return fmt.Errorf("readiness is %v; want it to say %q", err, words)
+			return fmt.Errorf("want readiness to say %q: %w", words, errors.Join(err))
 		}
 		return nil
 	}
