@@ -58,7 +58,7 @@ func (r *chunkReader) read(c *federationv1.Chunk, after int64, room int) (meta c
 		return meta, errTooManySamples
 	}
 	meta = chunks.Meta{Chunk: chunk}
-	read := 0
+	read, layoutKnown := 0, false
 	r.it = chunk.Iterator(r.it)
 	for kind := r.it.Next(); kind != chunkenc.ValNone; kind = r.it.Next() {
 		t := r.it.AtT()
@@ -70,11 +70,11 @@ func (r *chunkReader) read(c *federationv1.Chunk, after int64, room int) (meta c
 		}
 		if read == 0 {
 			meta.MinTime = t
-			if kind != chunkenc.ValFloat {
-				_, h := r.it.AtFloatHistogram(nil)
-				if err := checkHistogram(h); err != nil {
-					return meta, err
-				}
+		}
+		if kind != chunkenc.ValFloat && !layoutKnown {
+			_, h := r.it.AtFloatHistogram(nil)
+			if layoutKnown, err = checkHistogram(h); err != nil {
+				return meta, err
 			}
 		}
 		after, meta.MaxTime = t, t

@@ -3,8 +3,10 @@ package wire
 import (
 	"errors"
 	"math"
+	"slices"
 
 	"github.com/prometheus/prometheus/model/histogram"
+	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 )
 
@@ -85,12 +87,17 @@ func checkSpans(r *bitReader, bits uint64) error {
 	return nil
 }
 
-// checkHistogram checks what all histograms of a chunk share, on the first of
-// them: spans, bounds and threshold. Counts may be anything: differences of
-// histograms are negative.
-func checkHistogram(h *histogram.FloatHistogram) error {
+// checkHistogram checks the spans, bounds and threshold of a chunk's
+// histogram. Counts may be anything: differences of histograms are negative.
+// enough says that the others of the chunk need no check, since they share all
+// that is checked; that isn't so after a stale marker, which has no layout, nor
+// with custom buckets, whose count of zeros each could have though none may.
+func checkHistogram(h *histogram.FloatHistogram) (enough bool, err error) {
+	if value.IsStaleNaN(h.Sum) {
+		return false, nil
+	}
 	if h.ZeroThreshold < 0 || math.IsNaN(h.ZeroThreshold) || math.IsInf(h.ZeroThreshold, 0) {
-		return errLayout
+		return false, errLayout
 	}
 	bare := &histogram.FloatHistogram{
 		Schema:          h.Schema,
@@ -101,10 +108,11 @@ func checkHistogram(h *histogram.FloatHistogram) error {
 		NegativeBuckets: make([]float64, len(h.NegativeBuckets)),
 		CustomValues:    h.CustomValues,
 	}
-	if bare.Validate() != nil {
-		return errLayout
+	custom := histogram.IsCustomBucketsSchema(h.Schema)
+	if bare.Validate() != nil || slices.ContainsFunc(h.CustomValues, math.IsNaN) || custom && h.ZeroCount != 0 {
+		return false, errLayout
 	}
-	return nil
+	return !custom, nil
 }
 
 // bitReader reads bits, the highest of a byte first. Reading past the end
