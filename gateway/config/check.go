@@ -60,9 +60,6 @@ func (k checker) front(f Front) {
 		default:
 			k.requireWithin("front.tls", "cert_file", "key_file")
 		}
-		if !f.Authentication.MTLS && k.Has("front.tls.client_ca_file") {
-			k.Problemf("front.tls.client_ca_file", "is only for client certificates, and front.authentication.mtls is not true")
-		}
 	}
 	k.authentication(f)
 }
@@ -108,26 +105,13 @@ func (k checker) doors(c *Config) {
 		}
 		taken[addr] = path
 	}
-	if p := c.Peer; p != nil {
-		if p.Listen != "" {
-			also("peer.listen", p.Listen)
-		}
-		if p.Advertise != "" && !isHostPort(p.Advertise) {
-			k.Problemf("peer.advertise", "want host:port such as parley.acme.example:9490, not %q", p.Advertise)
-		}
-		if p.MaxMessageBytes < minMessage || p.MaxMessageBytes > maxMessage {
-			k.Problemf("peer.max_message_bytes", "must be from %d (64 KiB) to %d (1 GiB)", minMessage, maxMessage)
-		}
+	if p := c.Peer; p != nil && p.Listen != "" {
+		also("peer.listen", p.Listen)
 	}
 	if b := c.BundleEndpoint; b != nil && b.Listen != "" {
 		also("bundle_endpoint.listen", b.Listen)
 	}
 }
-
-const (
-	minMessage = 64 << 10
-	maxMessage = 1 << 30
-)
 
 func (k checker) bundleEndpoint(b *BundleEndpoint) {
 	if b == nil || k.Failed("bundle_endpoint.profile") {

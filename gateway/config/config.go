@@ -123,9 +123,6 @@ type FrontTLS struct {
 	CertFile string `yaml:"cert_file"`
 	// Its private key in PEM.
 	KeyFile string `yaml:"key_file"`
-	// The root certificates, in PEM, that users' client certificates are
-	// checked with. Left out: our trust domain's bundle.
-	ClientCAFile string `yaml:"client_ca_file"`
 }
 
 // Authentication is how the front door knows its users. The first that applies
@@ -161,11 +158,6 @@ type JWT struct {
 type Peer struct {
 	// The address to listen on, host:port. Required.
 	Listen string `yaml:"listen"`
-	// The host:port at which partners reach that address, to be put into
-	// their agreements. Left out: the address we listen on.
-	Advertise string `yaml:"advertise"`
-	// The largest message taken or sent, in bytes before compression.
-	MaxMessageBytes int `yaml:"max_message_bytes" default:"16_777_216"`
 	// Tell partners which services there are (gRPC reflection).
 	Reflection bool `yaml:"reflection" default:"false"`
 }

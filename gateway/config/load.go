@@ -75,8 +75,7 @@ func (c *Config) references() []reference {
 	if t := c.Front.TLS; t != nil {
 		refs = append(refs,
 			reference{"front.tls.cert_file", &t.CertFile, file},
-			reference{"front.tls.key_file", &t.KeyFile, file},
-			reference{"front.tls.client_ca_file", &t.ClientCAFile, file})
+			reference{"front.tls.key_file", &t.KeyFile, file})
 	}
 	if j := c.Front.Authentication.JWT; j != nil {
 		refs = append(refs, reference{"front.authentication.jwt.jwks_file", &j.JWKSFile, file})
