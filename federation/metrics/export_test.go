@@ -8,7 +8,10 @@ import (
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/storage"
+
+	"github.com/parley-gateway/parley/policy"
 )
 
 // RawMatrix evaluates a question over a source as it is: no view, no org
@@ -53,3 +56,20 @@ func (q *rawQuerier) Select(ctx context.Context, _ bool, hints *storage.SelectHi
 	return set
 }
 
+// Pseudonym is what the view of a Local holds instead of a value.
+func (l *Local) Pseudonym(o policy.Obligations, by Asking, value string) string {
+	return l.view(o, by, l.config.Now()).rules.pseudonym(value)
+}
+
+// PushDownText is what the backend is asked for an expression, or "".
+func (l *Local) PushDownText(expression string, o policy.Obligations, by Asking) string {
+	expr, err := parser.ParseExpr(expression)
+	if err != nil {
+		return ""
+	}
+	plan, err := planPushDown(expr, l.view(o, by, l.config.Now()).rules)
+	if err != nil {
+		return ""
+	}
+	return plan.expression
+}

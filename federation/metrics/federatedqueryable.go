@@ -106,4 +106,3 @@ func (s *listedSeries) Next() bool                        { s.index++; return s.
 func (s *listedSeries) At() storage.Series                { return s.series[s.index] }
 func (s *listedSeries) Err() error                        { return nil }
 func (s *listedSeries) Warnings() annotations.Annotations { return nil }
-

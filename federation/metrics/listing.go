@@ -119,7 +119,7 @@ func (v *view) list(ctx context.Context, q Question, labelsOnly bool) ([]viewSer
 	}
 	if len(selectors) > 1 {
 		if !labelsOnly {
-			if err := order(out); err != nil {
+			if err := v.order(out); err != nil {
 				return nil, nil, errors.Join(err, release())
 			}
 		} else {
@@ -248,7 +248,7 @@ func (l *Local) exemplars(ctx context.Context, q Question, v *view) (*Released, 
 			return nil, err
 		}
 		for _, f := range found {
-			ls, _, ok := v.rules.visible(f.SeriesLabels)
+			ls, ok := v.rules.visible(f.SeriesLabels)
 			if !ok || !matches(asked, ls) {
 				continue
 			}

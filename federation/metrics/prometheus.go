@@ -38,7 +38,7 @@ type PrometheusConfig struct {
 	Client *http.Client
 	// NoPushDown keeps questions from being evaluated by the server.
 	NoPushDown bool
-	Logger *slog.Logger
+	Logger     *slog.Logger
 }
 
 // Prometheus is a Source on a real Prometheus: samples come by remote read
@@ -284,7 +284,9 @@ func (p *Prometheus) unavailable(doing string, err error) error {
 
 func instant(ms int64) time.Time { return time.UnixMilli(ms).UTC() }
 
-func timestamp(t time.Time) string { return strconv.FormatFloat(float64(t.UnixMilli())/1000, 'f', 3, 64) }
+func timestamp(t time.Time) string {
+	return strconv.FormatFloat(float64(t.UnixMilli())/1000, 'f', 3, 64)
+}
 
 func seconds(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'f', -1, 64) }
 

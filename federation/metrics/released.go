@@ -112,4 +112,3 @@ func encodeSeries(s promql.Series) (ReleasedSeries, error) {
 	}
 	return out, it.Err()
 }
-

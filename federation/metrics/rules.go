@@ -42,7 +42,6 @@ type rules struct {
 	surrogates hash.Hash
 
 	builder labels.ScratchBuilder
-	removed []labels.Label // scratch: what the series at hand loses
 }
 
 func newRules(org tenants.OrgID, o policy.Obligations, keys keys) *rules {
@@ -73,53 +72,47 @@ func releasesEverything(datasets []policy.Dataset) bool {
 	return true
 }
 
-// visible returns the labels of a raw series as the view holds them, and the
-// surrogate of what they lost: empty when nothing was lost. ok is false when
-// the view does not hold the series.
-func (r *rules) visible(raw labels.Labels) (view labels.Labels, surrogate string, ok bool) {
+// visible returns the labels of a raw series as the view holds them. ok is
+// false when the view does not hold the series.
+func (r *rules) visible(raw labels.Labels) (view labels.Labels, ok bool) {
 	raw = r.withOrg(raw)
-	member := make([]*policy.Dataset, 0, 4)
+	member := r.membership(raw)
+	if len(member) == 0 {
+		return labels.EmptyLabels(), false
+	}
+	if r.everything {
+		return raw, true
+	}
+	r.builder.Reset()
+	raw.Range(func(l labels.Label) {
+		if value, _ := r.apply(member, l); value != "" {
+			r.builder.Add(l.Name, value)
+		}
+	})
+	return r.builder.Labels(), true
+}
+
+// membership returns the datasets that release a series, given with its org
+// label: none when one of those it belongs to denies.
+func (r *rules) membership(ls labels.Labels) []*policy.Dataset {
+	var member []*policy.Dataset
 	for i := range r.datasets {
 		d := &r.datasets[i]
-		if !slices.ContainsFunc(d.Series, func(s policy.Selector) bool { return matches(s, raw) }) {
+		if !slices.ContainsFunc(d.Series, func(s policy.Selector) bool { return matches(s, ls) }) {
 			continue
 		}
 		if d.Release != policy.Row {
-			return labels.EmptyLabels(), "", false
+			return nil
 		}
 		member = append(member, d)
 	}
-	if len(member) == 0 {
-		return labels.EmptyLabels(), "", false
-	}
-	if r.everything {
-		return raw, "", true
-	}
-	r.builder.Reset()
-	r.removed = r.removed[:0]
-	raw.Range(func(l labels.Label) {
-		value, hidden := r.apply(member, l)
-		if value != "" {
-			r.builder.Add(l.Name, value)
-		}
-		if hidden {
-			r.removed = append(r.removed, l)
-		}
-	})
-	return r.builder.Labels(), r.surrogate(), true
+	return member
 }
 
 // exemplarLabels returns the labels an exemplar of a series may show. A label
 // named like one of the series' takes the same mode.
 func (r *rules) exemplarLabels(series, raw labels.Labels) labels.Labels {
-	series = r.withOrg(series)
-	var member []*policy.Dataset
-	for i := range r.datasets {
-		d := &r.datasets[i]
-		if slices.ContainsFunc(d.Series, func(s policy.Selector) bool { return matches(s, series) }) {
-			member = append(member, d)
-		}
-	}
+	member := r.membership(r.withOrg(series))
 	r.builder.Reset()
 	raw.Range(func(l labels.Label) {
 		if value, _ := r.apply(member, l); value != "" {
@@ -202,17 +195,19 @@ const pseudonymPrefix = "p-"
 
 var base32Lower = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
 
-func (r *rules) surrogate() string {
-	if len(r.removed) == 0 {
-		return ""
-	}
+// surrogate stands for what a raw series loses in the view.
+func (r *rules) surrogate(raw labels.Labels) string {
+	raw = r.withOrg(raw)
+	member := r.membership(raw)
 	r.surrogates.Reset()
-	for _, l := range r.removed {
-		r.surrogates.Write([]byte(l.Name))
-		r.surrogates.Write([]byte{0xff}) // not in UTF-8: ends a string unmistakably
-		r.surrogates.Write([]byte(l.Value))
-		r.surrogates.Write([]byte{0xff})
-	}
+	raw.Range(func(l labels.Label) {
+		if _, hidden := r.apply(member, l); hidden {
+			r.surrogates.Write([]byte(l.Name))
+			r.surrogates.Write([]byte{0xff}) // not in UTF-8: ends a string unmistakably
+			r.surrogates.Write([]byte(l.Value))
+			r.surrogates.Write([]byte{0xff})
+		}
+	})
 	return base32Lower.EncodeToString(r.surrogates.Sum(nil))[:26]
 }
 

@@ -77,7 +77,12 @@ func (s *TSDB) selectRaw(ctx context.Context, sel selection) (rawSet, error) {
 	if sel.labelsOnly {
 		hints.Func = "series"
 	}
-	set := q.Select(ctx, false, hints, sel.matchers...)
+	matchers := sel.matchers
+	if len(matchers) == 0 {
+		// The TSDB's own way to say "all"; no matchers would be none.
+		matchers = []*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, "", "")}
+	}
+	set := q.Select(ctx, false, hints, matchers...)
 	out := rawSet{release: q.Close}
 	for set.Next() {
 		out.series = append(out.series, set.At())

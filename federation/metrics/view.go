@@ -3,13 +3,16 @@ package metrics
 import (
 	"cmp"
 	"context"
+	"encoding/binary"
 	"errors"
+	"math"
 	"slices"
 	"strings"
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"github.com/prometheus/prometheus/util/annotations"
 
 	"github.com/parley-gateway/parley/policy"
@@ -28,10 +31,11 @@ type view struct {
 type viewSeries struct {
 	// labels are the visible ones, without a surrogate.
 	labels labels.Labels
-	// surrogate tells series with the same labels apart.
+	// surrogate tells series with the same labels apart; empty where no other
+	// has them.
 	surrogate string
 	chunks    storage.ChunkSeries
-	content   uint64 // hash of the chunks; only set where labels collide
+	content   uint64 // hash of the samples; only set where labels collide
 }
 
 // fetch returns the visible series that match, in an order that depends on
@@ -56,12 +60,11 @@ func (v *view) fetch(ctx context.Context, sel selection) ([]viewSeries, func() e
 	}
 	out := make([]viewSeries, 0, len(raw.series))
 	for _, s := range raw.series {
-		ls, surrogate, ok := v.rules.visible(s.Labels())
-		if ok && matches(asked, ls) {
-			out = append(out, viewSeries{labels: ls, surrogate: surrogate, chunks: s})
+		if ls, ok := v.rules.visible(s.Labels()); ok && matches(asked, ls) {
+			out = append(out, viewSeries{labels: ls, chunks: s})
 		}
 	}
-	if err := order(out); err != nil {
+	if err := v.order(out); err != nil {
 		return nil, none, errors.Join(err, raw.release())
 	}
 	return out, raw.release, nil
@@ -143,7 +146,10 @@ func compatible(s policy.Selector, asked []*labels.Matcher) bool {
 	return true
 }
 
-func order(series []viewSeries) error {
+// order sorts series by their visible labels and gives those that have the
+// same ones a surrogate each. Where labels tell all series apart, nothing
+// shows that some were removed.
+func (v *view) order(series []viewSeries) error {
 	slices.SortFunc(series, func(a, b viewSeries) int { return labels.Compare(a.labels, b.labels) })
 	for start := 0; start < len(series); {
 		end := start + 1
@@ -151,7 +157,7 @@ func order(series []viewSeries) error {
 			end++
 		}
 		if group := series[start:end]; len(group) > 1 {
-			if err := orderByContent(group); err != nil {
+			if err := v.distinguish(group); err != nil {
 				return err
 			}
 		}
@@ -160,23 +166,50 @@ func order(series []viewSeries) error {
 	return nil
 }
 
-func orderByContent(group []viewSeries) error {
+func (v *view) distinguish(group []viewSeries) error {
 	for i := range group {
-		var h xxhash.Digest
-		h.Reset()
-		it := group[i].chunks.Iterator(nil)
-		for it.Next() {
-			_, _ = h.Write(it.At().Chunk.Bytes()) // a Digest's Write never fails
-		}
-		if err := it.Err(); err != nil {
+		s := &group[i]
+		s.surrogate = v.rules.surrogate(s.chunks.Labels())
+		var err error
+		if s.content, err = v.hash(s.chunks); err != nil {
 			return err
 		}
-		group[i].content = h.Sum64()
 	}
 	slices.SortFunc(group, func(a, b viewSeries) int {
 		return cmp.Or(cmp.Compare(a.content, b.content), cmp.Compare(a.surrogate, b.surrogate))
 	})
 	return nil
+}
+
+// hash is over the samples the view may show. Chunks are hashed as they are
+// where all of them may be shown.
+func (v *view) hash(s storage.ChunkSeries) (uint64, error) {
+	var h xxhash.Digest
+	h.Reset()
+	write := func(b []byte) { _, _ = h.Write(b) } // a Digest's Write never fails
+	if v.oldest == math.MinInt64 && v.newest == math.MaxInt64 {
+		it := s.Iterator(nil)
+		for it.Next() {
+			write(it.At().Chunk.Bytes())
+		}
+		return h.Sum64(), it.Err()
+	}
+	it := chunkedSeries{chunks: s, mint: v.oldest, maxt: v.newest}.Iterator(nil)
+	var b [16]byte
+	for kind := it.Next(); kind != chunkenc.ValNone; kind = it.Next() {
+		if kind == chunkenc.ValFloat {
+			t, value := it.At()
+			binary.LittleEndian.PutUint64(b[:], uint64(t))
+			binary.LittleEndian.PutUint64(b[8:], math.Float64bits(value))
+			write(b[:])
+			continue
+		}
+		t, histogram := it.AtFloatHistogram(nil)
+		binary.LittleEndian.PutUint64(b[:], uint64(t))
+		write(b[:8])
+		write([]byte(histogram.String()))
+	}
+	return h.Sum64(), it.Err()
 }
 
 // Querier returns the view between mint and maxt as an engine reads it: series
