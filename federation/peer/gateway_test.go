@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"io"
 	"log/slog"
 	"math/big"
 	"net"
@@ -152,7 +151,7 @@ func acme(t *testing.T, a *authority, addresses ...string) peer.Config {
 		Agreement: tenants.Agreement{Partner: "globex", TrustDomain: globexID.TrustDomain(), GatewayID: globexID, Addresses: addresses},
 		TLS:       tlsconfig.MTLSClientConfig(a.issue(t, acmeID), a.bundles, tlsconfig.AuthorizeID(globexID)),
 		Verify:    a.verify,
-		Log:       slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Log:       slog.New(slog.DiscardHandler),
 		Timeout:   20 * time.Second,
 	}
 }

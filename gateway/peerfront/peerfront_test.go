@@ -186,7 +186,7 @@ func (w *world) as(id spiffeid.ID, change func(*peer.Config)) *peer.Client {
 		Agreement: tenants.Agreement{Partner: "acme", GatewayID: acmeID, Addresses: []string{w.address}},
 		TLS:       identity.ClientTLS(w.svid(id), w.bundles, time.Now, acmeID),
 		Verify:    w.identify,
-		Log:       slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Log:       slog.New(slog.DiscardHandler),
 	}
 	if change != nil {
 		change(&config)
@@ -594,7 +594,7 @@ func TestConfig(t *testing.T) {
 	w := newWorld(t, nil)
 	config := peerfront.Config{
 		Org: "acme", TLS: identity.ServerTLS(w.svid(acmeID), w.bundles, time.Now), Identify: w.identify,
-		Agreement: w.byWorkload, Gateway: w.gateway, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Agreement: w.byWorkload, Gateway: w.gateway, Log: slog.New(slog.DiscardHandler),
 	}
 	if _, err := peerfront.New(config); err != nil {
 		t.Error(err)

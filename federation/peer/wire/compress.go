@@ -17,7 +17,7 @@ const maxWindow = 1 << 20
 
 // gRPC knows compressors from one table in the process, which may only be
 // written during initialization: this is the one init of the project.
-func init() { encoding.RegisterCompressor(&compressor{}) }
+func init() { encoding.RegisterCompressor(&compressor{}) } //nolint:gochecknoinits // see above
 
 // compressor is Zstandard for gRPC. What it decompresses is a stream from
 // which gRPC reads no more than its message limit, and it holds no more than a

@@ -42,7 +42,7 @@ func checkLayout(data []byte) error {
 	if r.bits(8) == 255 { // a zero threshold that is not a power of two
 		r.bits(64)
 	}
-	schema := int64(r.varbitInt())
+	schema := r.varbitInt()
 	exponential := schema >= int64(histogram.ExponentialSchemaMin) && schema <= int64(histogram.ExponentialSchemaMax)
 	if !exponential && schema != int64(histogram.CustomBucketsSchema) {
 		return errLayout

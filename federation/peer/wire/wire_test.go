@@ -117,7 +117,7 @@ func richSeries(t testing.TB) []metrics.ReleasedSeries {
 		{Labels: labels.FromStrings("__name__", "mixed", "org", "globex"), Chunks: []chunks.Meta{floats(t, 0, 1), histograms(t, 2, nativeHistogram())}},
 		{Labels: labels.FromStrings("__name__", "up", "org", "globex", "région", "Zürich 🏔"), Chunks: []chunks.Meta{
 			floats(t, 0, 1, math.Inf(-1), math.NaN()),
-			floats(t, 3, math.Float64frombits(value.StaleNaN), -0.0),
+			floats(t, 3, math.Float64frombits(value.StaleNaN), math.Copysign(0, -1)),
 		}},
 		{Labels: labels.FromStrings("org", "globex"), Chunks: []chunks.Meta{floats(t, 0, 1)}},
 	}
