@@ -45,6 +45,12 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// The parts that main puts together fit.
+var (
+	_ gateway.Peers     = (*peer.Pool)(nil)
+	_ peerfront.Gateway = peerfront.Of((*gateway.Gateway)(nil))
+)
+
 const exchangeID = "0f8fad5b-d9cb-469f-a165-70867728950e"
 
 var (
