@@ -115,7 +115,7 @@ func New(ctx context.Context, c Config) (_ *Gateway, err error) {
 		}
 	}()
 	for _, step := range []func(context.Context) error{
-		g.makeDirectory, g.makePolicies, g.makeBundles, g.makePipeline, g.makeFront, g.makePeerDoor, g.makeMetrics,
+		g.makeDirectory, g.makePolicies, g.makeMeter, g.makeBundles, g.makePipeline, g.makeFront, g.makePeerDoor, g.makeMetrics,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, err
@@ -139,6 +139,11 @@ func (g *Gateway) makePolicies(ctx context.Context) (err error) {
 	return err
 }
 
+func (g *Gateway) makeMeter(context.Context) (err error) {
+	g.meter, err = transfer.New(g.registry, transfer.Config{Org: g.config.Org, Known: g.knows})
+	return err
+}
+
 func (g *Gateway) makeBundles(context.Context) (err error) {
 	g.bundles, err = identity.NewBundles(identity.BundlesConfig{
 		TrustDomain: g.config.TrustDomain, Own: g.config.Identity, CacheDir: g.config.BundleCacheDir,
@@ -148,10 +153,11 @@ func (g *Gateway) makeBundles(context.Context) (err error) {
 		return err
 	}
 	g.closers = append(g.closers, g.bundles.Close)
-	g.pool = &peer.Pool{New: g.newClient}
+	g.pool = g.newPool()
 	g.closers = append(g.closers, g.pool.Close)
 	cancel := g.directory.Subscribe(func(agreements []tenants.Agreement) {
-		if err := errors.Join(g.bundles.SetPartners(agreements), g.pool.Keep(agreements)); err != nil {
+		g.pool.Retain(agreements)
+		if err := g.bundles.SetPartners(agreements); err != nil {
 			g.config.Log.Error("agreements changed, but not all of the change took effect", "error", err)
 		}
 	})
@@ -160,11 +166,6 @@ func (g *Gateway) makeBundles(context.Context) (err error) {
 }
 
 func (g *Gateway) makePipeline(context.Context) error {
-	var err error
-	g.meter, err = transfer.New(g.registry, transfer.Config{Org: g.config.Org, Known: g.knows})
-	if err != nil {
-		return err
-	}
 	g.auditor = g.config.Auditor
 	if g.auditor == nil {
 		log, err := audit.Open(audit.Config{Dir: g.config.AuditDir, Logger: g.config.Log})
@@ -255,10 +256,11 @@ func (g *Gateway) makePeerDoor(context.Context) (err error) {
 	return err
 }
 
-func (g *Gateway) newClient(a tenants.Agreement) (*peer.Client, error) {
+// newPool asks partners' gateways.
+func (g *Gateway) newPool() *peer.Pool {
 	verifier := g.verifier()
 	c := peer.Config{
-		Agreement: a, TLS: identity.ClientTLS(g.config.Identity, g.bundles, nil, a.GatewayID), Log: g.config.Log,
+		Log: g.config.Log,
 		Verify: func(state tls.ConnectionState) (spiffeid.ID, error) {
 			return verifier.Verify(context.Background(), state)
 		},
@@ -267,7 +269,9 @@ func (g *Gateway) newClient(a tenants.Agreement) (*peer.Client, error) {
 	if g.config.Tracing != nil {
 		c.Tracer, c.Propagator = g.config.Tracing.Provider(), g.config.Tracing.Propagator()
 	}
-	return peer.New(c)
+	return peer.NewPool(c, func(gateway spiffeid.ID) *tls.Config {
+		return identity.ClientTLS(g.config.Identity, g.bundles, nil, gateway)
+	})
 }
 
 // Close releases what New made, in reverse order. Run closes by itself.

@@ -1,0 +1,77 @@
+// Command parley is an organization's gateway to its partners' monitoring, and
+// the tools around it.
+//
+//	parley serve --config gateway.yml
+//	parley query 'sum by (org, region) (rate(http_requests_total[5m]))'
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+
+	"github.com/alecthomas/kong"
+)
+
+// version is set by the build.
+var version = "dev"
+
+// commands are what the binary can do.
+type commands struct {
+	Serve   serveCommand   `cmd:"" help:"Run a gateway."`
+	Demo    demoCommand    `cmd:"" help:"Run three organizations on this machine, to try things out."`
+	Query   queryCommand   `cmd:"" help:"Ask a gateway a question in PromQL."`
+	Config  configCommand  `cmd:"" help:"Check a gateway's config, or print its manual."`
+	DevCA   devCACommand   `cmd:"" name:"dev-ca" help:"Make a development CA and SVIDs as files."`
+	Version versionCommand `cmd:"" help:"Print the version."`
+}
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run is main for one command line; it returns the exit code.
+func run(args []string, stdout, stderr io.Writer) (code int) {
+	exited := false
+	var c commands
+	parser, err := kong.New(&c,
+		kong.Name("parley"),
+		kong.Description("parley lets partner organizations ask one another's monitoring, each redacting its own."),
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(status int) { code, exited = status, true }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.UsageOnError(),
+	)
+	if err != nil {
+		fmt.Fprintln(stderr, "parley:", err)
+		return 1
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	context, err := parser.Parse(args)
+	if exited {
+		return code
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "parley: %v\n", err)
+		return 2
+	}
+	if err := context.Run(); err != nil {
+		fmt.Fprintf(stderr, "parley: %v\n", err)
+		return 1
+	}
+	return code
+}
+
+type versionCommand struct{}
+
+// Help is shown by parley version --help.
+func (versionCommand) Help() string { return "Example:\n\n  parley version" }
+
+// Run prints what this binary is.
+func (versionCommand) Run(k *kong.Kong) error {
+	_, err := fmt.Fprintf(k.Stdout, "parley %s (%s, %s/%s)\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return err
+}

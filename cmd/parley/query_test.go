@@ -1,0 +1,207 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/alecthomas/kong"
+	"go.uber.org/goleak"
+
+	"github.com/parley-gateway/parley/federation"
+	"github.com/parley-gateway/parley/gateway/front"
+)
+
+// gatewayStub answers every question the same way and keeps the last request.
+type gatewayStub struct {
+	status       int
+	body         string
+	completeness string
+
+	path   string
+	header http.Header
+	form   map[string][]string
+}
+
+func (g *gatewayStub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if err := r.ParseForm(); err != nil {
+		panic(err)
+	}
+	g.path, g.header, g.form = r.URL.Path, r.Header, r.PostForm
+	if g.completeness != "" {
+		w.Header().Set(front.CompletenessHeader, g.completeness)
+	}
+	if g.status != 0 {
+		w.WriteHeader(g.status)
+	}
+	_, _ = io.WriteString(w, g.body)
+}
+
+const twoParts = `[{"org":"acme","status":"complete","cost":{"series":2,"samples":4,"bytes":9,"latency_ns":1500000},"notices":["user is a pseudonym"]},` +
+	`{"org":"globex","status":"denied","reason":"policy refuses\u001b[2J"}]`
+
+// query runs the command line against the stub.
+func query(t *testing.T, g *gatewayStub, args ...string) (stdout, stderr string, err error) {
+	t.Helper()
+	defer goleak.VerifyNone(t)
+	server := httptest.NewServer(g)
+	defer server.Close()
+	var c queryCommand
+	parser, err := kong.New(&c, kong.Exit(func(int) {}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := parser.Parse(append([]string{"--gateway", server.URL}, args...)); err != nil {
+		return "", "", err
+	}
+	var out, notes bytes.Buffer
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	err = c.ask(t.Context(), client, time.Unix(1000, 0), &out, &notes)
+	return out.String(), strings.ReplaceAll(notes.String(), server.URL, "GATEWAY"), err
+}
+
+func TestQueryInstant(t *testing.T) {
+	g := &gatewayStub{completeness: twoParts, body: `{"status":"success","data":{"resultType":"vector","result":[` +
+		`{"metric":{"__name__":"up","org":"acme","pod":"a"},"value":[1000,"1"]},` +
+		`{"metric":{"__name__":"up","org":"globex"},"value":[1000,"NaN"]},` +
+		`{"metric":{"__name__":"lat","org":"é"},"histogram":[1000,{"count":"3","sum":"1.5","buckets":[[0,"0","1","3"]]}]}]}}`}
+	stdout, stderr, err := query(t, g, "--purpose", "capacity", "--case", "INC-1", `sum(up{a="b"})`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = `METRIC  ORG     POD  VALUE
+up      acme    a    1
+up      globex       NaN
+lat     é            histogram of 3, sum 1.5
+`
+	if stdout != want {
+		t.Errorf("got\n%swant\n%s", stdout, want)
+	}
+	const lines = `acme    complete  2 series, 4 samples, 1.5ms; redacted: user is a pseudonym
+globex  denied    policy refuses\x1b[2J
+`
+	if stderr != lines {
+		t.Errorf("got\n%swant\n%s", stderr, lines)
+	}
+	if g.path != "/api/v1/query" || g.form["time"][0] != "1000" || g.form["query"][0] != `sum(up{a="b"})` ||
+		g.header.Get(front.PurposeHeader) != "capacity" || g.header.Get(front.CaseHeader) != "INC-1" {
+		t.Errorf("asked %s %v %v", g.path, g.form, g.header)
+	}
+}
+
+func TestQueryRange(t *testing.T) {
+	g := &gatewayStub{body: `{"status":"success","data":{"resultType":"matrix","result":[` +
+		`{"metric":{"org":"acme"},"values":[[0,"0"],[60,"7"],[120,"NaN"],[180,"3.5"]]},` +
+		`{"metric":{"org":"globex"},"values":[[0,"2"],[60,"2"]]},` +
+		`{"metric":{"org":"initech"},"values":[[0,"NaN"]]},` +
+		`{"metric":{"org":"umbrella"},"values":[[0,"+Inf"],[60,"1"]]}]}}`}
+	stdout, _, err := query(t, g, "--range", "1h", "--step", "30s", "--time", "1970-01-02T00:00:00.5Z", "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = `ORG       MIN  AVG   MAX   LAST  OVER TIME
+acme      0    3.5   7     3.5   ▁█ ▅
+globex    2    2     2     2     ▁▁
+initech   NaN  NaN   NaN   NaN
+umbrella  1    +Inf  +Inf  1      ▁
+`
+	if stdout != want {
+		t.Errorf("got\n%swant\n%s", stdout, want)
+	}
+	if g.path != "/api/v1/query_range" || g.form["start"][0] != "82800.5" || g.form["end"][0] != "86400.5" || g.form["step"][0] != "30" {
+		t.Errorf("asked %s %v", g.path, g.form)
+	}
+	if _, _, err = query(t, g, "--range", "1d", "x"); err != nil || g.form["step"][0] != "864" {
+		t.Errorf("a hundredth of the range: %v %v", g.form, err)
+	}
+}
+
+func TestQueryOtherResults(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"status":"success","data":{"resultType":"scalar","result":[4,"2"]}}`:   "2\n",
+		`{"status":"success","data":{"resultType":"string","result":[4,"two"]}}`: "two\n",
+		`{"status":"success","data":{"resultType":"vector","result":[]}}`:        "no series\n",
+	} {
+		if stdout, _, err := query(t, &gatewayStub{body: body}, "x"); stdout != want || err != nil {
+			t.Errorf("%s: %q %v", body, stdout, err)
+		}
+	}
+	body := `{"status":"success","data":{"resultType":"vector","result":[]},"warnings":["odd"]}`
+	stdout, stderr, err := query(t, &gatewayStub{body: body}, "-o", "json", "x")
+	if stdout != body+"\n" || stderr != "warning: odd\n" || err != nil {
+		t.Errorf("json: %q %q %v", stdout, stderr, err)
+	}
+}
+
+func TestQueryErrors(t *testing.T) {
+	denied := &gatewayStub{status: 422, completeness: twoParts, body: `{"status":"error","errorType":"execution","error":"policy refuses"}`}
+	stdout, stderr, err := query(t, denied, "x")
+	if err == nil || err.Error() != "policy refuses" || stdout != "" || !strings.Contains(stderr, "globex  denied") {
+		t.Errorf("%q %q %v", stdout, stderr, err)
+	}
+	if stdout, _, err = query(t, denied, "-o", "json", "x"); err == nil || stdout != denied.body+"\n" {
+		t.Errorf("json: %q %v", stdout, err)
+	}
+	fine := &gatewayStub{body: `{"status":"success","data":{"resultType":"vector","result":[]}}`}
+	for _, c := range []struct {
+		stub *gatewayStub
+		args []string
+		want string
+	}{
+		{&gatewayStub{status: 502, body: "<html>"}, []string{"x"}, "status 502 and something that isn't a Prometheus answer"},
+		{&gatewayStub{body: `{"status":"success","data":{"resultType":"tensor","result":[]}}`}, []string{"x"}, "try -o json"},
+		{&gatewayStub{body: fine.body, completeness: "?"}, []string{"x"}, "can't be read"},
+		{fine, []string{"--time", "yesterday", "x"}, "neither RFC 3339"},
+		{fine, []string{"--step", "30s", "x"}, "give --range as well"},
+		{fine, []string{"--purpose", "Because I", "x"}, "--purpose"},
+		{fine, []string{"--case", "two words", "x"}, "--case"},
+		{fine, []string{"--gateway", "localhost:9480", "x"}, "isn't an address such as"},
+		{fine, []string{"-o", "xml", "x"}, "must be one of"},
+	} {
+		if _, _, err := query(t, c.stub, c.args...); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%v: %v, want %q", c.args, err, c.want)
+		}
+	}
+}
+
+func TestQueryNobodyThere(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := "http://" + listener.Addr().String()
+	if err := listener.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c := queryCommand{Gateway: address, Expression: "up", Output: "table"}
+	err = c.ask(t.Context(), &http.Client{}, time.Unix(0, 0), io.Discard, io.Discard)
+	if err == nil || err.Error() != "nothing answers at "+address+"; is `parley serve` running there?" {
+		t.Errorf("refused: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err = c.ask(ctx, &http.Client{}, time.Unix(0, 0), io.Discard, io.Discard); err == nil || err.Error() != "interrupted before the answer came" {
+		t.Errorf("interrupted: %v", err)
+	}
+}
+
+func TestPartsInColour(t *testing.T) {
+	var out bytes.Buffer
+	parts := federation.Completeness{{Org: "acme", Status: federation.Complete}, {Org: "globex", Status: federation.Timeout, Reason: "no answer"}}
+	if err := printParts(&out, parts, true); err != nil {
+		t.Fatal(err)
+	}
+	const want = "acme    \x1b[32mcomplete\x1b[0m  0 series, 0 samples, 0s\nglobex  \x1b[31mtimeout\x1b[0m   no answer\n"
+	if out.String() != want {
+		t.Errorf("%q, want %q", out.String(), want)
+	}
+	if onTerminal(&out) {
+		t.Error("a buffer is no terminal")
+	}
+}
