@@ -8,7 +8,7 @@ requests := {
 	"name": "requests",
 	"series": lib.named(["http_requests_total", "http_request_duration_.*"]),
 	"release": "row",
-	"labels": {"service": "keep", "region": "keep", "status": "keep", "le": "keep", "pod": "pseudonym"},
+	"labels": {"service": "keep", "region": "keep", "status": "keep", "le": "keep", "pod": "pseudonym", "trace_id": "keep"},
 }
 
 # How the agents are doing; never for which customer.

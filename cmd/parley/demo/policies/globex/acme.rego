@@ -16,7 +16,7 @@ requests := {
 	"name": "requests",
 	"series": lib.named(["http_requests_total", "http_request_duration_.*"]),
 	"release": "row",
-	"labels": {"service": "keep", "region": "keep", "status": "keep", "le": "keep", "pod": "pseudonym"},
+	"labels": {"service": "keep", "region": "keep", "status": "keep", "le": "keep", "pod": "pseudonym", "trace_id": "keep"},
 }
 
 # Every label but the customer, which is dropped, and who and where, which are pseudonyms.
