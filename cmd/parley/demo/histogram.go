@@ -36,12 +36,12 @@ func newDistribution(bounds []float64, metric, native string, pairs ...string) *
 	id := newIdentity(metric, pairs...)
 	d := &distribution{
 		bounds: bounds, counts: make([]float64, len(bounds)+1),
-		sumID: id.with("_sum"), countID: id.with("_count"),
+		sumID: id.with("_sum", ""), countID: id.with("_count", ""),
 	}
 	for _, bound := range bounds {
-		d.bucketIDs = append(d.bucketIDs, id.with("_bucket", "le", strconv.FormatFloat(bound, 'f', -1, 64)))
+		d.bucketIDs = append(d.bucketIDs, id.with("_bucket", strconv.FormatFloat(bound, 'f', -1, 64)))
 	}
-	d.bucketIDs = append(d.bucketIDs, id.with("_bucket", "le", "+Inf"))
+	d.bucketIDs = append(d.bucketIDs, id.with("_bucket", "+Inf"))
 	if native != "" {
 		d.native = &nativeHistogram{identity: newIdentity(native, pairs...)}
 	}

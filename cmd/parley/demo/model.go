@@ -28,7 +28,7 @@ type model struct {
 	ledger    ledger
 	queues    map[string]*number // by queue and region
 
-	targets []*target // sorted by when they were added
+	targets []*target // in the order of their making
 	byPod   map[string]*target
 	cluster *target // what is not of one pod
 }

@@ -69,13 +69,11 @@ func newIdentity(metric string, pairs ...string) identity {
 	return identity{labels: b.Set(labels.MetricName, metric).Labels()}
 }
 
-// with is the identity of another series of the same histogram.
-func (i identity) with(suffix string, pairs ...string) identity {
-	b := labels.NewBuilder(i.labels).Set(labels.MetricName, i.labels.Get(labels.MetricName)+suffix)
-	for p := 0; p < len(pairs); p += 2 {
-		b.Set(pairs[p], pairs[p+1])
-	}
-	return identity{labels: b.Labels()}
+// with is the identity of another series of the same histogram; an empty le is
+// none.
+func (i identity) with(suffix, le string) identity {
+	b := labels.NewBuilder(i.labels)
+	return identity{labels: b.Set(labels.MetricName, i.labels.Get(labels.MetricName)+suffix).Set(labels.BucketLabel, le).Labels()}
 }
 
 func (s *scrape) append(i *identity, v float64) {
