@@ -117,7 +117,7 @@ func (g *Gateway) Answer(ctx context.Context, q Question) (*Answer, error) {
 		return nil, g.fail(ctx, &x, err)
 	}
 	members, absent := g.plan(q, decision, x.ID)
-	released, err := g.ask(ctx, q, members, absent, &x)
+	released, err := g.ask(ctx, q, decision, members, absent, &x)
 	if err != nil {
 		return nil, g.fail(ctx, &x, err)
 	}

@@ -58,7 +58,37 @@ func (g *Gateway) may(ctx context.Context, q Question, agreement tenants.Agreeme
 	}
 	limits := decision.Obligations.Limits.Tighten(agreement.Limits.OrDefault())
 	decision.Obligations.Limits = limits
-	return decision, limits.CheckRange(agreement.Partner, request.Window.End.Sub(request.Window.Start))
+	if listing(q.Metrics.Kind) || q.Metrics.LabelsOnly {
+		// Listings that name no time ask for all of it. They get what is
+		// agreed, and the answer says so: see narrowed.
+		return decision, nil
+	}
+	return decision, limits.CheckRange(agreement.Partner, length(request.Window))
+}
+
+// length is how long a window is. Windows of thousands of years are longer
+// than a Duration can say, and then the longest one.
+func length(w policy.Window) time.Duration { return w.End.Sub(w.Start) }
+
+// listing says whether a kind asks what there is rather than for samples.
+func listing(k policy.Kind) bool {
+	return k == policy.LabelNames || k == policy.LabelValues || k == policy.Metadata
+}
+
+// narrowed returns the question for as much of the past as is agreed, and
+// whether that is less than was asked for.
+func (g *Gateway) narrowed(q metrics.Question, agreed time.Duration) (metrics.Question, bool) {
+	if !listing(q.Kind) && !q.LabelsOnly {
+		return q, false
+	}
+	if now := g.config.Now(); q.End.After(now) {
+		q.End = now
+	}
+	if q.End.Sub(q.Start) <= agreed {
+		return q, false
+	}
+	q.Start = q.End.Add(-agreed)
+	return q, true
 }
 
 // ownLimits are those of our own users' questions: what keeps one of them from
@@ -131,11 +161,16 @@ func (g *Gateway) askPartner(ctx context.Context, a tenants.Agreement, by tenant
 }
 
 // ask asks the members and makes one answer of theirs.
-func (g *Gateway) ask(ctx context.Context, q Question, members []metrics.Member, absent federation.Completeness, x *Exchange) (*metrics.Released, error) {
+func (g *Gateway) ask(ctx context.Context, q Question, decision policy.Decision, members []metrics.Member, absent federation.Completeness, x *Exchange) (*metrics.Released, error) {
 	ctx, span := g.tracer.Start(ctx, "parley.ask")
 	defer span.End()
 	if q.Door == PeerDoor {
-		released, part, err := members[0].Ask(ctx, q.Metrics)
+		question, less := g.narrowed(q.Metrics, decision.Obligations.Limits.Range)
+		released, part, err := members[0].Ask(ctx, question)
+		if err == nil && less {
+			part.Status = federation.Partial
+			part.Reason = "only what is agreed of the past is listed"
+		}
 		x.Completeness = federation.Completeness{part}
 		if err == nil {
 			x.Series, x.Samples = released.Cost()

@@ -97,6 +97,9 @@ func serve(ctx context.Context, c *config.Config, log *slog.Logger) (err error) 
 		QueryTimeout: c.Front.QueryTimeout, Profiling: c.Front.Pprof,
 		Log: log, Tracing: tracing,
 	}
+	if p := c.Peer; p != nil {
+		settings.PeerHealth, settings.PeerReflection = p.Health, p.Reflection
+	}
 	if err := serveTLS(&settings, c, svid, log); err != nil {
 		return err
 	}

@@ -68,6 +68,9 @@ type Config struct {
 	// FrontCertificate is what the front door presents, asked at every
 	// handshake; nil: plain HTTP.
 	FrontCertificate func() (*tls.Certificate, error)
+	// PeerHealth and PeerReflection serve gRPC's health and reflection to
+	// partners.
+	PeerHealth, PeerReflection bool
 	// BundleTLS is the bundle endpoint's; nil: our SVID, profile https_spiffe.
 	BundleTLS *tls.Config
 	// Authentication is how our users are known; nil: nobody is asked.
@@ -247,6 +250,7 @@ func (g *Gateway) makePeerDoor(context.Context) (err error) {
 			return verifier.Verify(context.Background(), state)
 		},
 		Agreement: g.directory.ByWorkload, Gateway: peerfront.Of(g.pipeline), Log: g.config.Log,
+		Health: g.config.PeerHealth, Reflection: g.config.PeerReflection,
 		Count: func(partner tenants.OrgID, _ string, n int) { g.meter.Wire(partner, transfer.Answered, n) },
 	}
 	if g.config.Tracing != nil {

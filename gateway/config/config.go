@@ -158,6 +158,9 @@ type JWT struct {
 type Peer struct {
 	// The address to listen on, host:port. Required.
 	Listen string `yaml:"listen"`
+	// Answer gRPC health checks (grpc.health.v1) of whoever has an SVID that we
+	// know, a load balancer's among them.
+	Health bool `yaml:"health" default:"false"`
 	// Tell partners which services there are (gRPC reflection).
 	Reflection bool `yaml:"reflection" default:"false"`
 }

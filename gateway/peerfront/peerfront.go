@@ -31,7 +31,10 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/health"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/reflection"
 
 	"github.com/parley-gateway/parley/federation/peer/wire"
 	federationv1 "github.com/parley-gateway/parley/proto/parley/federation/v1"
@@ -55,6 +58,9 @@ type Config struct {
 	// Log gets panics and what can't be recorded otherwise. No data.
 	Log *slog.Logger
 
+	// Health and Reflection serve gRPC's health checks (grpc.health.v1) and
+	// its reflection to whoever can connect; default: neither.
+	Health, Reflection bool
 	// MaxDuration bounds one question whatever deadline it came with; default 2m.
 	MaxDuration time.Duration
 	// MaxStreams bounds the questions under way on one connection; default 64.
@@ -102,6 +108,12 @@ func New(c Config) (*Server, error) {
 	s := &service{config: c}
 	server := grpc.NewServer(serverOptions(c, s)...)
 	federationv1.RegisterFederationServer(server, s)
+	if c.Health {
+		healthv1.RegisterHealthServer(server, health.NewServer())
+	}
+	if c.Reflection {
+		reflection.Register(server)
+	}
 	return &Server{grpc: server}, nil
 }
 

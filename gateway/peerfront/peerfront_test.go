@@ -363,7 +363,7 @@ func TestDescribe(t *testing.T) {
 		t.Error(diff)
 	}
 	_, err = w.as(initechID, nil).Describe(t.Context())
-	wantError(t, err, federation.Refused, wire.NotAllowed)
+	wantError(t, err, federation.Refused, federation.NotAllowed)
 
 	w.mu.Lock()
 	expired := w.agreement[globexID]
@@ -371,7 +371,7 @@ func TestDescribe(t *testing.T) {
 	w.agreement[globexID] = expired
 	w.mu.Unlock()
 	_, err = w.as(globexID, nil).Describe(t.Context())
-	wantError(t, err, federation.Refused, wire.NotAllowed)
+	wantError(t, err, federation.Refused, federation.NotAllowed)
 }
 
 // Whoever is refused, for whatever reason, is told the same and is recorded.
@@ -426,7 +426,7 @@ func TestRevokedMidConnection(t *testing.T) {
 	}
 	w.revoke(globexID)
 	_, part, err := client.Ask(t.Context(), exchangeID, ada, isUp)
-	wantError(t, err, federation.Refused, wire.NotAllowed)
+	wantError(t, err, federation.Refused, federation.NotAllowed)
 	if part.Status != federation.Denied || len(w.gateway.asked) != 1 {
 		t.Errorf("got %+v, the gateway was asked %d times", part, len(w.gateway.asked))
 	}
@@ -453,7 +453,7 @@ func TestFailuresOfEveryKind(t *testing.T) {
 		_, _, err := client.Ask(t.Context(), exchangeID, ada, isUp)
 		want := "because"
 		if kind == federation.Refused {
-			want = wire.NotAllowed
+			want = federation.NotAllowed
 		}
 		wantError(t, err, kind, want)
 		if strings.Contains(err.Error(), "secret") {

@@ -82,7 +82,7 @@ func (s *service) Describe(ctx context.Context, request *federationv1.DescribeRe
 	principal, agreement, err := s.who(ctx)
 	d := wire.Description{Org: s.config.Org, Version: s.config.Version, Signals: s.answered(agreement)}
 	if err == nil && len(d.Signals) == 0 {
-		err = federation.Errorf(federation.Refused, wire.NotAllowed)
+		err = federation.Errorf(federation.Refused, federation.NotAllowed)
 	}
 	if err == nil && len(request.ProtoReflect().GetUnknown()) > 0 {
 		err = federation.Errorf(federation.BadQuestion, "the request has fields that this gateway doesn't know; it may be older than yours")
@@ -112,7 +112,7 @@ func (s *service) answered(a tenants.Agreement) []tenants.Signal {
 // principal holds what is known, for the record.
 func (s *service) who(ctx context.Context) (tenants.Principal, tenants.Agreement, error) {
 	refused := func(err error) error {
-		return &federation.Error{Kind: federation.Refused, Message: wire.NotAllowed, Err: err}
+		return &federation.Error{Kind: federation.Refused, Message: federation.NotAllowed, Err: err}
 	}
 	var principal tenants.Principal
 	caller, ok := peer.FromContext(ctx)

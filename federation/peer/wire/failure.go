@@ -12,11 +12,6 @@ import (
 	"github.com/parley-gateway/parley/tenants"
 )
 
-// NotAllowed is all that a partner is told of a refusal, whatever its reason:
-// an unknown trust domain, an expired agreement, a purpose that was not
-// agreed and a policy that denies look the same from outside.
-const NotAllowed = "no agreement or policy allows this question"
-
 // EncodeFailure returns the gRPC status of a question that failed. It carries
 // the kind and the message of the *federation.Error in err, never its cause.
 func EncodeFailure(err error) *status.Status {
@@ -26,7 +21,7 @@ func EncodeFailure(err error) *status.Status {
 	}
 	failure := &federationv1.Failure{Kind: string(e.Kind), Message: e.Message}
 	if e.Kind == federation.Refused {
-		failure.Message = NotAllowed
+		failure.Message = federation.NotAllowed
 	}
 	if !plain(failure.Message, maxText) {
 		failure.Message = shown(failure.Message)

@@ -553,7 +553,7 @@ func TestFailure(t *testing.T) {
 		}
 		want := "because"
 		if kind == federation.Refused {
-			want = wire.NotAllowed
+			want = federation.NotAllowed
 		}
 		if got.Message != want {
 			t.Errorf("%s: got message %q, want %q", kind, got.Message, want)
