@@ -78,7 +78,9 @@ func (c *demoCommand) run(ctx context.Context, stdout, stderr io.Writer) (err er
 		stands[i] = &stand{Company: company, dir: filepath.Join(dir, string(company.Org)), front: listeners[i]}
 		defer func() { err = errors.Join(err, stands[i].close()) }()
 	}
-	fmt.Fprintf(stderr, "making an hour of metrics of %d companies ...\n", len(stands))
+	if _, err := fmt.Fprintf(stderr, "making an hour of metrics of %d companies ...\n", len(stands)); err != nil {
+		return err
+	}
 	now := time.Now()
 	for _, s := range stands {
 		if err := s.open(ctx, now); err != nil {

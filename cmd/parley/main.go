@@ -44,8 +44,7 @@ func run(args []string, stdout, stderr io.Writer) (code int) {
 		kong.UsageOnError(),
 	)
 	if err != nil {
-		fmt.Fprintln(stderr, "parley:", err)
-		return 1
+		return complain(stderr, err, 1)
 	}
 	if len(args) == 0 {
 		args = []string{"--help"}
@@ -55,12 +54,18 @@ func run(args []string, stdout, stderr io.Writer) (code int) {
 		return code
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "parley: %v\n", err)
-		return 2
+		return complain(stderr, err, 2)
 	}
 	if err := context.Run(); err != nil {
-		fmt.Fprintf(stderr, "parley: %v\n", err)
-		return 1
+		return complain(stderr, err, 1)
+	}
+	return code
+}
+
+// complain says what went wrong and returns the exit code.
+func complain(stderr io.Writer, err error, code int) int {
+	if _, failed := fmt.Fprintf(stderr, "parley: %v\n", err); failed != nil {
+		return code // there is nowhere left to say it
 	}
 	return code
 }

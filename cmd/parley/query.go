@@ -45,7 +45,7 @@ func (*queryCommand) Help() string {
 	return `Examples:
 
   parley query 'sum by (org, region) (rate(http_requests_total[5m]))'
-  parley query --range 1h --step 30s 'sum by (org) (active_workflows)'
+  parley query --range 1h --step 30s 'sum by (org) (workflow_active)'
   parley query --purpose incident-response --case INC-42 -o json 'up == 0'
 
 The answer is written to standard output. One line for every organization, with

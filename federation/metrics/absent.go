@@ -76,7 +76,9 @@ func absentLabels(arg parser.Expr) []labels.Label {
 	case *parser.VectorSelector:
 		matchers = n.LabelMatchers
 	case *parser.MatrixSelector:
-		matchers = n.VectorSelector.(*parser.VectorSelector).LabelMatchers
+		if selector, ok := n.VectorSelector.(*parser.VectorSelector); ok {
+			matchers = selector.LabelMatchers
+		}
 	}
 	seen := map[string]int{}
 	for _, m := range matchers {

@@ -100,6 +100,15 @@ func (a *asking) all(q Question) []*Released {
 // wait returns when nothing runs any more.
 func (a *asking) wait() { a.running.Wait() }
 
+// underWay says whether anything was asked of anyone.
+func (a *asking) underWay() bool {
+	return slices.ContainsFunc(a.members, func(m *member) bool {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		return len(m.asked) > 0
+	})
+}
+
 // dropTorn drops the members of which some questions failed and some didn't,
 // and says whether there were any.
 func (a *asking) dropTorn() bool {

@@ -46,7 +46,7 @@ func (q *federatedQuerier) Select(_ context.Context, _ bool, hints *storage.Sele
 		mint, maxt = hints.Start, hints.End
 	}
 	if selectsCompleteness(matchers) {
-		return &listedSeries{series: q.completeness(mint, maxt, matchers), index: -1}
+		return &completenessSeries{querier: q, mint: mint, maxt: maxt, matchers: matchers}
 	}
 	set := &listedSeries{index: -1}
 	ask := Question{Kind: policy.Series, Start: instant(mint), End: instant(maxt), Selectors: []policy.Selector{matchers}}
@@ -61,19 +61,19 @@ func (q *federatedQuerier) Select(_ context.Context, _ bool, hints *storage.Sele
 	return set
 }
 
-// probe is what a member is asked to learn whether it answers now.
-const probe = "group(up)"
-
-// completeness is a series for each organization. It has one sample, of now:
-// what was in the past is for whoever scrapes it.
+// completeness is a series for each organization, of what became of the rest
+// of the query there or, when nothing else was asked, of a probe. It has one
+// sample, of now: what was in the past is for whoever scrapes it.
 func (q *federatedQuerier) completeness(mint, maxt int64, matchers []*labels.Matcher) []storage.Series {
 	now := q.now()
 	at := min(now.UnixMilli(), maxt)
 	if at < mint {
 		return nil
 	}
-	for _, m := range q.asking.members {
-		q.asking.start(m, Question{Kind: policy.Instant, Expression: probe, Start: now, End: now})
+	if !q.asking.underWay() {
+		q.asking.all(Question{
+			Kind: policy.LabelValues, Label: labels.MetricName, Limit: 1, Start: now.Add(-DefaultLookback), End: now,
+		})
 	}
 	var out []storage.Series
 	for _, part := range q.asking.completeness() {
@@ -84,6 +84,24 @@ func (q *federatedQuerier) completeness(mint, maxt int64, matchers []*labels.Mat
 		}
 	}
 	return out
+}
+
+// completenessSeries is made when it is read: by then every other selector of
+// the query has been asked for.
+type completenessSeries struct {
+	listedSeries
+	querier    *federatedQuerier
+	mint, maxt int64
+	matchers   []*labels.Matcher
+	made       bool
+}
+
+func (s *completenessSeries) Next() bool {
+	if !s.made {
+		s.listedSeries = listedSeries{series: s.querier.completeness(s.mint, s.maxt, s.matchers), index: -1}
+		s.made = true
+	}
+	return s.listedSeries.Next()
 }
 
 func (q *federatedQuerier) LabelValues(context.Context, string, *storage.LabelHints, ...*labels.Matcher) ([]string, annotations.Annotations, error) {

@@ -60,6 +60,9 @@ func (l *Local) series(ctx context.Context, q Question, v *view, o policy.Obliga
 
 // names releases the names of visible labels, or the values of one.
 func (l *Local) names(ctx context.Context, q Question, v *view) (*Released, error) {
+	if listed, ok, err := v.listDirectly(ctx, q); ok || err != nil {
+		return &Released{names: listed}, err
+	}
 	found, release, err := v.list(ctx, q, true)
 	if err != nil {
 		return nil, err
@@ -81,6 +84,39 @@ func (l *Local) names(ctx context.Context, q Question, v *view) (*Released, erro
 	return &Released{names: sorted}, release()
 }
 
+// listDirectly has the source list names where the view is the store and the
+// org label has no part in what is asked.
+func (v *view) listDirectly(ctx context.Context, q Question) (listed []string, ok bool, err error) {
+	if !v.rules.everything || v.bounded() || len(q.Selectors) > 1 || strings.HasSuffix(q.Label, orgLabel) {
+		return nil, false, nil
+	}
+	sel := selection{mint: q.Start.UnixMilli(), maxt: q.End.UnixMilli()}
+	if len(q.Selectors) == 1 {
+		sel.matchers = q.Selectors[0]
+	}
+	if slices.ContainsFunc(sel.matchers, func(m *labels.Matcher) bool { return strings.HasSuffix(m.Name, orgLabel) }) {
+		return nil, false, nil
+	}
+	listed, err = v.source.listRaw(ctx, sel, q.Label, q.Limit)
+	if err != nil {
+		return nil, false, err
+	}
+	if q.Kind == policy.LabelNames && len(listed) > 0 {
+		if slices.ContainsFunc(listed, func(name string) bool { return strings.HasSuffix(name, orgLabel) }) {
+			return nil, false, nil
+		}
+		listed = append(listed, orgLabel)
+	}
+	slices.Sort(listed)
+	if q.Limit > 0 {
+		listed = listed[:min(q.Limit, len(listed))]
+	}
+	return listed, true, nil
+}
+
+// bounded says whether policy hides samples by their time.
+func (v *view) bounded() bool { return v.oldest != math.MinInt64 || v.newest != math.MaxInt64 }
+
 // list returns the visible series that match one of the question's selectors,
 // each once, in the view's order; no selector is all of them.
 func (v *view) list(ctx context.Context, q Question, labelsOnly bool) ([]viewSeries, func() error, error) {
@@ -88,7 +124,7 @@ func (v *view) list(ctx context.Context, q Question, labelsOnly bool) ([]viewSer
 	if len(selectors) == 0 {
 		selectors = []policy.Selector{{}}
 	}
-	bounded := v.oldest != math.MinInt64 || v.newest != math.MaxInt64
+	bounded := v.bounded()
 	var out []viewSeries
 	var releases []func() error
 	release := func() error {

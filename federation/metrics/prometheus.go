@@ -61,7 +61,7 @@ func NewPrometheus(c PrometheusConfig) (*Prometheus, error) {
 		c.ReadPath = "/api/v1/read"
 	}
 	if c.Client == nil {
-		c.Client = http.DefaultClient
+		c.Client = &http.Client{}
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -75,19 +75,14 @@ func NewPrometheus(c PrometheusConfig) (*Prometheus, error) {
 
 func (p *Prometheus) selectRaw(ctx context.Context, sel selection) (rawSet, error) {
 	if sel.labelsOnly {
-		return p.listRaw(ctx, sel)
+		return p.listSeries(ctx, sel)
 	}
 	return p.readRaw(ctx, sel)
 }
 
-// listRaw lists label sets by /api/v1/series.
-func (p *Prometheus) listRaw(ctx context.Context, sel selection) (rawSet, error) {
-	matchers := sel.matchers
-	if len(matchers) == 0 {
-		matchers = []*labels.Matcher{labels.MustNewMatcher(labels.MatchRegexp, labels.MetricName, ".+")}
-	}
-	selector := FormatSelector(matchers)
-	sets, _, err := p.api.Series(ctx, []string{selector}, instant(sel.mint), instant(sel.maxt))
+// listSeries lists label sets by /api/v1/series.
+func (p *Prometheus) listSeries(ctx context.Context, sel selection) (rawSet, error) {
+	sets, _, err := p.api.Series(ctx, []string{FormatSelector(sel.named())}, instant(sel.mint), instant(sel.maxt))
 	if err != nil {
 		return rawSet{}, p.unavailable("list series", err)
 	}
@@ -102,6 +97,45 @@ func (p *Prometheus) listRaw(ctx context.Context, sel selection) (rawSet, error)
 		out.series = append(out.series, rawChunks{labels: builder.Labels()})
 	}
 	return out, nil
+}
+
+func (p *Prometheus) listRaw(ctx context.Context, sel selection, label string, limit int) ([]string, error) {
+	selectors := []string{FormatSelector(sel.named())}
+	var opts []promapi.Option
+	if limit > 0 {
+		opts = append(opts, promapi.WithLimit(uint64(limit)))
+	}
+	if label == "" {
+		names, _, err := p.api.LabelNames(ctx, selectors, instant(sel.mint), instant(sel.maxt), opts...)
+		if err != nil {
+			return nil, p.unavailable("list label names", err)
+		}
+		return asStrings(names), nil
+	}
+	values, _, err := p.api.LabelValues(ctx, label, selectors, instant(sel.mint), instant(sel.maxt), opts...)
+	if err != nil {
+		return nil, p.unavailable("list label values", err)
+	}
+	return asStrings(values), nil
+}
+
+func asStrings[T ~string](list []T) []string {
+	out := make([]string, len(list))
+	for i, s := range list {
+		out[i] = string(s)
+	}
+	return out
+}
+
+// named is the matchers as a server accepts them: with one at least that an
+// empty label doesn't match.
+func (s selection) named() []*labels.Matcher {
+	for _, m := range s.matchers {
+		if !m.Matches("") {
+			return s.matchers
+		}
+	}
+	return append([]*labels.Matcher{labels.MustNewMatcher(labels.MatchRegexp, labels.MetricName, ".+")}, s.matchers...)
 }
 
 func (p *Prometheus) rawMetadata(ctx context.Context, metric string) (map[string][]metadata.Metadata, error) {

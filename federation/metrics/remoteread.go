@@ -58,11 +58,7 @@ func (p *Prometheus) readRaw(ctx context.Context, sel selection) (rawSet, error)
 }
 
 func (p *Prometheus) sendRead(ctx context.Context, sel selection) (*http.Response, error) {
-	matchers := sel.matchers
-	if len(matchers) == 0 {
-		matchers = []*labels.Matcher{labels.MustNewMatcher(labels.MatchRegexp, labels.MetricName, ".+")}
-	}
-	query, err := remote.ToQuery(sel.mint, sel.maxt, matchers, sel.hints)
+	query, err := remote.ToQuery(sel.mint, sel.maxt, sel.named(), sel.hints)
 	if err != nil {
 		return nil, err
 	}

@@ -18,6 +18,9 @@ type Source interface {
 	// may reach beyond. With labelsOnly no chunks are needed, and series may
 	// be listed that only have chunks overlapping the span.
 	selectRaw(ctx context.Context, s selection) (rawSet, error)
+	// listRaw returns the values of a label, or the names of labels for "", of
+	// the series that selectRaw would list; limit 0 is all.
+	listRaw(ctx context.Context, s selection, label string, limit int) ([]string, error)
 	// rawMetadata returns what is known of a metric, or of all for "".
 	rawMetadata(ctx context.Context, metric string) (map[string][]metadata.Metadata, error)
 	rawExemplars(ctx context.Context, start, end int64, selectors [][]*labels.Matcher) ([]exemplar.QueryResult, error)

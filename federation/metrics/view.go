@@ -187,7 +187,7 @@ func (v *view) hash(s storage.ChunkSeries) (uint64, error) {
 	var h xxhash.Digest
 	h.Reset()
 	write := func(b []byte) { _, _ = h.Write(b) } // a Digest's Write never fails
-	if v.oldest == math.MinInt64 && v.newest == math.MaxInt64 {
+	if !v.bounded() {
 		it := s.Iterator(nil)
 		for it.Next() {
 			write(it.At().Chunk.Bytes())

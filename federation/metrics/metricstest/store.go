@@ -18,10 +18,10 @@ import (
 	"github.com/parley-gateway/parley/federation/metrics"
 )
 
-// Start is when the samples of a store begin, and Interval how far they are
-// apart.
+// Start is when the samples of a store begin.
 var Start = time.Date(2026, 1, 2, 3, 0, 0, 0, time.UTC)
 
+// A store has Samples samples of each series, Interval apart.
 const (
 	Interval = 15 * time.Second
 	Samples  = 120
