@@ -87,7 +87,8 @@ func (l *Local) names(ctx context.Context, q Question, v *view) (*Released, erro
 // listDirectly has the source list names where the view is the store and the
 // org label has no part in what is asked.
 func (v *view) listDirectly(ctx context.Context, q Question) (listed []string, ok bool, err error) {
-	if !v.rules.everything || v.bounded() || len(q.Selectors) > 1 || strings.HasSuffix(q.Label, orgLabel) {
+	source, can := v.source.(lister)
+	if !can || !v.rules.everything || v.bounded() || len(q.Selectors) > 1 || strings.HasSuffix(q.Label, orgLabel) {
 		return nil, false, nil
 	}
 	sel := selection{mint: q.Start.UnixMilli(), maxt: q.End.UnixMilli()}
@@ -97,7 +98,7 @@ func (v *view) listDirectly(ctx context.Context, q Question) (listed []string, o
 	if slices.ContainsFunc(sel.matchers, func(m *labels.Matcher) bool { return strings.HasSuffix(m.Name, orgLabel) }) {
 		return nil, false, nil
 	}
-	listed, err = v.source.listRaw(ctx, sel, q.Label, q.Limit)
+	listed, err = source.listRaw(ctx, sel, q.Label, q.Limit)
 	if err != nil {
 		return nil, false, err
 	}

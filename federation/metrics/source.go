@@ -18,9 +18,6 @@ type Source interface {
 	// may reach beyond. With labelsOnly no chunks are needed, and series may
 	// be listed that only have chunks overlapping the span.
 	selectRaw(ctx context.Context, s selection) (rawSet, error)
-	// listRaw returns the values of a label, or the names of labels for "", of
-	// the series that selectRaw would list; limit 0 is all.
-	listRaw(ctx context.Context, s selection, label string, limit int) ([]string, error)
 	// rawMetadata returns what is known of a metric, or of all for "".
 	rawMetadata(ctx context.Context, metric string) (map[string][]metadata.Metadata, error)
 	rawExemplars(ctx context.Context, start, end int64, selectors [][]*labels.Matcher) ([]exemplar.QueryResult, error)
@@ -33,6 +30,14 @@ type evaluator interface {
 	evaluate(ctx context.Context, q evaluation) (promql.Matrix, error)
 	// evaluates says whether the backend's PromQL is known to be ours.
 	evaluates(ctx context.Context) bool
+}
+
+// lister is a Source that lists label names and values without their series.
+// It may go by its blocks and list what has samples a little outside the span.
+type lister interface {
+	// listRaw returns the values of a label, or for "" the names of labels;
+	// limit 0 is all.
+	listRaw(ctx context.Context, s selection, label string, limit int) ([]string, error)
 }
 
 // selection is what selectRaw is asked for.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"sync"
 	"time"
 
@@ -92,26 +91,6 @@ func (s *TSDB) selectRaw(ctx context.Context, sel selection) (rawSet, error) {
 		return rawSet{}, errors.Join(fmt.Errorf("select series: %w", err), q.Close())
 	}
 	return out, nil
-}
-
-func (s *TSDB) listRaw(ctx context.Context, sel selection, label string, limit int) (_ []string, err error) {
-	q, err := s.db.Querier(sel.mint, sel.maxt)
-	if err != nil {
-		return nil, fmt.Errorf("open querier: %w", err)
-	}
-	defer func() { err = errors.Join(err, q.Close()) }()
-	hints := &storage.LabelHints{Limit: limit}
-	var found []string
-	if label == "" {
-		found, _, err = q.LabelNames(ctx, hints, sel.matchers...)
-	} else {
-		found, _, err = q.LabelValues(ctx, label, hints, sel.matchers...)
-	}
-	out := make([]string, len(found))
-	for i, name := range found {
-		out[i] = strings.Clone(name) // the querier takes its memory back
-	}
-	return out, err
 }
 
 func (s *TSDB) rawMetadata(_ context.Context, metric string) (map[string][]metadata.Metadata, error) {
