@@ -1,0 +1,145 @@
+package bench
+
+import (
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/tsdb"
+	"github.com/rogpeppe/go-internal/lockedfile"
+)
+
+// dataVersion changes with everything below that changes the data: blocks are
+// kept between runs under it.
+const dataVersion = "1"
+
+// The data of an organization: 10,000 series, one hour of them at 15 s.
+const (
+	pods      = 500 // each in one region and of one service
+	routes    = 5
+	interval  = 15 * time.Second
+	samples   = 240
+	blockSpan = 2 * time.Hour
+)
+
+var (
+	dataStart = time.Date(2025, 6, 2, 12, 0, 0, 0, time.UTC)
+	regions   = []string{"ap-south", "eu-north", "eu-west", "us-east", "us-west"}
+	statuses  = []string{"200", "301", "404", "500"}
+	services  = []string{"auth", "cart", "catalog", "checkout", "feed", "mail", "media", "orders", "search", "users"}
+	paths     = []string{"/", "/api/v1/items", "/api/v1/items/:id", "/healthz", "/login"}
+)
+
+// store returns a folder with a Prometheus database of the organization, which
+// goes with the test.
+func store(t testing.TB, org string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(block(t, org))); err != nil {
+		t.Fatalf("copying the data of %s: %v", org, err)
+	}
+	return dir
+}
+
+// block returns the folder of the organization's block, made when it isn't
+// there yet.
+func block(t testing.TB, org string) string {
+	t.Helper()
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		t.Fatalf("no folder to keep benchmark data in: %v; set XDG_CACHE_HOME or HOME", err)
+	}
+	dir := filepath.Join(cache, "parley", "bench", "data-"+dataVersion, org)
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	unlock, err := lockedfile.MutexAt(dir + ".lock").Lock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
+	if _, err := os.Stat(dir); err == nil {
+		return dir
+	}
+	making := dir + ".making"
+	if err := os.RemoveAll(making); err != nil { // what an interrupted run left
+		t.Fatal(err)
+	}
+	write(t, making, org)
+	if err := os.Rename(making, dir); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// counter is one series in the making.
+type counter struct {
+	labels labels.Labels
+	ref    storage.SeriesRef
+	offset time.Duration // of its target's scrapes
+	rate   int           // requests between two scrapes, twice the mean
+	value  float64
+}
+
+// write writes the organization's block.
+func write(t testing.TB, dir, org string) {
+	t.Helper()
+	writer, err := tsdb.NewBlockWriter(slog.New(slog.DiscardHandler), dir, blockSpan.Milliseconds())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := writer.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	random := rand.New(rand.NewPCG(1, uint64(len(org))))
+	counters := newCounters(random, org)
+	for i := range samples {
+		appender := writer.Appender(t.Context())
+		for j := range counters {
+			c := &counters[j]
+			c.value += float64(random.IntN(c.rate))
+			at := dataStart.Add(time.Duration(i)*interval + c.offset).UnixMilli()
+			if c.ref, err = appender.Append(c.ref, c.labels, at, c.value); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := appender.Commit(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := writer.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func newCounters(random *rand.Rand, org string) []counter {
+	var out []counter
+	for pod := range pods {
+		offset := time.Duration(random.Int64N(int64(interval))).Truncate(time.Millisecond)
+		for s, status := range statuses {
+			for route := range routes {
+				out = append(out, counter{
+					labels: labels.FromStrings(
+						labels.MetricName, "http_requests_total",
+						"region", regions[pod%len(regions)], "service", services[pod/len(regions)%len(services)],
+						"pod", fmt.Sprintf("%s-%s-%05x", org, services[pod/len(regions)%len(services)], pod*7919),
+						"status", status, "route", paths[route],
+						"instance", fmt.Sprintf("10.1.%d.%d:8080", pod/256, pod%256), "job", "api",
+					),
+					offset: offset,
+					rate:   2 + (100+random.IntN(1000))>>(2*s),
+					value:  float64(random.IntN(1_000_000)),
+				})
+			}
+		}
+	}
+	return out
+}

@@ -1,0 +1,121 @@
+package bench
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// What partners release: globex knows acme less well than initech does.
+const (
+	releaseKeepPod = `decision := {"allow": true, "datasets": [{"name": "requests", "series": ["http_requests_total"], "release": "row",
+	"labels": {"region": "keep", "status": "keep", "service": "keep", "route": "keep", "pod": "keep"}}]}`
+	releasePseudonym = `decision := {"allow": true, "pseudonym_epoch": "1d", "datasets": [{"name": "requests", "series": ["http_requests_total"], "release": "row",
+	"labels": {"region": "keep", "status": "keep", "service": "keep", "route": "keep", "pod": "pseudonym"}}]}`
+)
+
+// BenchmarkOwn asks a gateway without partners what its own Prometheus knows.
+func BenchmarkOwn(b *testing.B) {
+	against(b, world(b, map[string]string{"acme": ""}))
+}
+
+// BenchmarkThree asks acme's gateway what three organizations know. The direct
+// side asks their three Prometheus servers at once and waits for the last: what
+// somebody with an account on each of them would have to do.
+func BenchmarkThree(b *testing.B) {
+	against(b, world(b, map[string]string{"acme": releaseKeepPod, "globex": releasePseudonym, "initech": releaseKeepPod}))
+}
+
+func against(b *testing.B, orgs []*org) {
+	for _, q := range questions {
+		b.Run(q.name, func(b *testing.B) { measure(b, orgs, q) })
+	}
+}
+
+func measure(b *testing.B, orgs []*org, q question) {
+	ctx := b.Context()
+	c := newClient(b)
+	acme := orgs[0]
+	door := "http://" + acme.front
+	check(b, c, orgs, q)
+
+	if err := forgetPeak(acme.process.Process.Pid); err != nil {
+		b.Fatal(err)
+	}
+	before, err := c.wireBytes(ctx, acme)
+	if err != nil {
+		b.Fatal(err)
+	}
+	asked := 0
+	used := map[string]time.Duration{}
+	counted := func(side string, f func() error) func() error {
+		return func() error {
+			start, err := cpuTime(pids(orgs)...)
+			if err != nil {
+				return err
+			}
+			if err := f(); err != nil {
+				return err
+			}
+			end, err := cpuTime(pids(orgs)...)
+			used[side] += end - start
+			return err
+		}
+	}
+	pairs(b, "x-direct",
+		counted("direct", func() error { return direct(ctx, c, orgs, q) }),
+		counted("gateway", func() error { asked++; return c.discard(ctx, queryURL(door, q)) }))
+
+	after, err := c.wireBytes(ctx, acme)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if len(orgs) > 1 {
+		b.ReportMetric((after-before)/float64(asked), "border-B")
+	}
+	if used["direct"] > 0 {
+		b.ReportMetric(float64(used["gateway"])/float64(used["direct"]), "x-cpu")
+	}
+	most, err := peak(acme.process.Process.Pid)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportMetric(float64(most)/(1<<20), "peak-MiB")
+}
+
+// direct asks every organization's Prometheus at once.
+func direct(ctx context.Context, c client, orgs []*org, q question) error {
+	var group errgroup.Group
+	for _, o := range orgs {
+		group.Go(func() error { return c.discard(ctx, queryURL(o.prometheus.URL, q)) })
+	}
+	return group.Wait()
+}
+
+// check asks once before anything is timed, and sees to it that both sides
+// answer with what they should.
+func check(b *testing.B, c client, orgs []*org, q question) {
+	b.Helper()
+	want := q.series
+	if !q.merged {
+		want *= len(orgs)
+	}
+	got, err := c.series(b.Context(), "http://"+orgs[0].front, q)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if got == 0 || q.series > 0 && got != want {
+		b.Fatalf("the gateway answers with %d series, not %d", got, want)
+	}
+	for _, o := range orgs {
+		got, err := c.series(b.Context(), o.prometheus.URL, q)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if got == 0 || q.series > 0 && got != q.series {
+			b.Fatalf("the Prometheus of %s answers with %d series, not %d", o.name, got, q.series)
+		}
+	}
+}
