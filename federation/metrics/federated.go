@@ -208,14 +208,16 @@ func distributable(expr parser.Expr) bool {
 	return ok
 }
 
-// constantParameters is false for a range function whose other arguments
-// change from step to step, which the distributed engine does not evaluate.
+// constantParameters is false for a function with an argument that is computed
+// from numbers, and for a quantile that isn't one: the distributed engine
+// evaluates some of them otherwise.
 func constantParameters(call *parser.Call) bool {
-	if !slices.ContainsFunc(call.Args, func(a parser.Expr) bool { return a.Type() == parser.ValueTypeMatrix }) {
-		return true
+	if call.Func.Name == "histogram_quantile" {
+		q, ok := unwrapParens(call.Args[0]).(*parser.NumberLiteral)
+		return ok && q.Val >= 0 && q.Val <= 1
 	}
 	return !slices.ContainsFunc(call.Args, func(a parser.Expr) bool {
-		return a.Type() != parser.ValueTypeMatrix && !isConstant(a)
+		return a.Type() == parser.ValueTypeScalar && !isConstant(a) && call.Func.Name != "vector"
 	})
 }
 

@@ -414,13 +414,13 @@ func disguise(r *randv2.Rand, series []metricstest.Series, o policy.Obligations)
 		}
 		b := labels.NewBuilder(s.Labels)
 		raw.Range(func(l labels.Label) {
-			if l.Name != "__name__" && l.Name != "org" && l.Name != "exported_org" && !named(member, l.Name) {
+			if l.Name != "__name__" && l.Name != "org" && l.Name != "exported_org" && !named(member, l.Name) && !selects(o, l.Name) {
 				b.Set(l.Name, renamed(l.Value))
 			}
 		})
 		copied.Labels = b.Labels()
 		if again, ok := membership(withOrg(copied.Labels, "acme"), o); !ok || len(again) != len(member) {
-			copied.Labels = s.Labels
+			panic("the disguise changes which datasets a series is in")
 		}
 		copied.Exemplars = nil
 		for _, e := range s.Exemplars {
@@ -441,6 +441,16 @@ func disguise(r *randv2.Rand, series []metricstest.Series, o policy.Obligations)
 	payroll := metricstest.Series{Labels: labels.FromStrings("__name__", "payroll_total", "user", "bob"), Values: gaugeLike(r)}
 	payroll.Exemplars = []exemplar.Exemplar{{Labels: labels.FromStrings("user", "bob"), Value: 1, Ts: metricstest.End().UnixMilli(), HasTs: true}}
 	return append(out, payroll)
+}
+
+// selects says whether a dataset is chosen by a label: then its value shows in
+// what there is.
+func selects(o policy.Obligations, name string) bool {
+	return slices.ContainsFunc(o.Datasets, func(d policy.Dataset) bool {
+		return slices.ContainsFunc(d.Series, func(s policy.Selector) bool {
+			return slices.ContainsFunc(s, func(m *labels.Matcher) bool { return m.Name == name })
+		})
+	})
 }
 
 // named says whether a rule keeps anything of a label.
