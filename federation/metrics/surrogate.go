@@ -73,9 +73,9 @@ func (l *Local) needsAggregation(o policy.Obligations) error {
 	for _, d := range o.Datasets {
 		for name, rule := range d.Labels {
 			switch rule.Mode {
-			case policy.Drop, policy.Generalize:
+			case policy.Drop:
 				hidden[name] = true
-			case policy.Keep, policy.Pseudonym:
+			case policy.Keep, policy.Pseudonym, policy.Generalize:
 				kept[name] = true
 			}
 		}
