@@ -307,6 +307,35 @@ func TestHiddenDifferencesDontShow(t *testing.T) {
 	}
 }
 
+// FuzzHiddenDifferences looks for an expression that tells two stores apart
+// which differ only in what a policy hides.
+func FuzzHiddenDifferences(f *testing.F) {
+	for i, attack := range attacks {
+		f.Add(uint64(i), attack)
+	}
+	type pair struct {
+		one, other *metrics.Local
+		hides      policy.Obligations
+	}
+	var pairs []pair
+	for seed := range uint64(4) {
+		r := randv2.New(randv2.NewPCG(seed, 4))
+		series := metricstest.Random(r)
+		o := randomPolicy(r, false)
+		pairs = append(pairs, pair{newLocalAt(f, metricstest.Store(f, series)), newLocalAt(f, metricstest.Store(f, disguise(r, series, o))), o})
+	}
+	f.Fuzz(func(t *testing.T, choice uint64, expression string) {
+		if len(expression) > 300 {
+			return // long ones are slow and say nothing new
+		}
+		p := pairs[choice%uint64(len(pairs))]
+		at := metricstest.End().Add(-time.Duration(choice%600) * time.Second)
+		for _, kind := range []policy.Kind{policy.Instant, policy.Exemplars} {
+			compareViews(t, metrics.Question{Kind: kind, Expression: expression, Start: at, End: at}, p.one, p.hides, p.other, p.hides)
+		}
+	})
+}
+
 // TestTheComparisonSees makes sure that a difference that may be seen is.
 func TestTheComparisonSees(t *testing.T) {
 	r := randv2.New(randv2.NewPCG(7, 7))

@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/rand" //nolint:depguard // promqlsmith takes this one
 	randv2 "math/rand/v2"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -119,6 +120,24 @@ func TestOracle(t *testing.T) {
 	t.Logf("%d queries, %d with an answer", *oracleQueries, compared)
 	if compared < *oracleQueries/4 {
 		t.Errorf("only %d of %d queries had an answer: the test is blind", compared, *oracleQueries)
+	}
+}
+
+// TestCrashers asks what differed once.
+func TestCrashers(t *testing.T) {
+	s := newSplit(t, randv2.New(randv2.NewPCG(5, 5)), everything)
+	text, err := os.ReadFile("testdata/crashers.promql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimSpace(line)
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		at := metricstest.Start.Add(17*time.Minute + 333*time.Millisecond)
+		compare(t, s, metrics.Question{Kind: policy.Instant, Expression: line, Start: at, End: at})
+		compare(t, s, metrics.Question{Kind: policy.Range, Expression: line, Start: at, End: at.Add(5 * time.Minute), Step: 10500 * time.Millisecond})
 	}
 }
 

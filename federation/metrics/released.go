@@ -1,6 +1,8 @@
 package metrics
 
 import (
+	"slices"
+
 	"github.com/prometheus/prometheus/model/exemplar"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/metadata"
@@ -14,7 +16,11 @@ import (
 // and fronts accept. Outside this package there are two ways to one: asking a
 // Local, which holds a view, and reading what a partner's gateway sent.
 type Released struct {
-	series    []ReleasedSeries
+	// The series are in one of two forms, so that what is evaluated and read in
+	// the same gateway is never encoded. Neither is changed once it is here.
+	series []ReleasedSeries
+	matrix promql.Matrix // nil when the series are in chunks; without histograms
+
 	names     []string
 	metadata  map[string][]metadata.Metadata
 	exemplars []exemplar.QueryResult
@@ -29,8 +35,17 @@ type ReleasedSeries struct {
 }
 
 // Series are those of a query or of a series question, sorted by labels, no
-// two with the same.
-func (r *Released) Series() []ReleasedSeries { return r.series }
+// two with the same. Those of a query are encoded at every call.
+func (r *Released) Series() []ReleasedSeries {
+	if r.matrix == nil {
+		return r.series
+	}
+	out := make([]ReleasedSeries, len(r.matrix))
+	for i, s := range r.matrix {
+		out[i] = ReleasedSeries{Labels: s.Metric, Chunks: encodeFloats(s.Floats)}
+	}
+	return out
+}
 
 // Names are label names or label values, sorted, each once.
 func (r *Released) Names() []string { return r.names }
@@ -44,6 +59,9 @@ func (r *Released) Exemplars() []exemplar.QueryResult { return r.exemplars }
 // Cost is the number of series and of samples; a native histogram counts as
 // one sample, a name, an exemplar or a metadata entry as none.
 func (r *Released) Cost() (series, samples int) {
+	if r.matrix != nil {
+		return len(r.matrix), r.matrix.TotalSamples()
+	}
 	for _, s := range r.series {
 		for _, c := range s.Chunks {
 			samples += c.Chunk.NumSamples()
@@ -59,8 +77,11 @@ func Received(series []ReleasedSeries, names []string, md map[string][]metadata.
 	return &Released{series: series, names: names, metadata: md, exemplars: ex}
 }
 
-// Matrix decodes the series of a query's answer.
+// Matrix decodes the series of a query's answer. It belongs to the Released.
 func (r *Released) Matrix() (promql.Matrix, error) {
+	if r.matrix != nil {
+		return r.matrix, nil
+	}
 	out := make(promql.Matrix, 0, len(r.series))
 	var it chunkenc.Iterator
 	for _, s := range r.series {
@@ -90,8 +111,11 @@ func (r *Released) Matrix() (promql.Matrix, error) {
 	return out, nil
 }
 
-// releaseMatrix encodes the result of a query.
+// releaseMatrix releases the result of a query, which it keeps.
 func releaseMatrix(m promql.Matrix) (*Released, error) {
+	if !slices.ContainsFunc(m, func(s promql.Series) bool { return len(s.Histograms) > 0 }) {
+		return &Released{matrix: m}, nil
+	}
 	out := &Released{series: make([]ReleasedSeries, 0, len(m))}
 	for _, s := range m {
 		encoded, err := encodeSeries(s)
@@ -111,4 +135,24 @@ func encodeSeries(s promql.Series) (ReleasedSeries, error) {
 		out.Chunks = append(out.Chunks, it.At())
 	}
 	return out, it.Err()
+}
+
+// samplesPerChunk is what Prometheus fills a chunk with.
+const samplesPerChunk = 120
+
+// encodeFloats encodes samples in order of time.
+func encodeFloats(points []promql.FPoint) []chunks.Meta {
+	out := make([]chunks.Meta, 0, (len(points)+samplesPerChunk-1)/samplesPerChunk)
+	for run := range slices.Chunk(points, samplesPerChunk) {
+		chunk := chunkenc.NewXORChunk()
+		appender, err := chunk.Appender()
+		if err != nil {
+			panic(err) // only a chunk that came from elsewhere can be broken
+		}
+		for _, p := range run {
+			appender.Append(p.T, p.F)
+		}
+		out = append(out, chunks.Meta{Chunk: chunk, MinTime: run[0].T, MaxTime: run[len(run)-1].T})
+	}
+	return out
 }

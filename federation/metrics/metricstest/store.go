@@ -14,6 +14,8 @@ import (
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/value"
+	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/tsdb"
 
 	"github.com/parley-gateway/parley/federation/metrics"
 )
@@ -60,9 +62,33 @@ func Open(t testing.TB) *metrics.TSDB {
 func Store(t testing.TB, series []Series) *metrics.TSDB {
 	t.Helper()
 	db := Open(t)
+	Append(t, db, series)
+	return db
+}
+
+// Reference returns the series as Prometheus's own storage holds them, for an
+// engine that knows nothing of views.
+func Reference(t testing.TB, series []Series) storage.Queryable {
+	t.Helper()
+	db, err := tsdb.Open(t.TempDir(), nil, nil, tsdb.DefaultOptions(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	Append(t, db, series)
+	return db
+}
+
+// Append writes the series.
+func Append(t testing.TB, to storage.Appendable, series []Series) {
+	t.Helper()
 	ctx := context.Background()
 	for i := range Samples {
-		app := db.Appender(ctx)
+		app := to.Appender(ctx)
 		ts := Start.Add(time.Duration(i) * Interval).UnixMilli()
 		for _, s := range series {
 			var err error
@@ -82,7 +108,7 @@ func Store(t testing.TB, series []Series) *metrics.TSDB {
 			t.Fatal(err)
 		}
 	}
-	app := db.Appender(ctx)
+	app := to.Appender(ctx)
 	for _, s := range series {
 		for _, e := range s.Exemplars {
 			if _, err := app.AppendExemplar(0, s.Labels, e); err != nil {
@@ -93,7 +119,6 @@ func Store(t testing.TB, series []Series) *metrics.TSDB {
 	if err := app.Commit(); err != nil {
 		t.Fatal(err)
 	}
-	return db
 }
 
 // Random returns series of five metrics by region, status, user and pod:
