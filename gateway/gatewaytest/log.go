@@ -2,6 +2,7 @@ package gatewaytest
 
 import (
 	"bytes"
+	"strings"
 	"sync"
 )
 
@@ -23,4 +24,15 @@ func (l *Log) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.String()
+}
+
+// Events is what was logged so far but for the line of each HTTP request.
+func (l *Log) Events() string {
+	var out strings.Builder
+	for line := range strings.Lines(l.String()) {
+		if !strings.Contains(line, `"msg":"request"`) {
+			out.WriteString(line)
+		}
+	}
+	return out.String()
 }

@@ -1,0 +1,181 @@
+package gatewaytest_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/parley-gateway/parley/federation"
+	"github.com/parley-gateway/parley/gateway"
+	"github.com/parley-gateway/parley/gateway/front"
+	"github.com/parley-gateway/parley/gateway/gatewaytest"
+	"github.com/parley-gateway/parley/tenants"
+)
+
+// Limits are the owner's. Who meets one is told which, and the others answer.
+func TestOverLimit(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		limits string
+		asks   func(*gatewaytest.Org) gatewaytest.Reply
+		told   string
+		reason tenants.Reason
+	}{
+		{
+			"{series: 1}", func(o *gatewaytest.Org) gatewaytest.Reply {
+				return o.Asks("count by (org, region) (http_requests_total)")
+			},
+			"the answer has more than 1 series; ask for fewer, or aggregate", tenants.OverSeries,
+		},
+		{
+			"{samples: 10}", func(o *gatewaytest.Org) gatewaytest.Reply { return o.AsksRange(byOrg, time.Minute) },
+			"the answer has more than 10 samples; ask for less time, a larger step or fewer series", tenants.OverSamples,
+		},
+		{
+			"{range: 10m}", func(o *gatewaytest.Org) gatewaytest.Reply { return o.Asks("count_over_time(http_requests_total[11m])") },
+			"at most 10m0s are agreed", tenants.OverRange,
+		},
+	} {
+		t.Run(c.limits, func(t *testing.T) {
+			t.Parallel()
+			world := three(t)
+			acme, globex := world.Org("acme"), world.Org("globex")
+			globex.Agrees("acme", func(a *gatewaytest.Agreement) { a.Limits = c.limits })
+			world.Start()
+			reply := c.asks(acme)
+			parts := reply.Completeness(t)
+			if part := parts["globex"]; part.Status != federation.Denied || !strings.Contains(part.Reason, c.told) || part.Cost.Series != 0 {
+				t.Errorf("globex is %+v", part)
+			}
+			if parts["acme"].Status != federation.Complete || parts["initech"].Status != federation.Complete || strings.Contains(string(reply.Body), `"org":"globex"`) {
+				t.Errorf("the others: %+v %s", parts, reply.Body)
+			}
+			record := exchange(t, globex, reply)
+			if len(record) != 1 || record[0].Outcome != gateway.Refused || record[0].ErrorKind != federation.OverLimit ||
+				record[0].Series != 0 || record[0].Bytes != 0 || !strings.Contains(record[0].Reason, string(c.reason)) {
+				t.Errorf("globex recorded %+v", record)
+			}
+			// The same limits don't keep globex's own users.
+			if part := c.asks(globex).Completeness(t)["globex"]; part.Status != federation.Complete {
+				t.Errorf("globex to its own users is %+v", part)
+			}
+		})
+	}
+}
+
+func TestMoreQuestionsThanAgreedPerMinute(t *testing.T) {
+	t.Parallel()
+	world := three(t)
+	acme, globex := world.Org("acme"), world.Org("globex")
+	globex.Agrees("acme", func(a *gatewaytest.Agreement) { a.Limits = "{queries_per_minute: 2}" })
+	world.Start()
+	everybodyAnswers(t, acme)
+	everybodyAnswers(t, acme)
+	reply := acme.Asks(byOrg)
+	missing(t, reply, "globex", federation.Denied, "more than 2 questions a minute")
+	statusSeries(t, acme, "globex", federation.Denied)
+	if record := exchange(t, globex, reply); len(record) != 1 || !strings.Contains(record[0].Reason, string(tenants.OverRate)) {
+		t.Errorf("globex recorded %+v", record)
+	}
+	// What acme asks too often, initech doesn't.
+	everybodyAnswers(t, world.Org("initech"))
+	// A new agreement counts at once.
+	globex.Agrees("acme", func(a *gatewaytest.Agreement) { a.Limits = "{queries_per_minute: 1000}" })
+	becomes(t, acme, federation.Complete)
+}
+
+func TestMoreQuestionsAtOnceThanAgreed(t *testing.T) {
+	t.Parallel()
+	world := three(t)
+	acme, globex := world.Org("acme"), world.Org("globex")
+	backend := gatewaytest.NewBackend(t)
+	globex.Source = backend.Source()
+	globex.Agrees("acme", func(a *gatewaytest.Agreement) { a.Limits = "{concurrent: 1}" })
+	world.Start()
+
+	first := make(chan gatewaytest.Reply, 1)
+	go func() { first <- acme.Asks(byOrg) }()
+	globex.Eventually("the first question is under way", func() bool { return backend.Waiting() == 1 })
+	reply := acme.Asks(byOrg)
+	missing(t, reply, "globex", federation.Denied, "1 questions are under way already")
+	if record := exchange(t, globex, reply); len(record) != 1 || !strings.Contains(record[0].Reason, string(tenants.OverConcurrency)) {
+		t.Errorf("globex recorded %+v", record)
+	}
+	backend.Release()
+	if part := (<-first).Completeness(t)["globex"]; part.Status != federation.Complete {
+		t.Errorf("the first question: %+v", part)
+	}
+	if part := acme.Asks(byOrg).Completeness(t)["globex"]; part.Status != federation.Complete {
+		t.Errorf("the third question: %+v", part)
+	}
+}
+
+// The owner decides on its agreement: who asks under one that is over, or for
+// a purpose that isn't in it, is told what everybody is told.
+func TestOutsideTheOwnersAgreement(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		change func(*gatewaytest.Agreement)
+		reason tenants.Reason
+	}{
+		"expired":            {func(a *gatewaytest.Agreement) { a.NotAfter = time.Now().Add(-time.Minute) }, tenants.Expired},
+		"undeclared purpose": {func(a *gatewaytest.Agreement) { a.Purposes = []string{"incident-response"} }, tenants.PurposeNotAgreed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			world := three(t)
+			acme, globex := world.Org("acme"), world.Org("globex")
+			globex.Agrees("acme", c.change)
+			world.Start()
+			reply := acme.Asks(byOrg)
+			missing(t, reply, "globex", federation.Denied, federation.NotAllowed)
+			statusSeries(t, acme, "globex", federation.Denied)
+			record := exchange(t, globex, reply)
+			if len(record) != 1 || record[0].Outcome != gateway.Refused || record[0].ErrorKind != federation.Refused ||
+				!strings.Contains(record[0].Reason, string(c.reason)) || record[0].Principal.Org != "acme" {
+				t.Errorf("globex recorded %+v", record)
+			}
+		})
+	}
+}
+
+// What our own agreement doesn't cover isn't even asked.
+func TestOutsideTheAskersAgreement(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		change  func(*gatewaytest.Agreement)
+		purpose string
+		reason  tenants.Reason
+	}{
+		"expired":            {change: func(a *gatewaytest.Agreement) { a.NotAfter = time.Now().Add(-time.Minute) }, reason: tenants.Expired},
+		"undeclared purpose": {change: func(a *gatewaytest.Agreement) { a.Purposes = []string{"capacity"} }, reason: tenants.PurposeNotAgreed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			world := three(t)
+			acme := world.Org("acme")
+			acme.Agrees("globex", c.change)
+			world.Start()
+			missing(t, acme.Asks(byOrg), "globex", federation.Denied, "our agreement does not cover it: refused: "+string(c.reason))
+			if n := len(world.Org("globex").Audited()); n != 0 {
+				t.Errorf("globex was asked %d times", n)
+			}
+		})
+	}
+	t.Run("a purpose nobody agreed to", func(t *testing.T) {
+		t.Parallel()
+		world := three(t)
+		world.Start()
+		reply := world.Org("acme").Asks(byOrg, front.PurposeHeader, "curiosity")
+		if diff := cmp.Diff(without("globex", "initech"), reply.Vector(t)); diff != "" {
+			t.Error(diff)
+		}
+		for _, org := range []tenants.OrgID{"globex", "initech"} {
+			if part := reply.Completeness(t)[org]; part.Status != federation.Denied || !strings.Contains(part.Reason, "curiosity") {
+				t.Errorf("%s is %+v", org, part)
+			}
+		}
+	})
+}
