@@ -115,13 +115,28 @@ func (l *Local) Answer(ctx context.Context, q Question, d policy.Decision, by As
 		e.Org = l.config.Org
 		return nil, part, e
 	}
-	part.Coverage = policy.Window{
-		Start: time.UnixMilli(max(q.Start.UnixMilli(), v.oldest)).UTC(),
-		End:   time.UnixMilli(min(q.End.UnixMilli(), v.newest)).UTC(),
-	}
+	part.Coverage = coverage(q, v)
 	part.Notices = notices(v.rules)
 	part.Cost.Latency = l.config.Now().Sub(start)
 	return released, part, nil
+}
+
+// The years that text formats of time can write. Who asks for all there is may
+// ask for more.
+var (
+	earliest = time.Time{}
+	latest   = time.Date(9999, 12, 31, 23, 59, 59, 999e6, time.UTC)
+)
+
+// coverage is the part of the question's time that the view holds; zero when
+// they don't meet.
+func coverage(q Question, v *view) policy.Window {
+	start := max(q.Start.UnixMilli(), v.oldest, earliest.UnixMilli())
+	end := min(q.End.UnixMilli(), v.newest, latest.UnixMilli())
+	if start > end {
+		return policy.Window{}
+	}
+	return policy.Window{Start: time.UnixMilli(start).UTC(), End: time.UnixMilli(end).UTC()}
 }
 
 func (l *Local) answer(ctx context.Context, q Question, v *view, o policy.Obligations) (*Released, error) {

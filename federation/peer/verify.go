@@ -55,7 +55,7 @@ type certificates struct {
 
 // minRenewal keeps a partner whose certificate is about to expire and isn't
 // renewed from being dialled for every question.
-const minRenewal = time.Second
+const minRenewal = 200 * time.Millisecond
 
 // present wraps the config so that our own certificates are noted.
 func (c *certificates) present(config *tls.Config) *tls.Config {
