@@ -70,6 +70,32 @@ func (r *Released) Cost() (series, samples int) {
 	return len(r.series), samples
 }
 
+// SeriesBytes is the size of the series: their labels, 16 bytes for the time
+// and value of each sample, and native histograms as they are encoded.
+func (r *Released) SeriesBytes() int {
+	total := 0
+	add := func(ls labels.Labels) {
+		ls.Range(func(l labels.Label) { total += len(l.Name) + len(l.Value) })
+	}
+	for _, s := range r.matrix {
+		add(s.Metric)
+		total += len(s.Floats) * sampleBytes
+	}
+	for _, s := range r.series {
+		add(s.Labels)
+		for _, c := range s.Chunks {
+			if c.Chunk.Encoding() == chunkenc.EncXOR {
+				total += c.Chunk.NumSamples() * sampleBytes
+			} else {
+				total += len(c.Chunk.Bytes())
+			}
+		}
+	}
+	return total
+}
+
+const sampleBytes = 16
+
 // Received returns what a partner's gateway sent as Released. Its labels are
 // taken only when their org is that of the gateway that was asked; checking
 // that is the caller's.

@@ -43,17 +43,11 @@ func (p pipeline) Ask(ctx context.Context, q gateway.Question) (Result, error) {
 	return result, nil
 }
 
-// size is how many bytes of data an answer discloses: labels, names, metadata,
-// and samples in their compressed chunks. The JSON around them is not counted:
-// it is written after the record, and says nothing.
+// size is how many bytes of data an answer discloses: series, names and
+// metadata. The JSON around them is not counted: it is written after the
+// record, and says nothing.
 func size(r *metrics.Released) int {
-	total := 0
-	for _, s := range r.Series() {
-		total += labelBytes(s.Labels)
-		for _, c := range s.Chunks {
-			total += len(c.Chunk.Bytes())
-		}
-	}
+	total := r.SeriesBytes()
 	for _, name := range r.Names() {
 		total += len(name)
 	}
