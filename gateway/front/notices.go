@@ -49,6 +49,9 @@ func (c codec) Encode(resp *v1.Response) ([]byte, error) {
 	merged := *resp
 	merged.Warnings = oneString(resp.Warnings)
 	merged.Infos = oneString(resp.Infos)
+	if body, ok := encodeMatrix(&merged, c.JSONCodec.Encode); ok {
+		return body, nil
+	}
 	return c.JSONCodec.Encode(&merged)
 }
 
