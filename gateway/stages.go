@@ -6,6 +6,9 @@ import (
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/parley-gateway/parley/federation"
 	"github.com/parley-gateway/parley/federation/metrics"
 	"github.com/parley-gateway/parley/policy"
@@ -108,6 +111,8 @@ func (g *Gateway) plan(q Question, own policy.Decision, exchangeID string) (memb
 	members = []metrics.Member{{
 		Org: g.config.Org, Own: true,
 		Ask: func(ctx context.Context, question metrics.Question) (*metrics.Released, federation.Part, error) {
+			ctx, span := g.tracer.Start(ctx, "parley.evaluate")
+			defer span.End()
 			return g.config.Local.Answer(ctx, question, own, by)
 		},
 	}}
@@ -134,6 +139,8 @@ func (g *Gateway) plan(q Question, own policy.Decision, exchangeID string) (memb
 // askPartner asks one partner, if our side of the agreement and our policy
 // allow that. Its deadline leaves time to finish without it.
 func (g *Gateway) askPartner(ctx context.Context, a tenants.Agreement, by tenants.Principal, question metrics.Question, exchangeID string) (*metrics.Released, federation.Part, error) {
+	ctx, span := g.tracer.Start(ctx, "parley.ask_partner", trace.WithAttributes(attribute.String("parley.partner", string(a.Partner))))
+	defer span.End()
 	refused := func(reason string, err error) (*metrics.Released, federation.Part, error) {
 		return nil, federation.Part{Org: a.Partner}, &federation.Error{Kind: federation.Refused, Org: a.Partner, Message: reason, Err: err}
 	}

@@ -167,7 +167,7 @@ func unsorted(expr parser.Expr) parser.Expr {
 func (f *Federated) distribute(expr parser.Expr, over *federatedQueryable, q Question, asking *asking) (promql.Matrix, error) {
 	opts := &engine.QueryOpts{
 		LookbackDeltaParam: q.Lookback,
-		LogicalOptimizers:  []logicalplan.Optimizer{logicalplan.DistributedExecutionOptimizer{Endpoints: asking}},
+		LogicalOptimizers:  []logicalplan.Optimizer{logicalplan.DistributedExecutionOptimizer{Endpoints: endpoints{asking, f.reference}}},
 	}
 	var query promql.Query
 	var err error
@@ -258,7 +258,8 @@ func merge(q Question, parts []*Released) (*Released, error) {
 // that holds all of time.
 type asRemote struct {
 	*member
-	asking *asking
+	asking    *asking
+	reference *promql.Engine
 }
 
 // Far beyond any sample, and far enough from the ends of int64 that adding a
@@ -284,15 +285,32 @@ func (r asRemote) NewRangeQuery(_ context.Context, opts promql.QueryOpts, plan a
 	if step == 0 || start.Equal(end) {
 		q.Kind, q.Step = policy.Instant, 0
 	}
+	if concernsNobody(q.Expression) {
+		// A number or a function of time that stands beside something remote:
+		// every member would say the same, and none of it is theirs.
+		return &remoteQuery{answer: r.asking.here(q, r.reference), expression: q.Expression}, nil
+	}
 	return &remoteQuery{answer: r.asking.start(r.member, q), expression: q.Expression}, nil
 }
 
+// concernsNobody says whether an expression has no selector.
+func concernsNobody(expression string) bool {
+	expr, err := parser.ParseExpr(expression)
+	return err == nil && len(parser.ExtractSelectors(expr)) == 0
+}
+
+// endpoints are the members as the distributed engine finds them.
+type endpoints struct {
+	asking    *asking
+	reference *promql.Engine
+}
+
 // Engines are the members still in the answer.
-func (a *asking) Engines() []api.RemoteEngine {
-	out := make([]api.RemoteEngine, 0, len(a.members))
-	for _, m := range a.members {
+func (e endpoints) Engines() []api.RemoteEngine {
+	out := make([]api.RemoteEngine, 0, len(e.asking.members))
+	for _, m := range e.asking.members {
 		if !m.dropped {
-			out = append(out, asRemote{member: m, asking: a})
+			out = append(out, asRemote{member: m, asking: e.asking, reference: e.reference})
 		}
 	}
 	return out

@@ -50,7 +50,16 @@ func newSplit(t testing.TB, r *randv2.Rand, decision policy.Decision) split {
 		series := metricstest.Random(r)
 		local := newLocal(t, org, metricstest.Store(t, series))
 		s.members = append(s.members, metrics.Member{Org: org, Own: org == "acme", Ask: func(ctx context.Context, q metrics.Question) (*metrics.Released, federation.Part, error) {
-			return local.Answer(ctx, q, decision, metrics.Asking{Org: "acme", ExchangeID: "x"})
+			released, part, err := local.Answer(ctx, q, decision, metrics.Asking{Org: "acme", ExchangeID: "x"})
+			if err == nil && org != "acme" {
+				// What a partner sends must be its own; see federation/peer.
+				for _, s := range released.Series() {
+					if s.Labels.Get("org") != string(org) {
+						t.Errorf("%s is asked for what isn't its own: %s gives %s", org, q.Expression, s.Labels)
+					}
+				}
+			}
+			return released, part, err
 		}})
 		for _, one := range series {
 			one.Labels = withOrg(one.Labels, org)

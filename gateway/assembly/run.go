@@ -12,6 +12,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
+	"go.opentelemetry.io/otel/metric/noop"
 
 	"github.com/parley-gateway/parley/gateway/front"
 	"github.com/parley-gateway/parley/gateway/identity"
@@ -40,6 +42,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 		return nil
 	})
 	frontDoor := front.NewServer(g.config.Front.Addr().String(), g.front)
+	frontDoor.Handler = g.traced(g.front)
 	background(func() error { return serveHTTP(frontDoor, secured(g.config.Front, g.frontTLS())) })
 	shutdowns := []func(context.Context) error{frontDoor.Shutdown}
 	if g.peerDoor != nil {
@@ -76,6 +79,16 @@ func (g *Gateway) bundleDoor() *http.Server {
 		WriteTimeout:      30 * time.Second,
 		MaxHeaderBytes:    16 << 10,
 	}
+}
+
+// traced makes a question part of the trace its client is in.
+func (g *Gateway) traced(h http.Handler) http.Handler {
+	if g.config.Tracing == nil {
+		return h
+	}
+	return otelhttp.NewHandler(h, "parley.front",
+		otelhttp.WithTracerProvider(g.config.Tracing.Provider()), otelhttp.WithPropagators(g.config.Tracing.Propagator()),
+		otelhttp.WithMeterProvider(noop.NewMeterProvider()))
 }
 
 func (g *Gateway) frontTLS() *tls.Config {
