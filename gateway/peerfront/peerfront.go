@@ -119,7 +119,7 @@ func New(c Config) (*Server, error) {
 
 func serverOptions(c Config, s *service) []grpc.ServerOption {
 	options := []grpc.ServerOption{
-		grpc.Creds(credentials.NewTLS(c.TLS)),
+		grpc.Creds(handshakes{credentials.NewTLS(c.TLS), c.Log}),
 		grpc.ChainStreamInterceptor(s.recoverStream, s.recordUnreadable),
 		grpc.ChainUnaryInterceptor(s.recoverUnary),
 		grpc.MaxRecvMsgSize(wire.MaxRequest),
