@@ -43,6 +43,23 @@ func TestPartnerIsKilled(t *testing.T) {
 	statusSeries(t, acme, "globex", federation.Complete)
 }
 
+// One of two replicas is away and nobody notices.
+func TestOneOfTwoReplicasIsKilled(t *testing.T) {
+	t.Parallel()
+	world := three(t)
+	acme, globex := world.Org("acme"), world.Org("globex")
+	one, other := gatewaytest.NewProxy(t, globex.PeerAddress()), gatewaytest.NewProxy(t, globex.PeerAddress())
+	acme.Agrees("globex", func(a *gatewaytest.Agreement) { a.Addresses = []string{one.Addr(), other.Addr()} })
+	world.Start()
+	everybodyAnswers(t, acme)
+	one.Cut()
+	for range 10 {
+		everybodyAnswers(t, acme)
+	}
+	other.Cut()
+	missing(t, acme.Asks(byOrg), "globex", federation.Unreachable, "can't be reached")
+}
+
 // The network breaks while globex works on the question: acme does not wait
 // until time is up.
 func TestPartnerIsCutOffWhileAnswering(t *testing.T) {

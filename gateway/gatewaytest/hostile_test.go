@@ -223,7 +223,7 @@ func TestGarbageAtThePeerDoor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close() //nolint:errcheck // nothing depends on it any more
+	defer conn.Close()
 	for method, want := range map[string]codes.Code{
 		"/parley.federation.v1.Federation/Ask":                      codes.Internal,
 		"/parley.federation.v1.Federation/Describe":                 codes.Internal,
@@ -246,7 +246,7 @@ func TestGarbageAtThePeerDoor(t *testing.T) {
 // closedBy sends bytes that nobody understands and waits for the end.
 func closedBy(t *testing.T, conn net.Conn, b []byte) {
 	t.Helper()
-	defer conn.Close() //nolint:errcheck // closed by the other end
+	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
 	_, _ = conn.Write(b) // may be closed already
 	_, err := io.Copy(io.Discard, conn)

@@ -187,6 +187,9 @@ func TestCertificateOfTheWrongTrustDomain(t *testing.T) {
 		}
 		_, _, err = world.Caller(svid, "globex", "").Asks(instant(byOrg))
 		unanswered(t, err)
+		globex.Eventually("globex's log says who knocked", func() bool {
+			return strings.Contains(globex.Log.Events(), "the peer claims to be spiffe://"+trustDomain+"/parley")
+		})
 	}
 	if n := len(globex.Audited()); n != 0 {
 		t.Errorf("globex recorded %d questions of strangers", n)

@@ -1,6 +1,7 @@
 package gatewaytest
 
 import (
+	"context"
 	"net"
 	"sync"
 	"testing"
@@ -11,7 +12,7 @@ import (
 type Proxy struct {
 	target   string
 	listener net.Listener
-	done     chan struct{} // closed at the end of the test
+	ctx      context.Context // ends with the test
 	running  sync.WaitGroup
 
 	mu       sync.Mutex
@@ -24,11 +25,12 @@ type Proxy struct {
 // NewProxy returns a proxy that runs until the test ends.
 func NewProxy(t testing.TB, target string) *Proxy {
 	t.Helper()
-	p := &Proxy{target: target, listener: listen(t), done: make(chan struct{}), open: make(chan struct{}), conns: map[net.Conn]bool{}}
+	ctx, cancel := context.WithCancel(context.Background())
+	p := &Proxy{target: target, listener: listen(t), ctx: ctx, open: make(chan struct{}), conns: map[net.Conn]bool{}}
 	close(p.open)
 	p.running.Go(p.accept)
 	t.Cleanup(func() {
-		close(p.done)
+		cancel()
 		_ = p.listener.Close() // ends accept
 		p.Cut()
 		p.running.Wait()
@@ -77,7 +79,7 @@ func (p *Proxy) accept() {
 		if err != nil {
 			return
 		}
-		out, err := net.Dial("tcp", p.target)
+		out, err := (&net.Dialer{}).DialContext(p.ctx, "tcp", p.target)
 		if err != nil || !p.keep(in, out) {
 			_ = in.Close() // as unreachable as the target
 			if err == nil {
@@ -112,7 +114,7 @@ func (p *Proxy) pass(from, to net.Conn) {
 		p.mu.Unlock()
 		select {
 		case <-open:
-		case <-p.done:
+		case <-p.ctx.Done():
 			return
 		}
 		if n > 0 {
