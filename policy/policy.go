@@ -12,6 +12,7 @@ package policy
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -53,7 +54,27 @@ func Kinds(s tenants.Signal) []Kind {
 }
 
 // Window is a span of time, both ends included.
-type Window struct{ Start, End time.Time }
+type Window struct {
+	Start time.Time `json:"start"`
+	End   time.Time `json:"end"`
+}
+
+// Union is the smallest window that holds both; a zero Window adds nothing.
+func (w Window) Union(o Window) Window {
+	switch {
+	case w == Window{}:
+		return o
+	case o == Window{}:
+		return w
+	}
+	if o.Start.Before(w.Start) {
+		w.Start = o.Start
+	}
+	if o.End.After(w.End) {
+		w.End = o.End
+	}
+	return w
+}
 
 // Request is a question as a policy sees it.
 type Request struct {
@@ -153,7 +174,11 @@ const (
 )
 
 func (m Mode) String() string {
-	return [...]string{"drop", "generalize", "pseudonym", "keep"}[m]
+	names := [...]string{"drop", "generalize", "pseudonym", "keep"}
+	if int(m) < len(names) {
+		return names[m]
+	}
+	return fmt.Sprintf("mode-%d", uint8(m))
 }
 
 // LabelRule is the mode of a label with, for Generalize, its mapping.

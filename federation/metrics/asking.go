@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/metadata"
@@ -25,6 +26,9 @@ type asking struct {
 	ctx     context.Context
 	members []*member // sorted by organization; the slice doesn't change
 	running sync.WaitGroup
+	// mixed: a part of a plan has a series of both floats and histograms, which
+	// the distributed engine can't read.
+	mixed atomic.Bool
 }
 
 // member is a Member in one question.
@@ -97,11 +101,12 @@ func (p *pending) wait() (*Released, error) {
 	return p.released, p.err
 }
 
-// all asks every member the same and returns the answers there are.
+// all asks every member that is still in the answer the same and returns the
+// answers there are.
 func (a *asking) all(q Question) []*Released {
 	started := make([]*pending, 0, len(a.members))
 	for _, m := range a.members {
-		if concerns(m, q.Selectors) {
+		if !m.dropped && concerns(m, q.Selectors) {
 			started = append(started, a.start(m, q))
 		}
 	}
@@ -202,11 +207,7 @@ func (m *member) part() federation.Part {
 		if failed == nil && (i == 0 || p.part.Status != federation.Complete) {
 			out.Status, out.Reason = p.part.Status, p.part.Reason
 		}
-		if i == 0 {
-			out.Coverage = p.part.Coverage
-		} else {
-			out.Coverage = span(out.Coverage, p.part.Coverage)
-		}
+		out.Coverage = out.Coverage.Union(p.part.Coverage)
 		out.Cost.Series += p.part.Cost.Series
 		out.Cost.Samples += p.part.Cost.Samples
 		out.Cost.Bytes += p.part.Cost.Bytes
@@ -220,16 +221,6 @@ func (m *member) part() federation.Part {
 	slices.Sort(out.Notices)
 	out.Notices = slices.Compact(out.Notices)
 	return out
-}
-
-func span(a, b policy.Window) policy.Window {
-	if b.Start.Before(a.Start) {
-		a.Start = b.Start
-	}
-	if b.End.After(a.End) {
-		a.End = b.End
-	}
-	return a
 }
 
 // concernsOnly returns our own organization's member when no other can
@@ -281,6 +272,7 @@ func (r *Released) addMetadata(name string, entries []metadata.Metadata) {
 type remoteQuery struct {
 	answer     *pending
 	expression string
+	mixed      *atomic.Bool // the asking's
 }
 
 func (q *remoteQuery) Exec(ctx context.Context) *promql.Result {
@@ -293,6 +285,11 @@ func (q *remoteQuery) Exec(ctx context.Context) *promql.Result {
 		return &promql.Result{Value: promql.Matrix{}}
 	}
 	matrix, err := q.answer.released.Matrix()
+	for _, s := range matrix {
+		if len(s.Floats) > 0 && len(s.Histograms) > 0 {
+			q.mixed.Store(true)
+		}
+	}
 	return &promql.Result{Value: matrix, Err: err}
 }
 

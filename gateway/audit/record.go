@@ -195,25 +195,16 @@ func decisionOf(d policy.Decision) Decision {
 	for _, ds := range o.Datasets {
 		labels := make(map[string]string, len(ds.Labels))
 		for name, rule := range ds.Labels {
-			labels[name] = modeName(rule.Mode)
+			labels[name] = rule.Mode.String()
 		}
 		out.Datasets = append(out.Datasets, Dataset{
 			Name:    ds.Name,
 			Release: ds.Release,
 			Labels:  labels,
-			Others:  modeName(ds.Others.Mode),
+			Others:  ds.Others.Mode.String(),
 		})
 	}
 	return out
-}
-
-// modeName is the mode's name, or its number for one that has none: a record is
-// written whatever it has to say.
-func modeName(m policy.Mode) string {
-	if m > policy.Keep {
-		return fmt.Sprintf("mode-%d", m)
-	}
-	return m.String()
 }
 
 // ErrVersion is the error of a line of a format that this parley doesn't know.

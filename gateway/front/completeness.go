@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"github.com/parley-gateway/parley/federation"
-	"github.com/parley-gateway/parley/policy"
 )
 
 // severity orders statuses for a request with several questions: the worst is
@@ -45,7 +44,7 @@ func both(a, b federation.Part) federation.Part {
 	if severity[b.Status] > severity[a.Status] {
 		worst = b
 	}
-	worst.Coverage = cover(a.Coverage, b.Coverage)
+	worst.Coverage = a.Coverage.Union(b.Coverage)
 	worst.Cost = federation.Cost{
 		Series:  a.Cost.Series + b.Cost.Series,
 		Samples: a.Cost.Samples + b.Cost.Samples,
@@ -56,23 +55,6 @@ func both(a, b federation.Part) federation.Part {
 	slices.Sort(worst.Notices)
 	worst.Notices = slices.Compact(worst.Notices)
 	return worst
-}
-
-// cover is the smallest window that holds both; a zero window is none.
-func cover(a, b policy.Window) policy.Window {
-	switch {
-	case a == policy.Window{}:
-		return b
-	case b == policy.Window{}:
-		return a
-	}
-	if b.Start.Before(a.Start) {
-		a.Start = b.Start
-	}
-	if b.End.After(a.End) {
-		a.End = b.End
-	}
-	return a
 }
 
 // missing says in words what an answer lacks; empty when nothing.
