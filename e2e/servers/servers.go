@@ -75,6 +75,12 @@ func (s *Server) end(t testing.TB, signal syscall.Signal) {
 	}
 }
 
+// ExitCode is what a server that has ended returned; -1 when a signal ended it.
+func (s *Server) ExitCode() int {
+	<-s.exited
+	return s.cmd.ProcessState.ExitCode()
+}
+
 // Output is what the server has written so far, both streams.
 func (s *Server) Output() string { return s.output.String() }
 
@@ -114,6 +120,23 @@ func root(t testing.TB) string {
 		}
 		dir = up
 	}
+}
+
+// Start runs a program that isn't built here, and returns when it answers 200
+// at a path of an address that its arguments tell it.
+func Start(t testing.TB, address, ready, program string, arguments ...string) *Server {
+	t.Helper()
+	l := launch{
+		name:      filepath.Base(program),
+		program:   program,
+		arguments: func(string) []string { return arguments },
+		ready:     ready,
+	}
+	s, err := l.try(t, address)
+	if err != nil {
+		t.Fatalf("starting %s %s: %v", l.name, strings.Join(arguments, " "), err)
+	}
+	return s
 }
 
 // launch is how one kind of server is started.
