@@ -32,13 +32,7 @@ func (l *Local) series(ctx context.Context, q Question, v *view, o policy.Obliga
 	}
 	out := &Released{}
 	err = func() error {
-		for i, s := range found {
-			if i > 0 && labels.Equal(found[i-1].labels, s.labels) {
-				if q.LabelsOnly {
-					continue
-				}
-				return l.needsAggregation(o)
-			}
+		for _, s := range found {
 			released := ReleasedSeries{Labels: s.labels}
 			if !q.LabelsOnly {
 				if released, err = trim(s, max(q.Start.UnixMilli(), v.oldest), min(q.End.UnixMilli(), v.newest)); err != nil {
@@ -48,10 +42,16 @@ func (l *Local) series(ctx context.Context, q Question, v *view, o policy.Obliga
 					continue
 				}
 			}
-			out.series = append(out.series, released)
+			if n := len(out.series); n > 0 && labels.Equal(out.series[n-1].Labels, s.labels) {
+				if q.LabelsOnly {
+					continue
+				}
+				return l.needsAggregation(o)
+			}
 			if q.Limit > 0 && len(out.series) == q.Limit {
 				break
 			}
+			out.series = append(out.series, released)
 		}
 		return nil
 	}()
@@ -125,7 +125,6 @@ func (v *view) list(ctx context.Context, q Question, labelsOnly bool) ([]viewSer
 	if len(selectors) == 0 {
 		selectors = []policy.Selector{{}}
 	}
-	bounded := v.bounded()
 	var out []viewSeries
 	var releases []func() error
 	release := func() error {
@@ -138,21 +137,14 @@ func (v *view) list(ctx context.Context, q Question, labelsOnly bool) ([]viewSer
 	for _, s := range selectors {
 		sel := selection{
 			mint: q.Start.UnixMilli(), maxt: q.End.UnixMilli(), matchers: s,
-			// Where policy hides samples by time, a series counts only if one of
-			// its samples is visible.
-			labelsOnly: labelsOnly && !bounded,
+			labelsOnly: labelsOnly && !v.bounded(), // samples decide: see fetch
 		}
 		found, r, err := v.fetch(ctx, sel)
 		if err != nil {
 			return nil, nil, errors.Join(err, release())
 		}
 		releases = append(releases, r)
-		for _, f := range found {
-			if labelsOnly && bounded && !hasSamples(f, max(sel.mint, v.oldest), min(sel.maxt, v.newest)) {
-				continue
-			}
-			out = append(out, f)
-		}
+		out = append(out, found...)
 	}
 	if len(selectors) > 1 {
 		if !labelsOnly {
@@ -169,8 +161,8 @@ func (v *view) list(ctx context.Context, q Question, labelsOnly bool) ([]viewSer
 	return out, release, nil
 }
 
-func hasSamples(s viewSeries, mint, maxt int64) bool {
-	return chunkedSeries{chunks: s.chunks, mint: mint, maxt: maxt}.Iterator(nil).Next() != chunkenc.ValNone
+func hasSamples(s storage.ChunkSeries, mint, maxt int64) bool {
+	return chunkedSeries{chunks: s, mint: mint, maxt: maxt}.Iterator(nil).Next() != chunkenc.ValNone
 }
 
 // trim releases the samples of a series between mint and maxt. Chunks that lie

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"math"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -96,29 +97,48 @@ type Asking struct {
 }
 
 // Answer answers a question from the view that the decision allows. A decision
-// that doesn't allow is refused. The error is a *federation.Error.
-func (l *Local) Answer(ctx context.Context, q Question, d policy.Decision, by Asking) (*Released, federation.Part, error) {
+// that doesn't allow is refused. The error is a *federation.Error, and the Part
+// then says the same.
+func (l *Local) Answer(ctx context.Context, q Question, d policy.Decision, by Asking) (released *Released, part federation.Part, err error) {
+	// A defect that one question meets is not an outage for all others.
+	defer func() {
+		if cause := recover(); cause != nil {
+			released = nil
+			part, err = l.failed(ctx, by, fmt.Errorf("panic: %v\n%s", cause, debug.Stack()))
+		}
+	}()
 	start := l.config.Now()
-	part := federation.Part{Org: l.config.Org, Status: federation.Complete}
 	if !d.Allow {
-		return nil, part, federation.Errorf(federation.Refused, federation.NotAllowed)
+		part, err = l.failed(ctx, by, federation.Errorf(federation.Refused, federation.NotAllowed))
+		return nil, part, err
 	}
-	o := d.Obligations
-	v := l.view(o, by, start)
-	released, err := l.answer(ctx, q, v, o)
+	v := l.view(d.Obligations, by, start)
+	released, err = l.answer(ctx, q, v, d.Obligations)
+	var cost federation.Cost
 	if err == nil {
-		part.Cost.Series, part.Cost.Samples = released.Cost()
-		err = withinLimits(by.Org, part.Cost, o.Limits)
+		cost.Series, cost.Samples = released.Cost()
+		err = withinLimits(by.Org, cost, d.Obligations.Limits)
 	}
 	if err != nil {
-		e := federation.AsError(err)
-		e.Org = l.config.Org
-		return nil, part, e
+		part, err = l.failed(ctx, by, err)
+		return nil, part, err
 	}
-	part.Coverage = coverage(q, v)
-	part.Notices = notices(v.rules)
-	part.Cost.Latency = l.config.Now().Sub(start)
-	return released, part, nil
+	cost.Latency = l.config.Now().Sub(start)
+	return released, federation.Part{
+		Org: l.config.Org, Status: federation.Complete, Cost: cost, Coverage: coverage(q, v), Notices: notices(v.rules),
+	}, nil
+}
+
+// failed gives an error its kind, and logs what the operator has to see to: it
+// may be one part of an answer, of which nobody is told more than that it is
+// missing.
+func (l *Local) failed(ctx context.Context, by Asking, err error) (federation.Part, error) {
+	e := federation.AsError(err)
+	e.Org = l.config.Org
+	if e.Kind == federation.Internal || e.Kind == federation.Unavailable && ctx.Err() == nil {
+		l.config.Logger.ErrorContext(ctx, "our own metrics can't answer", "exchange", by.ExchangeID, "kind", e.Kind, "error", e.Err)
+	}
+	return federation.Part{Org: l.config.Org, Status: federation.StatusOf(e), Reason: e.Message}, e
 }
 
 // The years that text formats of time can write. Who asks for all there is may

@@ -110,12 +110,13 @@ func (r *rules) membership(ls labels.Labels) []*policy.Dataset {
 }
 
 // exemplarLabels returns the labels an exemplar of a series may show. A label
-// named like one of the series' takes the same mode.
+// named like one of the series' takes the same mode; one that is called org or
+// __name__ is neither, and takes that of labels no policy names.
 func (r *rules) exemplarLabels(series, raw labels.Labels) labels.Labels {
 	member := r.membership(r.withOrg(series))
 	r.builder.Reset()
 	raw.Range(func(l labels.Label) {
-		if value, _ := r.apply(member, l); value != "" {
+		if value, _ := r.inMode(member, l); value != "" {
 			r.builder.Add(l.Name, value)
 		}
 	})
@@ -142,6 +143,10 @@ func (r *rules) apply(member []*policy.Dataset, l labels.Label) (value string, h
 	if l.Name == labels.MetricName || l.Name == orgLabel {
 		return l.Value, false
 	}
+	return r.inMode(member, l)
+}
+
+func (r *rules) inMode(member []*policy.Dataset, l labels.Label) (value string, hidden bool) {
 	rule := strictest(member, l.Name)
 	switch rule.Mode {
 	case policy.Keep:

@@ -40,8 +40,9 @@ type viewSeries struct {
 
 // fetch returns the visible series that match, in an order that depends on
 // visible labels and samples alone: sums of floating-point numbers and ties
-// depend on it. The release function must be called when the series are no
-// longer used.
+// depend on it. Where policy hides samples by time, a series is there only if
+// one of its samples is visible; sel may then not be for labels only. The
+// release function must be called when the series are no longer used.
 func (v *view) fetch(ctx context.Context, sel selection) ([]viewSeries, func() error, error) {
 	sel.mint, sel.maxt = max(sel.mint, v.oldest), min(sel.maxt, v.newest)
 	none := func() error { return nil }
@@ -60,9 +61,11 @@ func (v *view) fetch(ctx context.Context, sel selection) ([]viewSeries, func() e
 	}
 	out := make([]viewSeries, 0, len(raw.series))
 	for _, s := range raw.series {
-		if ls, ok := v.rules.visible(s.Labels()); ok && matches(asked, ls) {
-			out = append(out, viewSeries{labels: ls, chunks: s})
+		ls, ok := v.rules.visible(s.Labels())
+		if !ok || !matches(asked, ls) || v.bounded() && !hasSamples(s, sel.mint, sel.maxt) {
+			continue
 		}
+		out = append(out, viewSeries{labels: ls, chunks: s})
 	}
 	if err := v.order(out); err != nil {
 		return nil, none, errors.Join(err, raw.release())
