@@ -41,7 +41,6 @@ func run(args []string, stdout, stderr io.Writer) (code int) {
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(status int) { code, exited = status, true }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
-		kong.UsageOnError(),
 	)
 	if err != nil {
 		return complain(stderr, err, 1)
@@ -54,7 +53,7 @@ func run(args []string, stdout, stderr io.Writer) (code int) {
 		return code
 	}
 	if err != nil {
-		return complain(stderr, err, 2)
+		return complain(stderr, fmt.Errorf("%w; parley --help, or --help after a command, shows how", err), 2)
 	}
 	if err := context.Run(); err != nil {
 		return complain(stderr, err, 1)

@@ -141,7 +141,7 @@ func (f *Federated) evaluate(expr parser.Expr, q Question, asking *asking) (prom
 		return nil, fmt.Errorf("rewrite absent: %w", err)
 	}
 	matrix, err := f.distribute(copied, over, q, asking)
-	if err != nil && federation.AsError(err).Kind == federation.BadQuestion {
+	if asking.mixed.Load() || err != nil && federation.AsError(err).Kind == federation.BadQuestion {
 		// What the distributed engine doesn't know the reference does, and what
 		// neither evaluates the reference says better.
 		return run(asking.ctx, f.reference, over, q.Expression, q)
@@ -288,9 +288,9 @@ func (r asRemote) NewRangeQuery(_ context.Context, opts promql.QueryOpts, plan a
 	if concernsNobody(q.Expression) {
 		// A number or a function of time that stands beside something remote:
 		// every member would say the same, and none of it is theirs.
-		return &remoteQuery{answer: r.asking.here(q, r.reference), expression: q.Expression}, nil
+		return &remoteQuery{answer: r.asking.here(q, r.reference), expression: q.Expression, mixed: &r.asking.mixed}, nil
 	}
-	return &remoteQuery{answer: r.asking.start(r.member, q), expression: q.Expression}, nil
+	return &remoteQuery{answer: r.asking.start(r.member, q), expression: q.Expression, mixed: &r.asking.mixed}, nil
 }
 
 // concernsNobody says whether an expression has no selector.
