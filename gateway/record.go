@@ -39,11 +39,8 @@ func asTold(err error) *federation.Error {
 	if !errors.As(err, &refusal) {
 		return federation.AsError(err)
 	}
-	switch refusal.Reason {
-	case tenants.OverConcurrency, tenants.OverRate, tenants.OverRange, tenants.OverSeries, tenants.OverSamples:
+	if refusal.Reason.IsLimit() {
 		return &federation.Error{Kind: federation.OverLimit, Message: refusal.Detail, Err: refusal}
-	case tenants.UnknownTrustDomain, tenants.WrongWorkload, tenants.NotYetValid, tenants.Expired,
-		tenants.SignalNotAgreed, tenants.PurposeNotAgreed:
 	}
 	return &federation.Error{Kind: federation.Refused, Message: federation.NotAllowed, Err: refusal}
 }

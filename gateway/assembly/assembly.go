@@ -17,7 +17,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -287,6 +286,3 @@ func (g *Gateway) Close() error {
 	g.closers = nil
 	return errors.Join(errs...)
 }
-
-// Handler is the front door, for tests that need no listener.
-func (g *Gateway) Handler() http.Handler { return g.front }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"runtime"
 	"sync"
 	"time"
 
@@ -44,7 +45,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	frontDoor := front.NewServer(g.config.Front.Addr().String(), g.front)
 	frontDoor.Handler = g.traced(g.front)
 	background(func() error { return serveHTTP(frontDoor, secured(g.config.Front, g.frontTLS())) })
-	shutdowns := []func(context.Context) error{frontDoor.Shutdown}
+	shutdowns := []func(context.Context) error{func(ctx context.Context) error { return shutdown(ctx, frontDoor) }}
 	if g.peerDoor != nil {
 		background(func() error { return g.peerDoor.Serve(g.config.Peer) })
 		shutdowns = append(shutdowns, func(ctx context.Context) error { g.peerDoor.Shutdown(ctx); return nil })
@@ -52,7 +53,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	if g.config.Bundle != nil {
 		bundleDoor := g.bundleDoor()
 		background(func() error { return serveHTTP(bundleDoor, secured(g.config.Bundle, g.bundleTLS())) })
-		shutdowns = append(shutdowns, bundleDoor.Shutdown)
+		shutdowns = append(shutdowns, func(ctx context.Context) error { return shutdown(ctx, bundleDoor) })
 	}
 	<-ctx.Done()
 	deadline, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
@@ -61,8 +62,8 @@ func (g *Gateway) Run(ctx context.Context) error {
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
 		errs = append(errs, cause)
 	}
-	for _, shutdown := range shutdowns {
-		errs = append(errs, shutdown(deadline))
+	for _, end := range shutdowns {
+		errs = append(errs, end(deadline))
 	}
 	stop(nil)
 	running.Wait()
@@ -119,6 +120,14 @@ func serveHTTP(s *http.Server, l net.Listener) error {
 	return nil
 }
 
+// shutdown waits for the requests under way; when ctx ends they are cut off.
+func shutdown(ctx context.Context, s *http.Server) error {
+	if err := s.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return s.Close()
+}
+
 // ready is what stands behind /-/ready.
 func (g *Gateway) ready() []front.Check {
 	return append([]front.Check{
@@ -169,19 +178,25 @@ func (g *Gateway) bundleChecks() []front.Check {
 
 // makeMetrics adds what no part has of its own.
 func (g *Gateway) makeMetrics(context.Context) error {
-	problem := func(err error) float64 {
+	successful := func(err error) float64 {
 		if err != nil {
 			return 0
 		}
 		return 1
 	}
+	built := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "parley_build_info", Help: "Always 1; the labels say what this gateway is.",
+		ConstLabels: prometheus.Labels{"version": g.config.Version, "goversion": runtime.Version()},
+	})
+	built.Set(1)
 	var errs []error
 	for _, c := range []prometheus.Collector{
+		built,
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "parley_policy_last_reload_successful", Help: "Whether the policies as they are now in their folder are those that decide.",
-		}, func() float64 { return problem(g.policies.Status().Err) }),
+		}, func() float64 { return successful(g.policies.Status().Err) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "parley_policy_last_reload_success_timestamp_seconds", Help: "When the policies that decide were loaded.",
 		}, func() float64 { return float64(g.policies.Status().Loaded.Unix()) }),
