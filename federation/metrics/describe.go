@@ -31,6 +31,9 @@ func describe(q Question) (policy.Request, error) {
 		}
 		return req, nil
 	}
+	if err := CheckText(q.Expression); err != nil {
+		return policy.Request{}, err
+	}
 	expr, err := parser.ParseExpr(q.Expression)
 	if err != nil {
 		return policy.Request{}, federation.Errorf(federation.BadQuestion, "%v", err)

@@ -277,6 +277,9 @@ func (l *Local) exemplars(ctx context.Context, q Question, v *view) (*Released, 
 			return nil, err
 		}
 		for _, f := range found {
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
 			ls, ok := v.rules.visible(f.SeriesLabels)
 			if !ok || !matches(asked, ls) {
 				continue

@@ -43,6 +43,9 @@ func (q Question) Request() (policy.Request, error) {
 
 // ParseSelector parses a series selector such as up{job="api"}.
 func ParseSelector(s string) (policy.Selector, error) {
+	if err := CheckText(s); err != nil {
+		return nil, err
+	}
 	matchers, err := parser.ParseMetricSelector(s)
 	if err != nil {
 		return nil, federation.Errorf(federation.BadQuestion, "selector %q: %v", s, err)

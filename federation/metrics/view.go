@@ -61,6 +61,10 @@ func (v *view) fetch(ctx context.Context, sel selection) ([]viewSeries, func() e
 	}
 	out := make([]viewSeries, 0, len(raw.series))
 	for _, s := range raw.series {
+		// The asker's regular expressions run here, on every series.
+		if err := ctx.Err(); err != nil {
+			return nil, none, errors.Join(err, raw.release())
+		}
 		ls, ok := v.rules.visible(s.Labels())
 		if !ok || !matches(asked, ls) || v.bounded() && !hasSamples(s, sel.mint, sel.maxt) {
 			continue
