@@ -154,7 +154,7 @@ func (p *Prometheus) rawMetadata(ctx context.Context, metric string) (map[string
 func (p *Prometheus) rawExemplars(ctx context.Context, start, end int64, selectors [][]*labels.Matcher) ([]exemplar.QueryResult, error) {
 	var out []exemplar.QueryResult
 	for _, matchers := range selectors {
-		found, err := p.api.QueryExemplars(ctx, FormatSelector(matchers), instant(start), instant(end))
+		found, err := p.api.QueryExemplars(ctx, FormatSelector(selection{matchers: matchers}.named()), instant(start), instant(end))
 		if err != nil {
 			return nil, p.unavailable("list exemplars", err)
 		}
@@ -198,15 +198,22 @@ func (p *Prometheus) evaluates(ctx context.Context) bool {
 		return false
 	}
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if time.Since(p.probed) > versionTTL {
+	version, fresh := p.version, time.Since(p.probed) <= versionTTL
+	p.mu.Unlock()
+	if !fresh {
 		info, err := p.api.Buildinfo(ctx)
-		if err != nil {
-			p.config.Logger.Warn("version of the metrics backend is unknown; questions are evaluated here", "error", err)
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return false // the question was given up: that says nothing of the server
+		case err != nil:
+			p.config.Logger.WarnContext(ctx, "version of the metrics backend is unknown; questions are evaluated here", "error", err)
 		}
-		p.version, p.probed = info.Version, time.Now()
+		version = info.Version
+		p.mu.Lock()
+		p.version, p.probed = version, time.Now()
+		p.mu.Unlock()
 	}
-	return strings.HasPrefix(p.version, "3.")
+	return strings.HasPrefix(version, "3.")
 }
 
 // evaluate asks the backend's query API. An error of the query itself is
@@ -237,10 +244,9 @@ func (p *Prometheus) evaluate(ctx context.Context, e evaluation) (promql.Matrix,
 	if err != nil {
 		return nil, p.unavailable("query", err)
 	}
-	defer response.Body.Close() //nolint:errcheck // nothing was written
+	defer drain(response.Body)
 	switch {
 	case response.StatusCode/100 == 4:
-		_, _ = io.Copy(io.Discard, response.Body)
 		return nil, errNotEvaluated
 	case response.StatusCode != http.StatusOK:
 		return nil, p.unavailable("query", fmt.Errorf("status %s", response.Status))
@@ -248,9 +254,24 @@ func (p *Prometheus) evaluate(ctx context.Context, e evaluation) (promql.Matrix,
 	return decodeQueryResponse(response.Body)
 }
 
+// maxDrain is how much more is read of an answer that isn't wanted, in bytes:
+// beyond that a new connection costs less.
+const maxDrain = 64 << 10
+
+// drain closes a body, read to its end so that the connection can be used again.
+func drain(body io.ReadCloser) {
+	_, _ = io.CopyN(io.Discard, body, maxDrain) // what was wanted has been read
+	_ = body.Close()                            // nothing was written
+}
+
 func (p *Prometheus) unavailable(doing string, err error) error {
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 		return err
+	}
+	// The URL of a request holds what was asked for, which is not for the log.
+	var request *url.Error
+	if errors.As(err, &request) {
+		err = request.Err
 	}
 	return &federation.Error{
 		Kind: federation.Unavailable, Message: "the metrics store can't be read now",

@@ -37,7 +37,7 @@ func (p *Prometheus) readRaw(ctx context.Context, sel selection) (rawSet, error)
 	if err != nil {
 		return rawSet{}, p.unavailable("remote read", err)
 	}
-	defer response.Body.Close() //nolint:errcheck // nothing was written
+	defer drain(response.Body)
 	media, _, err := mime.ParseMediaType(response.Header.Get("Content-Type"))
 	if err != nil {
 		return rawSet{}, p.unavailable("remote read", fmt.Errorf("content type: %w", err))
@@ -81,7 +81,8 @@ func (p *Prometheus) sendRead(ctx context.Context, sel selection) (*http.Respons
 		return nil, err
 	}
 	if response.StatusCode != http.StatusOK {
-		return nil, errors.Join(fmt.Errorf("status %s", response.Status), response.Body.Close())
+		drain(response.Body)
+		return nil, fmt.Errorf("status %s", response.Status)
 	}
 	return response, nil
 }

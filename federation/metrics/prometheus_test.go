@@ -1,0 +1,138 @@
+package metrics
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/parley-gateway/parley/federation"
+	"github.com/parley-gateway/parley/policy"
+)
+
+// backend is a Prometheus that a test plays.
+func backend(t *testing.T, handler http.HandlerFunc) (source *Prometheus, connections *atomic.Int32) {
+	t.Helper()
+	connections = &atomic.Int32{}
+	server := httptest.NewUnstartedServer(handler)
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			connections.Add(1)
+		}
+	}
+	server.Start()
+	t.Cleanup(server.Close)
+	base, err := url.Parse(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Transport: &http.Transport{}}
+	t.Cleanup(client.CloseIdleConnections)
+	if source, err = NewPrometheus(PrometheusConfig{URL: base, Client: client}); err != nil {
+		t.Fatal(err)
+	}
+	return source, connections
+}
+
+// A question that is given up while the version is asked for says nothing of
+// the backend, and holds up nobody.
+func TestVersionIsNotForgottenForAQuestionThatWasGivenUp(t *testing.T) {
+	arrived := make(chan struct{})
+	var slow atomic.Bool
+	slow.Store(true)
+	source, _ := backend(t, func(w http.ResponseWriter, r *http.Request) {
+		if slow.Load() {
+			close(arrived)
+			<-r.Context().Done()
+			return
+		}
+		fmt.Fprint(w, `{"status":"success","data":{"version":"3.9.1"}}`)
+	})
+	givenUp, giveUp := context.WithCancel(t.Context())
+	first := make(chan bool)
+	go func() { first <- source.evaluates(givenUp) }()
+	<-arrived
+	slow.Store(false)
+	if !source.evaluates(t.Context()) {
+		t.Error("a question waits for another one's, or takes its word")
+	}
+	giveUp()
+	if <-first {
+		t.Error("a question that was given up knows the version")
+	}
+	if !source.evaluates(t.Context()) {
+		t.Error("the version was forgotten")
+	}
+}
+
+// Questions take turns on a connection.
+func TestEvaluateKeepsItsConnection(t *testing.T) {
+	source, connections := backend(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.FormValue("query") == "bad" {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+		flusher, ok := w.(http.Flusher)
+		if !ok {
+			t.Error("a response that can't be flushed")
+			return
+		}
+		fmt.Fprint(w, `{"status":"success","data":{"resultType":"vector","result":[]}}`)
+		flusher.Flush()
+		fmt.Fprint(w, strings.Repeat("\n", 100))
+	})
+	for _, expression := range []string{"good", "bad", "good", "bad", "good"} {
+		_, err := source.evaluate(t.Context(), evaluation{expression: expression, question: Question{Kind: policy.Instant}})
+		if (err != nil) != (expression == "bad") {
+			t.Errorf("%s: %v", expression, err)
+		}
+	}
+	if n := connections.Load(); n != 1 {
+		t.Errorf("%d connections for five questions, one after another", n)
+	}
+}
+
+// What a server is asked has a matcher that the empty label doesn't match; it
+// refuses anything else.
+func TestExemplarsOfWhatOnlyTheViewCanMatch(t *testing.T) {
+	var asked atomic.Value
+	source, _ := backend(t, func(w http.ResponseWriter, r *http.Request) {
+		asked.Store(r.FormValue("query"))
+		fmt.Fprint(w, `{"status":"success","data":[]}`)
+	})
+	if _, err := source.rawExemplars(t.Context(), 0, 1, [][]*labels.Matcher{nil}); err != nil {
+		t.Fatal(err)
+	}
+	if got := asked.Load(); got != `{__name__=~".+"}` {
+		t.Errorf("asked for %v", got)
+	}
+}
+
+// The cause is for the log, which gets no question: that may hold personal data.
+func TestUnavailableQuotesNoQuestion(t *testing.T) {
+	source, _ := backend(t, func(w http.ResponseWriter, _ *http.Request) {
+		hijacker, ok := w.(http.Hijacker)
+		if !ok {
+			t.Error("a response that can't be hijacked")
+			return
+		}
+		conn, _, err := hijacker.Hijack()
+		if err = errors.Join(err, conn.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	sel := selection{mint: 0, maxt: time.Now().UnixMilli(), matchers: []*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, "user", "alice")}}
+	_, err := source.listRaw(t.Context(), sel, "pod", 0)
+	var e *federation.Error
+	if !errors.As(err, &e) || e.Kind != federation.Unavailable || strings.Contains(err.Error(), "alice") || !strings.Contains(err.Error(), "EOF") {
+		t.Errorf("got %v", err)
+	}
+}
