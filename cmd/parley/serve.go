@@ -128,7 +128,7 @@ func newIdentity(c *config.Config, log *slog.Logger) (identity.Source, error) {
 		})
 	case i.Files != nil:
 		return identity.NewFiles(identity.FilesConfig{
-			TrustDomain: c.TrustDomain, CertFile: i.Files.CertFile, KeyFile: i.Files.KeyFile, BundleFile: i.Files.BundleFile, Logger: log,
+			TrustDomain: c.TrustDomain, ID: i.GatewayID, CertFile: i.Files.CertFile, KeyFile: i.Files.KeyFile, BundleFile: i.Files.BundleFile, Logger: log,
 		})
 	case i.Development != nil:
 		ca, err := identity.OpenDevCA(i.Development.Dir, identity.DevCAConfig{TrustDomain: c.TrustDomain})
@@ -199,6 +199,9 @@ func (t backendTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if t.tokenFile != "" {
 		token, err := os.ReadFile(t.tokenFile)
 		if err != nil {
+			if r.Body != nil {
+				err = errors.Join(err, r.Body.Close()) // as http.RoundTripper must
+			}
 			return nil, fmt.Errorf("read the metrics backend's bearer token: %w", err)
 		}
 		r.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))

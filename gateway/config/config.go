@@ -60,9 +60,10 @@ type Config struct {
 // Identity is where our X.509-SVID comes from: exactly one of WorkloadAPI,
 // Files and Development.
 type Identity struct {
-	// Our gateway's SPIFFE ID, as partners' agreements name it. Left out: the
-	// first of our trust domain that the Workload API offers, the one in the
-	// files, or, in development, /parley in our trust domain.
+	// Our gateway's SPIFFE ID, as partners' agreements name it; another one's
+	// certificate is not used. Left out: the first of our trust domain that the
+	// Workload API offers, the one in the files, or, in development, /parley in
+	// our trust domain.
 	GatewayID spiffeid.ID `yaml:"gateway_id"`
 	// The SPIFFE Workload API, as SPIRE's agent serves it. For production.
 	WorkloadAPI *WorkloadAPI `yaml:"workload_api"`

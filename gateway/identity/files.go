@@ -21,6 +21,8 @@ import (
 type FilesConfig struct {
 	// TrustDomain is ours; the certificate must be of it.
 	TrustDomain spiffeid.TrustDomain
+	// ID is whose certificate it must be. Zero: anyone's of our trust domain.
+	ID spiffeid.ID
 	// CertFile holds our SVID in PEM, the leaf first, then intermediates.
 	CertFile string
 	// KeyFile holds the private key of the leaf, in PEM.
@@ -134,6 +136,9 @@ func (f *Files) parse(cert, key, bundleData []byte) (*x509svid.SVID, *spiffebund
 	}
 	if !svid.ID.MemberOf(f.trustDomain) {
 		return nil, nil, fmt.Errorf("%s is the certificate of %s, which is not in our trust domain %s", f.config.CertFile, svid.ID, f.trustDomain)
+	}
+	if !f.config.ID.IsZero() && svid.ID != f.config.ID {
+		return nil, nil, fmt.Errorf("%s is the certificate of %s, want that of %s", f.config.CertFile, svid.ID, f.config.ID)
 	}
 	bundle, err := ParseBundle(f.trustDomain, bundleData)
 	if err != nil {

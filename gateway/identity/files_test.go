@@ -132,6 +132,32 @@ func TestFilesAreReadAgain(t *testing.T) {
 	})
 }
 
+// Partners' agreements name one SPIFFE ID: another one's certificate, though of
+// our trust domain, would only be refused there.
+func TestFilesAreOfTheGatewayThatWasNamed(t *testing.T) {
+	dir := t.TempDir()
+	ca, err := identity.OpenDevCA(dir, identity.DevCAConfig{TrustDomain: acme})
+	must(t, err)
+	config := identity.FilesConfig{
+		TrustDomain: acme, CertFile: filepath.Join(dir, "svid.pem"), KeyFile: filepath.Join(dir, "svid.key"),
+		BundleFile: filepath.Join(dir, identity.DevCABundleFile), Logger: slog.New(slog.DiscardHandler),
+	}
+	svid, err := ca.Issue(gatewayOf(acme), time.Hour)
+	must(t, err)
+	must(t, identity.SaveSVID(svid, config.CertFile, config.KeyFile))
+	ready := func(id spiffeid.ID) error {
+		config.ID = id
+		files, err := identity.NewFiles(config)
+		must(t, err)
+		defer func() { must(t, files.Close()) }()
+		return files.Ready()
+	}
+	must(t, ready(spiffeid.ID{}))
+	must(t, ready(gatewayOf(acme)))
+	other := spiffeid.RequireFromPath(acme, "/someone")
+	refused(t, ready(other), gatewayOf(acme).String(), other.String())
+}
+
 func TestAnExpiredSVIDOfOursIsNotShown(t *testing.T) {
 	now := newClock()
 	ca, err := identity.NewDevCA(identity.DevCAConfig{TrustDomain: acme, Clock: now.Now})
