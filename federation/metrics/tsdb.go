@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/prometheus/model/exemplar"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/metadata"
@@ -30,7 +29,6 @@ type TSDBConfig struct {
 	// Retention is how long samples are kept; zero is 24 hours.
 	Retention time.Duration
 	Logger    *slog.Logger
-	Registry  prometheus.Registerer
 }
 
 const (
@@ -47,8 +45,7 @@ func OpenTSDB(c TSDBConfig) (*TSDB, error) {
 	opts.RetentionDuration = c.Retention.Milliseconds()
 	opts.EnableExemplarStorage = true
 	opts.MaxExemplars = maxExemplars
-	opts.OutOfOrderTimeWindow = 0
-	db, err := tsdb.Open(c.Dir, c.Logger, c.Registry, opts, nil)
+	db, err := tsdb.Open(c.Dir, c.Logger, nil, opts, nil)
 	if err != nil {
 		return nil, fmt.Errorf("open metrics store in %s: %w", c.Dir, err)
 	}
