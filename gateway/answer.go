@@ -13,7 +13,13 @@ type Answer struct {
 	released *metrics.Released
 	exchange Exchange
 	gateway  *Gateway
+	release  func()
 }
+
+// Close ends the question: until then it counts as one of those the partner
+// has under way, so that answers nobody reads are bounded too. The door calls
+// it when the answer has left, or can't.
+func (a *Answer) Close() { a.release() }
 
 // Completeness is what is in the answer and what is missing.
 func (a *Answer) Completeness() federation.Completeness { return a.exchange.Completeness }

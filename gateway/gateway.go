@@ -98,8 +98,8 @@ type Question struct {
 }
 
 // Answer takes a question through the whole pipeline. The answer is recorded
-// when it is disclosed; when there is none the exchange is recorded already.
-// The error is a *federation.Error.
+// when it is disclosed, and has to be closed; when there is none the exchange
+// is recorded already. The error is a *federation.Error.
 func (g *Gateway) Answer(ctx context.Context, q Question) (*Answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, g.config.Timeout)
 	defer cancel()
@@ -111,7 +111,12 @@ func (g *Gateway) Answer(ctx context.Context, q Question) (*Answer, error) {
 	if err != nil {
 		return nil, g.fail(ctx, &x, err)
 	}
-	defer release()
+	answered := false
+	defer func() {
+		if !answered { // an error, or a panic
+			release()
+		}
+	}()
 	decision, err := g.may(ctx, q, agreement, &x)
 	if err != nil {
 		return nil, g.fail(ctx, &x, err)
@@ -121,7 +126,8 @@ func (g *Gateway) Answer(ctx context.Context, q Question) (*Answer, error) {
 	if err != nil {
 		return nil, g.fail(ctx, &x, err)
 	}
-	return &Answer{gateway: g, released: released, exchange: x}, nil
+	answered = true
+	return &Answer{gateway: g, released: released, exchange: x, release: release}, nil
 }
 
 // Refuse records a question that did not get as far as Answer, with what is

@@ -32,6 +32,7 @@ func (p pipeline) Ask(ctx context.Context, q gateway.Question) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	defer answer.Close()
 	var result Result
 	err = answer.Disclose(ctx, func(r *metrics.Released, c federation.Completeness) (int, error) {
 		result = Result{Released: r, Completeness: c}

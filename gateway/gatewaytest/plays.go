@@ -75,6 +75,9 @@ type scripted struct {
 	part     federation.Part
 }
 
+// Close implements peerfront.Answer.
+func (s scripted) Close() {}
+
 // Disclose implements peerfront.Answer.
 func (s scripted) Disclose(_ context.Context, encode func(*metrics.Released, federation.Completeness) (int, error)) error {
 	_, err := encode(s.released, federation.Completeness{s.part})

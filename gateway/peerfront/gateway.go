@@ -25,6 +25,8 @@ type Answer interface {
 	// returns the size of what will leave, in bytes. After an error nothing may
 	// leave.
 	Disclose(ctx context.Context, encode func(*metrics.Released, federation.Completeness) (bytes int, err error)) error
+	// Close ends the question, when the answer has left or can't.
+	Close()
 }
 
 // pipeline is what *gateway.Gateway has.

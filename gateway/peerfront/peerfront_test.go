@@ -5,8 +5,10 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"strings"
 	"sync"
@@ -231,6 +233,7 @@ type fakeGateway struct {
 	refused  []gateway.Question // guarded by mu
 	reasons  []error            // guarded by mu, one for each refused
 	recorded int                // guarded by mu; bytes of answers
+	closed   int                // guarded by mu; answers
 }
 
 func (g *fakeGateway) Answer(ctx context.Context, q gateway.Question) (peerfront.Answer, error) {
@@ -260,6 +263,12 @@ func (g *fakeGateway) releases(series ...metrics.ReleasedSeries) {
 type fakeAnswer struct {
 	gateway  *fakeGateway
 	released *metrics.Released
+}
+
+func (a fakeAnswer) Close() {
+	a.gateway.mu.Lock()
+	defer a.gateway.mu.Unlock()
+	a.gateway.closed++
 }
 
 func (a fakeAnswer) Disclose(_ context.Context, encode func(*metrics.Released, federation.Completeness) (int, error)) error {
@@ -475,6 +484,9 @@ func TestPanic(t *testing.T) {
 	if !strings.Contains(w.log.String(), "service.go") {
 		t.Errorf("the log has no stack: %s", w.log.String())
 	}
+	if n := len(w.gateway.refused); n != 1 {
+		t.Errorf("%d records of it", n)
+	}
 	w.gateway.releases(up(t, 1)...)
 	if _, _, err := client.Ask(t.Context(), exchangeID, ada, isUp); err != nil {
 		t.Errorf("the next question: %v", err)
@@ -497,8 +509,44 @@ func TestAnswerThatIsNotOurs(t *testing.T) {
 
 type disclosing func(func(*metrics.Released, federation.Completeness) (int, error)) error
 
+func (d disclosing) Close() {}
+
 func (d disclosing) Disclose(_ context.Context, encode func(*metrics.Released, federation.Completeness) (int, error)) error {
 	return d(encode)
+}
+
+// An asker that doesn't read its answer is left when the question's time is up,
+// and the question counts as under way until then.
+func TestAnswerNobodyReads(t *testing.T) {
+	w := newWorld(t, func(c *peerfront.Config) { c.MaxDuration = time.Second })
+	w.gateway.answer = func(context.Context, gateway.Question) (peerfront.Answer, error) {
+		random := rand.NewChaCha8([32]byte{}) // so that no compression makes it small
+		names := make([]string, 20_000)
+		for i := range names {
+			names[i] = fmt.Sprintf("%d-%x-%x-%x-%x", i, random.Uint64(), random.Uint64(), random.Uint64(), random.Uint64())
+		}
+		return fakeAnswer{w.gateway, metrics.Received(nil, names, nil, nil)}, nil
+	}
+	request, err := wire.EncodeAsk(wire.Ask{ExchangeID: exchangeID, Purpose: "slo-review", Metrics: isUp})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := federationv1.NewFederationClient(w.raw(globexID)).Ask(t.Context(), request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stream.Recv(); err != nil {
+		t.Fatal(err)
+	}
+	closed := func() int {
+		w.gateway.mu.Lock()
+		defer w.gateway.mu.Unlock()
+		return w.gateway.closed
+	}
+	if n := closed(); n != 0 {
+		t.Errorf("%d answers closed while one is on its way", n)
+	}
+	eventually(t, "the answer is given up", func() bool { return closed() == 1 })
 }
 
 // A question that is cancelled, and one that takes too long, stop work here.

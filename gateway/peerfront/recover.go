@@ -13,7 +13,7 @@ import (
 func (s *service) recoverStream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = s.panicked(stream.Context(), info.FullMethod, p)
+			err = s.failure(stream.Context(), s.panicked(stream.Context(), info.FullMethod, p))
 		}
 	}()
 	return handle(srv, stream)
@@ -22,13 +22,14 @@ func (s *service) recoverStream(srv any, stream grpc.ServerStream, info *grpc.St
 func (s *service) recoverUnary(ctx context.Context, request any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (response any, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = s.panicked(ctx, info.FullMethod, p)
+			err = s.failure(ctx, s.panicked(ctx, info.FullMethod, p))
 		}
 	}()
 	return handle(ctx, request)
 }
 
+// panicked logs where, and returns a panic as an error.
 func (s *service) panicked(ctx context.Context, method string, p any) error {
 	s.config.Log.ErrorContext(ctx, "panic at the peer door", "method", method, "stack", string(debug.Stack()))
-	return s.failure(ctx, fmt.Errorf("panic: %v", p))
+	return fmt.Errorf("panic: %v", p)
 }

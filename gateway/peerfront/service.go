@@ -39,11 +39,31 @@ func (s *service) Ask(request *federationv1.AskRequest, stream grpc.ServerStream
 	if malformed != nil {
 		return s.refuse(ctx, q, malformed)
 	}
-	answer, err := s.config.Gateway.Answer(ctx, q)
+	messages, done, err := s.answer(ctx, q)
 	if err != nil {
 		return s.failure(ctx, err)
 	}
-	var messages []*federationv1.AskResponse
+	defer done()
+	return s.send(ctx, stream, messages)
+}
+
+// answer returns the messages of an answer that is recorded, and what is to be
+// called when they have left. A panic is recorded as any other failure is.
+func (s *service) answer(ctx context.Context, q gateway.Question) (messages []*federationv1.AskResponse, done func(), err error) {
+	done = func() {}
+	defer func() {
+		if p := recover(); p != nil {
+			messages, err = nil, s.config.Gateway.Refuse(ctx, q, s.panicked(ctx, federationv1.Federation_Ask_FullMethodName, p))
+		}
+		if err != nil {
+			done()
+		}
+	}()
+	answer, err := s.config.Gateway.Answer(ctx, q)
+	if err != nil {
+		return nil, done, err
+	}
+	done = answer.Close
 	err = answer.Disclose(ctx, func(released *metrics.Released, c federation.Completeness) (size int, err error) {
 		if len(c) != 1 || c[0].Org != s.config.Org {
 			return 0, fmt.Errorf("an answer for a partner has one part, ours; this one has %d", len(c))
@@ -51,13 +71,11 @@ func (s *service) Ask(request *federationv1.AskRequest, stream grpc.ServerStream
 		messages, size, err = wire.EncodeAnswer(released, c[0])
 		return size, err
 	})
-	if err != nil {
-		return s.failure(ctx, err)
-	}
-	return s.send(ctx, stream, messages)
+	return messages, done, err
 }
 
-// send sends messages no faster than the asker reads them.
+// send sends messages no faster than the asker reads them, and for no longer
+// than the question may take: whoever doesn't read is left.
 func (s *service) send(ctx context.Context, stream grpc.ServerStreamingServer[federationv1.AskResponse], messages []*federationv1.AskResponse) error {
 	supported, err := grpc.ClientSupportedCompressors(ctx)
 	if err == nil && slices.Contains(supported, wire.Compression) {
@@ -66,15 +84,23 @@ func (s *service) send(ctx context.Context, stream grpc.ServerStreamingServer[fe
 	if err != nil {
 		return s.failure(ctx, err)
 	}
-	for _, m := range messages {
-		if err := ctx.Err(); err != nil {
-			return s.failure(ctx, err)
+	sent := make(chan error, 1)
+	go func() {
+		for _, m := range messages {
+			// The end of the call, ours included, ends a Send that waits.
+			if err := stream.Send(m); err != nil {
+				sent <- err
+				return
+			}
 		}
-		if err := stream.Send(m); err != nil {
-			return err // the connection's: there is nobody left to tell
-		}
+		sent <- nil
+	}()
+	select {
+	case err := <-sent:
+		return err // the connection's: there is nobody left to tell
+	case <-ctx.Done():
+		return s.failure(ctx, ctx.Err())
 	}
-	return nil
 }
 
 // Describe says who we are and what the caller may ask about.
