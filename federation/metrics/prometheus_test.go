@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -14,6 +15,8 @@ import (
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/prompb"
+	"github.com/prometheus/prometheus/storage/remote"
 
 	"github.com/parley-gateway/parley/federation"
 	"github.com/parley-gateway/parley/policy"
@@ -99,6 +102,32 @@ func TestEvaluateKeepsItsConnection(t *testing.T) {
 		t.Errorf("%d connections for five questions, one after another", n)
 	}
 }
+
+// A server that acts on hints could leave out labels that decide what is hidden.
+func TestReadGivesNoHints(t *testing.T) {
+	var hints atomic.Pointer[prompb.ReadHints]
+	source, _ := backend(t, func(w http.ResponseWriter, r *http.Request) {
+		request, err := remote.DecodeReadRequest(r)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		hints.Store(request.Queries[0].Hints)
+		w.Header().Set("Content-Type", streamedMedia)
+	})
+	v := &view{source: source, rules: newRules("acme", everythingKept, deriveKeys(make([]byte, minSecret), "globex", 0, time.Now(), "")), oldest: math.MinInt64, newest: math.MaxInt64}
+	m, err := run(t.Context(), newEngine(1000, time.Minute), v, `sum by (region) (rate(x{region="eu"}[5m]))`, Question{Kind: policy.Instant, Start: time.Now()})
+	if err != nil || len(m) > 0 {
+		t.Errorf("got %v, %v", m, err)
+	}
+	if got := hints.Load(); got != nil {
+		t.Errorf("the server is told of %v", got)
+	}
+}
+
+var everythingKept = policy.Obligations{Datasets: []policy.Dataset{{
+	Series: []policy.Selector{{}}, Release: policy.Row, Others: policy.LabelRule{Mode: policy.Keep},
+}}}
 
 // What a server is asked has a matcher that the empty label doesn't match; it
 // refuses anything else.

@@ -58,7 +58,7 @@ func (p *Prometheus) readRaw(ctx context.Context, sel selection) (rawSet, error)
 }
 
 func (p *Prometheus) sendRead(ctx context.Context, sel selection) (*http.Response, error) {
-	query, err := remote.ToQuery(sel.mint, sel.maxt, sel.named(), sel.hints)
+	query, err := remote.ToQuery(sel.mint, sel.maxt, sel.named(), nil)
 	if err != nil {
 		return nil, err
 	}

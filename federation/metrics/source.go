@@ -45,7 +45,6 @@ type selection struct {
 	mint, maxt int64
 	matchers   []*labels.Matcher
 	labelsOnly bool
-	hints      *storage.SelectHints // may be nil
 }
 
 // rawSet holds raw series until release is called.

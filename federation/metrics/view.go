@@ -231,9 +231,11 @@ type viewQuerier struct {
 	releases   []func() error
 }
 
-// Select ignores sortSeries: the view has one order.
+// Select ignores sortSeries: the view has one order. Of the hints it takes the
+// time alone: what an aggregation keeps of the view's labels is nothing that a
+// source may act on, before it is known which dataset a series is in.
 func (q *viewQuerier) Select(ctx context.Context, _ bool, hints *storage.SelectHints, matchers ...*labels.Matcher) storage.SeriesSet {
-	sel := selection{mint: q.mint, maxt: q.maxt, matchers: matchers, hints: hints}
+	sel := selection{mint: q.mint, maxt: q.maxt, matchers: matchers}
 	if hints != nil {
 		sel.mint, sel.maxt = hints.Start, hints.End
 	}
