@@ -129,10 +129,20 @@ func (o *Org) Asks(expr string, header ...string) Reply {
 	return o.Get("/api/v1/query", Instant(expr), header...)
 }
 
-// AsksNow asks PromQL at this moment.
-func (o *Org) AsksNow(expr string, header ...string) Reply {
+// AsksWithin is Asks for a user who waits for so long.
+func (o *Org) AsksWithin(expr string, patience time.Duration) Reply {
 	o.world.t.Helper()
-	return o.Get("/api/v1/query", at(expr, time.Now()), header...)
+	query := Instant(expr)
+	query.Set("timeout", patience.String())
+	return o.Get("/api/v1/query", query)
+}
+
+// AsksNow asks PromQL at this moment for a user who waits for so long.
+func (o *Org) AsksNow(expr string, patience time.Duration) Reply {
+	o.world.t.Helper()
+	query := at(expr, time.Now())
+	query.Set("timeout", patience.String())
+	return o.Get("/api/v1/query", query)
 }
 
 // AsksRange asks PromQL over all of metricstest's stores.

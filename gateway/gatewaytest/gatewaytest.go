@@ -181,7 +181,7 @@ func (o *Org) Start() {
 		AgreementsDir: filepath.Join(o.Dir, "agreements"), PolicyDir: filepath.Join(o.Dir, "policies"),
 		Source: o.Source, Secret: []byte(strings.Repeat(string(o.ID), 32)), Auditor: o.Auditor, AuditDir: o.AuditDir(),
 		Front: o.front, Peer: o.peer, Authentication: o.Authentication, DefaultPurpose: "slo-review", QueryTimeout: o.QueryTimeout,
-		Reload: 20 * time.Millisecond, Log: log,
+		Reload: 100 * time.Millisecond, Log: log,
 	})
 	if err != nil {
 		cancel()
@@ -268,11 +268,11 @@ func (o *Org) Stop() {
 	}
 }
 
-// Eventually waits until the condition holds, for twenty seconds at most.
+// Eventually waits until the condition holds, for a minute at most.
 func (o *Org) Eventually(what string, condition func() bool) {
 	o.world.t.Helper()
-	deadline := time.After(20 * time.Second)
-	tick := time.NewTicker(20 * time.Millisecond)
+	deadline := time.After(time.Minute)
+	tick := time.NewTicker(30 * time.Millisecond)
 	defer tick.Stop()
 	for !condition() {
 		select {

@@ -111,11 +111,14 @@ func TestSVIDOfTheAskerExpiresMidConnection(t *testing.T) {
 	world := three(t)
 	world.Start()
 	globex := world.Org("globex")
-	wire := gatewaytest.NewProxy(t, globex.PeerAddress())
-	caller := world.Caller(world.Org("acme").Issue("/parley", 3*time.Second), "globex", wire.Addr())
-	if _, _, err := caller.Asks(instant(byOrg)); err != nil {
-		t.Fatal(err)
-	}
+	var wire *gatewaytest.Proxy
+	var caller *gatewaytest.Caller
+	globex.Eventually("the SVID is good for a question", func() bool { // a busy machine may take longer than it lives
+		wire = gatewaytest.NewProxy(t, globex.PeerAddress())
+		caller = world.Caller(world.Org("acme").Issue("/parley", 2*time.Second), "globex", wire.Addr())
+		_, _, err := caller.Asks(instant(byOrg))
+		return err == nil
+	})
 	var err error
 	globex.Eventually("the SVID is expired", func() bool {
 		_, _, err = caller.Asks(instant(byOrg))
@@ -135,9 +138,9 @@ func TestSVIDOfTheOwnerExpiresMidConnection(t *testing.T) {
 	t.Parallel()
 	world := three(t)
 	acme, globex := world.Org("acme"), world.Org("globex")
-	globex.SVIDTTL = 2 * time.Second
+	globex.SVIDTTL = 3 * time.Second
 	world.Start()
-	everybodyAnswers(t, acme)
+	becomes(t, acme, federation.Complete)
 	globex.StopsRenewing()
 	reply := becomes(t, acme, federation.Unreachable)
 	missing(t, reply, "globex", federation.Unreachable, "")
@@ -151,9 +154,9 @@ func TestOurOwnSVIDExpires(t *testing.T) {
 	t.Parallel()
 	world := three(t)
 	acme := world.Org("acme")
-	acme.SVIDTTL = 2 * time.Second
+	acme.SVIDTTL = 3 * time.Second
 	world.Start()
-	everybodyAnswers(t, acme)
+	becomes(t, acme, federation.Complete)
 	acme.StopsRenewing()
 	acme.Eventually("nobody answers acme", func() bool {
 		reply := acme.Asks(byOrg)
@@ -257,14 +260,14 @@ func TestWithoutCertificate(t *testing.T) {
 	}
 }
 
-// SVIDs of two seconds, which every gateway replaces each second: hundreds of
-// questions under way all the time, and not one notices.
+// SVIDs of three seconds, which every gateway replaces when half of that has
+// passed: hundreds of questions, at any moment, and not one notices. Not
+// beside the other stories: who gets no time to renew has something to notice.
 func TestSVIDsRotateUnderLoad(t *testing.T) {
-	t.Parallel()
 	world := three(t)
 	orgs := []*gatewaytest.Org{world.Org("acme"), world.Org("globex"), world.Org("initech")}
 	for _, o := range orgs {
-		o.SVIDTTL = 2 * time.Second
+		o.SVIDTTL = 3 * time.Second
 		for _, partner := range orgs {
 			if partner != o { // a token bucket for the load
 				o.Agrees(partner.ID, func(a *gatewaytest.Agreement) { a.Limits = "{queries_per_minute: 1_000_000, concurrent: 100}" })
@@ -281,7 +284,7 @@ func TestSVIDsRotateUnderLoad(t *testing.T) {
 	for _, o := range orgs {
 		for range 2 {
 			load.Go(func() {
-				pace := time.NewTicker(40 * time.Millisecond)
+				pace := time.NewTicker(80 * time.Millisecond)
 				defer pace.Stop()
 				for ctx.Err() == nil {
 					<-pace.C

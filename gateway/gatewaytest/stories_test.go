@@ -22,7 +22,7 @@ func TestMain(m *testing.M) {
 	flag.Parse()
 	// Stories wait more than they compute: for time to be up, for an SVID to
 	// expire.
-	if err := flag.Set("test.parallel", "8"); err != nil {
+	if err := flag.Set("test.parallel", "6"); err != nil {
 		panic(err)
 	}
 	goleak.VerifyTestMain(m)
@@ -141,7 +141,7 @@ func statusSeries(t *testing.T, asker *gatewaytest.Org, org tenants.OrgID, statu
 		}
 		want[labels.FromStrings("org", string(o), "status", string(s)).String()] = "1"
 	}
-	if diff := cmp.Diff(want, asker.AsksNow("count by (org, status) (parley_completeness)").Vector(t)); diff != "" {
+	if diff := cmp.Diff(want, asker.AsksNow("count by (org, status) (parley_completeness)", patience).Vector(t)); diff != "" {
 		t.Errorf("parley_completeness (-want +got):\n%s", diff)
 	}
 }
