@@ -42,6 +42,8 @@ type rules struct {
 	surrogates hash.Hash
 
 	builder labels.ScratchBuilder
+	adder   *labels.Builder // of the org label
+	member  []*policy.Dataset
 }
 
 func newRules(org tenants.OrgID, o policy.Obligations, keys keys) *rules {
@@ -53,6 +55,7 @@ func newRules(org tenants.OrgID, o policy.Obligations, keys keys) *rules {
 		keyed:      hmac.New(sha256.New, keys.pseudonym),
 		surrogates: hmac.New(sha256.New, keys.surrogate),
 		builder:    labels.NewScratchBuilder(16),
+		adder:      labels.NewBuilder(labels.EmptyLabels()),
 	}
 }
 
@@ -93,9 +96,10 @@ func (r *rules) visible(raw labels.Labels) (view labels.Labels, ok bool) {
 }
 
 // membership returns the datasets that release a series, given with its org
-// label: none when one of those it belongs to denies.
+// label: none when one of those it belongs to denies. They are valid until the
+// next call.
 func (r *rules) membership(ls labels.Labels) []*policy.Dataset {
-	var member []*policy.Dataset
+	member := r.member[:0]
 	for i := range r.datasets {
 		d := &r.datasets[i]
 		if !slices.ContainsFunc(d.Series, func(s policy.Selector) bool { return matches(s, ls) }) {
@@ -106,7 +110,27 @@ func (r *rules) membership(ls labels.Labels) []*policy.Dataset {
 		}
 		member = append(member, d)
 	}
+	r.member = member
 	return member
+}
+
+// whole says whether the view holds every series of a metric, whatever the
+// source has: a dataset releases them by name alone, and none could deny one.
+func (r *rules) whole(metric string) bool {
+	named := func(s policy.Selector) bool {
+		return !slices.ContainsFunc(s, func(m *labels.Matcher) bool { return m.Name == labels.MetricName && !m.Matches(metric) })
+	}
+	byNameAlone := func(s policy.Selector) bool {
+		return named(s) && !slices.ContainsFunc(s, func(m *labels.Matcher) bool { return m.Name != labels.MetricName })
+	}
+	released := false
+	for _, d := range r.datasets {
+		if d.Release != policy.Row && slices.ContainsFunc(d.Series, named) {
+			return false
+		}
+		released = released || d.Release == policy.Row && slices.ContainsFunc(d.Series, byNameAlone)
+	}
+	return released
 }
 
 // exemplarLabels returns the labels an exemplar of a series may show. A label
@@ -127,7 +151,8 @@ func (r *rules) exemplarLabels(series, raw labels.Labels) labels.Labels {
 // the prefix repeated while that is taken too.
 func (r *rules) withOrg(raw labels.Labels) labels.Labels {
 	own := raw.Get(orgLabel)
-	b := labels.NewBuilder(raw)
+	b := r.adder
+	b.Reset(raw)
 	if own != "" {
 		name := exportedOrgLabel
 		for raw.Has(name) {

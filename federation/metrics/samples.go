@@ -59,7 +59,17 @@ type sampleIterator struct {
 	err        error
 }
 
-func (it *sampleIterator) Next() chunkenc.ValueType { return it.atLeast(it.mint) }
+func (it *sampleIterator) Next() chunkenc.ValueType {
+	// Mostly the next sample of the chunk; what follows one that isn't too old
+	// isn't either.
+	if it.kind != chunkenc.ValNone {
+		if kind := it.current.Next(); kind != chunkenc.ValNone && it.current.AtT() <= it.maxt {
+			it.kind = kind
+			return kind
+		}
+	}
+	return it.atLeast(it.mint)
+}
 
 func (it *sampleIterator) Seek(t int64) chunkenc.ValueType {
 	if it.kind != chunkenc.ValNone && it.current.AtT() >= t {
