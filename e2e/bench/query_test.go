@@ -64,9 +64,9 @@ func measure(b *testing.B, orgs []*org, q question) {
 			return err
 		}
 	}
-	pairs(b, "x-direct",
-		counted("direct", func() error { return direct(ctx, c, orgs, q) }),
-		counted("gateway", func() error { asked++; return c.discard(ctx, queryURL(door, q)) }))
+	inTurn(b,
+		counted("gateway", func() error { asked++; return c.discard(ctx, queryURL(door, q)) }),
+		side{"x-direct", counted("direct", func() error { return direct(ctx, c, orgs, q) })})
 
 	after, err := c.wireBytes(ctx, acme)
 	if err != nil {
