@@ -5,6 +5,8 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -90,6 +92,32 @@ func TestReadAgreements(t *testing.T) {
 	}
 	if want := spiffeid.RequireFromString("spiffe://initech.example/parley"); initech.Bundle.EndpointID != want {
 		t.Errorf("initech's endpoint is %s, want %s", initech.Bundle.EndpointID, want)
+	}
+}
+
+// testdata/example.yml is for newcomers to copy: it is an agreement, has every
+// key, and states the limits that hold without it.
+func TestExampleAgreement(t *testing.T) {
+	data, err := os.ReadFile("testdata/example.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := tenants.ParseAgreement("testdata/example.yml", data, acme)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Limits != tenants.DefaultLimits {
+		t.Errorf("the limits are called the defaults: %+v, want %+v", got.Limits, tenants.DefaultLimits)
+	}
+	for _, of := range []reflect.Type{
+		reflect.TypeFor[tenants.Agreement](), reflect.TypeFor[tenants.BundleSource](), reflect.TypeFor[tenants.Limits](),
+	} {
+		for i := range of.NumField() {
+			key := of.Field(i).Tag.Get("yaml")
+			if key != "-" && !regexp.MustCompile(`(?m)^\s*`+key+`:`).Match(data) {
+				t.Errorf("%s is not in the example", key)
+			}
+		}
 	}
 }
 
