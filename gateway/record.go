@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/parley-gateway/parley/federation"
 	"github.com/parley-gateway/parley/tenants"
@@ -45,10 +46,16 @@ func asTold(err error) *federation.Error {
 	return &federation.Error{Kind: federation.Refused, Message: federation.NotAllowed, Err: refusal}
 }
 
+// recordTimeout is how long a record may take to become durable. A disk that
+// stalls must not gather questions, each with its answer, for ever.
+const recordTimeout = 10 * time.Second
+
 // record makes the record of an exchange durable. An asker who has gone away
 // doesn't keep it from being written.
 func (g *Gateway) record(ctx context.Context, x *Exchange) error {
-	ctx, span := g.tracer.Start(context.WithoutCancel(ctx), "parley.record")
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
+	defer cancel()
+	ctx, span := g.tracer.Start(ctx, "parley.record")
 	defer span.End()
 	x.Latency = g.config.Now().Sub(x.Start)
 	err := g.config.Auditor.Record(ctx, *x)
