@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/exemplar"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/metadata"
@@ -214,7 +215,9 @@ func trim(s viewSeries, mint, maxt int64) (ReleasedSeries, error) {
 // its metadata to be released.
 const metadataWindow = time.Hour
 
-// metadata releases type, help and unit of the metrics the view holds.
+// metadata releases type, help and unit of the metrics that the view holds
+// whole. A backend keeps them by name, not by series: where policy hides some
+// series of a metric, they may be those of a hidden target.
 func (l *Local) metadata(ctx context.Context, q Question, v *view) (*Released, error) {
 	now := l.config.Now()
 	listed, err := l.names(ctx, Question{
@@ -229,8 +232,15 @@ func (l *Local) metadata(ctx context.Context, q Question, v *view) (*Released, e
 	}
 	out := map[string][]metadata.Metadata{}
 	for _, name := range listed.names {
-		for _, family := range families(name) {
-			if m, ok := known[family]; ok {
+		if !v.rules.whole(name) {
+			continue
+		}
+		if m, ok := known[name]; ok {
+			out[name] = m
+		}
+		for suffix, types := range familyTypes {
+			family, cut := strings.CutSuffix(name, suffix)
+			if m := ofTypes(known[family], types); cut && len(m) > 0 && out[family] == nil {
 				out[family] = m
 			}
 		}
@@ -243,13 +253,21 @@ func (l *Local) metadata(ctx context.Context, q Question, v *view) (*Released, e
 	return &Released{metadata: out}, nil
 }
 
-// families are the names under which metadata of a series' metric may be kept:
-// its own, and that of the histogram or summary it belongs to.
-func families(metric string) []string {
-	out := []string{metric}
-	for _, suffix := range []string{"_bucket", "_sum", "_count", "_total"} {
-		if family, ok := strings.CutSuffix(metric, suffix); ok {
-			out = append(out, family)
+// familyTypes are, by the suffix of a series' metric, the types of the family
+// under whose name its metadata is kept. A metric of another type that is
+// called like the family is another metric.
+var familyTypes = map[string][]model.MetricType{
+	"_bucket": {model.MetricTypeHistogram, model.MetricTypeGaugeHistogram},
+	"_sum":    {model.MetricTypeHistogram, model.MetricTypeGaugeHistogram, model.MetricTypeSummary},
+	"_count":  {model.MetricTypeHistogram, model.MetricTypeGaugeHistogram, model.MetricTypeSummary},
+	"_total":  {model.MetricTypeCounter},
+}
+
+func ofTypes(entries []metadata.Metadata, types []model.MetricType) []metadata.Metadata {
+	var out []metadata.Metadata
+	for _, m := range entries {
+		if slices.Contains(types, m.Type) {
+			out = append(out, m)
 		}
 	}
 	return out
