@@ -244,6 +244,7 @@ func (p *Prometheus) evaluate(ctx context.Context, e evaluation) (promql.Matrix,
 	if err != nil {
 		return nil, p.unavailable("query", err)
 	}
+	defer response.Body.Close() //nolint:errcheck // nothing was written
 	defer drain(response.Body)
 	switch {
 	case response.StatusCode/100 == 4:
@@ -258,10 +259,9 @@ func (p *Prometheus) evaluate(ctx context.Context, e evaluation) (promql.Matrix,
 // beyond that a new connection costs less.
 const maxDrain = 64 << 10
 
-// drain closes a body, read to its end so that the connection can be used again.
-func drain(body io.ReadCloser) {
+// drain reads a body to its end, so that the connection can be used again.
+func drain(body io.Reader) {
 	_, _ = io.CopyN(io.Discard, body, maxDrain) // what was wanted has been read
-	_ = body.Close()                            // nothing was written
 }
 
 func (p *Prometheus) unavailable(doing string, err error) error {

@@ -3,7 +3,7 @@ package metrics
 import (
 	"context"
 	"errors"
-	"fmt"
+	"io"
 	"math"
 	"net"
 	"net/http"
@@ -46,6 +46,13 @@ func backend(t *testing.T, handler http.HandlerFunc) (source *Prometheus, connec
 	return source, connections
 }
 
+func say(t *testing.T, w io.Writer, text string) {
+	t.Helper()
+	if _, err := io.WriteString(w, text); err != nil {
+		t.Error(err)
+	}
+}
+
 // A question that is given up while the version is asked for says nothing of
 // the backend, and holds up nobody.
 func TestVersionIsNotForgottenForAQuestionThatWasGivenUp(t *testing.T) {
@@ -58,7 +65,7 @@ func TestVersionIsNotForgottenForAQuestionThatWasGivenUp(t *testing.T) {
 			<-r.Context().Done()
 			return
 		}
-		fmt.Fprint(w, `{"status":"success","data":{"version":"3.9.1"}}`)
+		say(t, w, `{"status":"success","data":{"version":"3.9.1"}}`)
 	})
 	givenUp, giveUp := context.WithCancel(t.Context())
 	first := make(chan bool)
@@ -88,9 +95,9 @@ func TestEvaluateKeepsItsConnection(t *testing.T) {
 			t.Error("a response that can't be flushed")
 			return
 		}
-		fmt.Fprint(w, `{"status":"success","data":{"resultType":"vector","result":[]}}`)
+		say(t, w, `{"status":"success","data":{"resultType":"vector","result":[]}}`)
 		flusher.Flush()
-		fmt.Fprint(w, strings.Repeat("\n", 100))
+		say(t, w, strings.Repeat("\n", 100))
 	})
 	for _, expression := range []string{"good", "bad", "good", "bad", "good"} {
 		_, err := source.evaluate(t.Context(), evaluation{expression: expression, question: Question{Kind: policy.Instant}})
@@ -135,7 +142,7 @@ func TestExemplarsOfWhatOnlyTheViewCanMatch(t *testing.T) {
 	var asked atomic.Value
 	source, _ := backend(t, func(w http.ResponseWriter, r *http.Request) {
 		asked.Store(r.FormValue("query"))
-		fmt.Fprint(w, `{"status":"success","data":[]}`)
+		say(t, w, `{"status":"success","data":[]}`)
 	})
 	if _, err := source.rawExemplars(t.Context(), 0, 1, [][]*labels.Matcher{nil}); err != nil {
 		t.Fatal(err)

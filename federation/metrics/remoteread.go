@@ -37,6 +37,7 @@ func (p *Prometheus) readRaw(ctx context.Context, sel selection) (rawSet, error)
 	if err != nil {
 		return rawSet{}, p.unavailable("remote read", err)
 	}
+	defer response.Body.Close() //nolint:errcheck // nothing was written
 	defer drain(response.Body)
 	media, _, err := mime.ParseMediaType(response.Header.Get("Content-Type"))
 	if err != nil {
@@ -82,7 +83,7 @@ func (p *Prometheus) sendRead(ctx context.Context, sel selection) (*http.Respons
 	}
 	if response.StatusCode != http.StatusOK {
 		drain(response.Body)
-		return nil, fmt.Errorf("status %s", response.Status)
+		return nil, errors.Join(fmt.Errorf("status %s", response.Status), response.Body.Close())
 	}
 	return response, nil
 }

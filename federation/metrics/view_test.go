@@ -50,12 +50,12 @@ func TestSeriesHiddenByTimeIsNotThere(t *testing.T) {
 	o.NotAfter = metricstest.Start.Add(100 * metricstest.Interval)
 	with, without := newLocalAt(t, metricstest.Store(t, append(seen, hidden))), newLocalAt(t, metricstest.Store(t, seen))
 	at := metricstest.Start.Add(60 * metricstest.Interval)
-	any := policy.Selector{labels.MustNewMatcher(labels.MatchRegexp, labels.MetricName, ".+")}
+	every := policy.Selector{labels.MustNewMatcher(labels.MatchRegexp, labels.MetricName, ".+")}
 	for _, q := range []metrics.Question{
 		{Kind: policy.Instant, Expression: "a / ignoring (x) b", Start: at, End: at},
 		{Kind: policy.Instant, Expression: "a", Start: at, End: at},
-		{Kind: policy.Series, Selectors: []policy.Selector{any}, Start: metricstest.Start, End: metricstest.End()},
-		{Kind: policy.Series, Selectors: []policy.Selector{any}, LabelsOnly: true, Start: metricstest.Start, End: metricstest.End()},
+		{Kind: policy.Series, Selectors: []policy.Selector{every}, Start: metricstest.Start, End: metricstest.End()},
+		{Kind: policy.Series, Selectors: []policy.Selector{every}, LabelsOnly: true, Start: metricstest.Start, End: metricstest.End()},
 	} {
 		if n := compareViews(t, q, with, o, without, o); n == 0 {
 			t.Errorf("%s %s has no answer", q.Kind, q.Expression)
