@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
 
@@ -145,7 +146,7 @@ func (g *Gateway) askPartner(ctx context.Context, a tenants.Agreement, by tenant
 		return nil, federation.Part{Org: a.Partner}, &federation.Error{Kind: federation.Refused, Org: a.Partner, Message: reason, Err: err}
 	}
 	if err := a.Covers(g.config.Now(), tenants.Metrics, by.Purpose); err != nil {
-		return refused("our agreement does not cover it: "+err.Error(), err)
+		return refused(uncovered(err, by.Purpose), err)
 	}
 	request, err := question.Request()
 	if err != nil {
@@ -167,6 +168,18 @@ func (g *Gateway) askPartner(ctx context.Context, a tenants.Agreement, by tenant
 	return g.config.Peers.Ask(ctx, a, exchangeID, by, question)
 }
 
+// uncovered says to our own user why a partner isn't asked.
+func uncovered(err error, purpose tenants.Purpose) string {
+	var refusal *tenants.Refusal
+	switch {
+	case !errors.As(err, &refusal) || refusal.Reason != tenants.PurposeNotAgreed:
+		return "our agreement does not cover it: " + err.Error()
+	case purpose == "":
+		return "no purpose was given: set the header X-Parley-Purpose, --purpose, or front.default_purpose in the config"
+	}
+	return "our agreement does not name the purpose " + string(purpose)
+}
+
 // ask asks the members and makes one answer of theirs.
 func (g *Gateway) ask(ctx context.Context, q Question, decision policy.Decision, members []metrics.Member, absent federation.Completeness, x *Exchange) (*metrics.Released, error) {
 	ctx, span := g.tracer.Start(ctx, "parley.ask")
@@ -176,7 +189,7 @@ func (g *Gateway) ask(ctx context.Context, q Question, decision policy.Decision,
 		released, part, err := members[0].Ask(ctx, question)
 		if err == nil && less {
 			part.Status = federation.Partial
-			part.Reason = "only what is agreed of the past is listed"
+			part.Reason = "listed from the last " + model.Duration(decision.Obligations.Limits.Range).String() + " only, as agreed; give start and end"
 		}
 		x.Completeness = federation.Completeness{part}
 		if err == nil {

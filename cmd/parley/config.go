@@ -1,15 +1,20 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
+	"time"
 
 	"github.com/alecthomas/kong"
 
 	"github.com/parley-gateway/parley/gateway/config"
+	"github.com/parley-gateway/parley/policy/rego"
+	"github.com/parley-gateway/parley/tenants"
 )
 
 type configCommand struct {
-	Check  configCheckCommand  `cmd:"" help:"Say everything that is wrong with a config, by file and line."`
+	Check  configCheckCommand  `cmd:"" help:"Say everything that is wrong with a config, its agreements and its policies, by file and line."`
 	Manual configManualCommand `cmd:"" help:"Print every key with what it means."`
 }
 
@@ -22,12 +27,23 @@ func (*configCheckCommand) Help() string {
 	return "Example:\n\n  parley config check /etc/parley/gateway.yml"
 }
 
-// Run loads the config as serve would.
+// Run loads the config, the agreements and the policies as serve would.
 func (c *configCheckCommand) Run(k *kong.Kong) error {
-	if _, err := config.Load(c.File); err != nil {
+	settings, err := config.Load(c.File)
+	if err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(k.Stdout, "%s is good\n", c.File)
+	agreements, err := tenants.ReadAgreements(settings.Agreements.Dir, tenants.Self{Org: settings.Org, TrustDomain: settings.TrustDomain})
+	if err != nil {
+		return err
+	}
+	if _, err := rego.New(context.Background(), rego.Config{
+		Org: settings.Org, Dir: settings.Policy.Dir, Now: time.Now, Log: slog.New(slog.DiscardHandler),
+		Agreements: func() []tenants.Agreement { return agreements },
+	}); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(k.Stdout, "%s is good\n", c.File)
 	return err
 }
 
@@ -35,7 +51,7 @@ type configManualCommand struct{}
 
 // Help is shown by parley config manual --help.
 func (configManualCommand) Help() string {
-	return "Example:\n\n  parley config manual > gateway.yml"
+	return "Example:\n\n  parley config manual | less"
 }
 
 // Run prints the manual.

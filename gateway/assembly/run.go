@@ -133,8 +133,8 @@ func (g *Gateway) ready() []front.Check {
 	return append([]front.Check{
 		check("identity", g.config.Identity.Ready()),
 		check("authentication", g.auth.Ready()),
-		check("agreements", g.directory.Problem()),
-		check("policy", g.policies.Status().Err),
+		keptFrom("agreements", g.directory.Problem()),
+		keptFrom("policy", g.policies.Status().Err),
 		check("audit", g.auditable()),
 	}, g.bundleChecks()...)
 }
@@ -142,6 +142,15 @@ func (g *Gateway) ready() []front.Check {
 func check(name string, err error) front.Check {
 	if err != nil {
 		return front.Check{Name: name, Detail: err.Error()}
+	}
+	return front.Check{Name: name, OK: true}
+}
+
+// keptFrom is a check of something that stays as it was while its files are
+// broken. A typing error must not take every replica out of service.
+func keptFrom(name string, err error) front.Check {
+	if err != nil {
+		return front.Check{Name: name, OK: true, Detail: "kept from before, because " + err.Error()}
 	}
 	return front.Check{Name: name, OK: true}
 }

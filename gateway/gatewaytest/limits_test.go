@@ -147,10 +147,16 @@ func TestOutsideTheAskersAgreement(t *testing.T) {
 	for name, c := range map[string]struct {
 		change  func(*gatewaytest.Agreement)
 		purpose string
-		reason  tenants.Reason
+		said    string
 	}{
-		"expired":            {change: func(a *gatewaytest.Agreement) { a.NotAfter = time.Now().Add(-time.Minute) }, reason: tenants.Expired},
-		"undeclared purpose": {change: func(a *gatewaytest.Agreement) { a.Purposes = []string{"capacity"} }, reason: tenants.PurposeNotAgreed},
+		"expired": {
+			change: func(a *gatewaytest.Agreement) { a.NotAfter = time.Now().Add(-time.Minute) },
+			said:   "our agreement does not cover it: refused: " + string(tenants.Expired),
+		},
+		"undeclared purpose": {
+			change: func(a *gatewaytest.Agreement) { a.Purposes = []string{"capacity"} },
+			said:   "our agreement does not name the purpose slo-review",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -158,7 +164,7 @@ func TestOutsideTheAskersAgreement(t *testing.T) {
 			acme := world.Org("acme")
 			acme.Agrees("globex", c.change)
 			world.Start()
-			missing(t, acme.Asks(byOrg), "globex", federation.Denied, "our agreement does not cover it: refused: "+string(c.reason))
+			missing(t, acme.Asks(byOrg), "globex", federation.Denied, c.said)
 			if n := len(world.Org("globex").Audited()); n != 0 {
 				t.Errorf("globex was asked %d times", n)
 			}
