@@ -223,7 +223,7 @@ func (g *Gateway) makeFront(context.Context) (err error) {
 	g.front, err = front.New(front.Config{
 		Org: g.config.Org, Answerer: front.Answers(g.pipeline), Authenticator: g.auth, DefaultPurpose: g.config.DefaultPurpose, DefaultCase: g.config.DefaultCase,
 		Timeout: g.config.QueryTimeout,
-		Version: g.config.Version, Logger: g.config.Log, Ready: g.ready, Profiling: g.config.Profiling,
+		Version: g.config.Version, Logger: g.config.Log, Ready: g.ready, Profiling: g.config.Profiling, LocalOnly: !g.auth.Configured(),
 		Metrics: promhttp.HandlerFor(g.registry, promhttp.HandlerOpts{EnableOpenMetrics: true}),
 	})
 	return err

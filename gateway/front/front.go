@@ -86,6 +86,9 @@ type Config struct {
 	Metrics http.Handler
 	// Profiling serves /debug/pprof/.
 	Profiling bool
+	// LocalOnly is for a door at which nobody is asked who they are: it refuses
+	// what a browser on this machine sends for pages of elsewhere.
+	LocalOnly bool
 }
 
 // Defaults of Config.
@@ -145,6 +148,10 @@ func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // serve answers the request and returns the name of its route, for the log.
 func (f *Front) serve(w *response, r *http.Request) string {
+	if f.config.LocalOnly && fromElsewhere(r) {
+		writeError(w, notLocal)
+		return "not local"
+	}
 	if name, handler := f.operations(r); handler != nil {
 		handler.ServeHTTP(w, r)
 		return name
