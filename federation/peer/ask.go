@@ -180,6 +180,6 @@ func (c *Client) explain(ctx context.Context, err error) *federation.Error {
 	default:
 		e.Message = "can't be reached"
 	}
-	c.config.Log.WarnContext(ctx, "partner gave no answer", "partner", c.Org(), "kind", e.Kind, "reason", e.Message, "err", err)
+	c.config.Log.WarnContext(ctx, "partner gave no answer", "partner", c.Org(), "kind", e.Kind, "reason", e.Message, "error", err)
 	return e
 }

@@ -46,7 +46,7 @@ func (p *Pool) Ask(ctx context.Context, a tenants.Agreement, exchangeID string, 
 	c, err := p.acquire(a)
 	if err != nil {
 		e := &federation.Error{Kind: federation.Internal, Org: a.Partner, Message: "can't be asked; our gateway's log has the details", Err: err}
-		p.template.Log.ErrorContext(ctx, "partner can't be asked", "partner", a.Partner, "err", err)
+		p.template.Log.ErrorContext(ctx, "partner can't be asked", "partner", a.Partner, "error", err)
 		return nil, federation.Part{Org: a.Partner, Status: federation.StatusOf(e), Reason: e.Message}, e
 	}
 	defer p.release(c)
@@ -136,6 +136,6 @@ func (p *Pool) release(c *pooled) {
 
 func (p *Pool) closeRetired(c *pooled) {
 	if err := c.Close(); err != nil {
-		p.template.Log.Warn("closing a partner's connections", "partner", c.Org(), "err", err)
+		p.template.Log.Warn("closing a partner's connections", "partner", c.Org(), "error", err)
 	}
 }

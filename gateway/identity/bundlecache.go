@@ -38,7 +38,7 @@ func (p *partnerBundle) persist(bundle *spiffebundle.Bundle) {
 		return
 	}
 	if err := p.writeCache(path, bundle); err != nil {
-		p.all.config.Logger.Warn("bundle can't be kept for the next start", "trust_domain", p.td.Name(), "err", err)
+		p.all.config.Logger.Warn("bundle can't be kept for the next start", "trust_domain", p.td.Name(), "error", err)
 	}
 }
 
@@ -68,7 +68,7 @@ func (p *partnerBundle) restore() {
 	}
 	err := p.readCache(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		p.all.config.Logger.Warn("bundle kept from before the restart is not used", "trust_domain", p.td.Name(), "err", err)
+		p.all.config.Logger.Warn("bundle kept from before the restart is not used", "trust_domain", p.td.Name(), "error", err)
 	}
 }
 

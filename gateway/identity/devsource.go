@@ -69,7 +69,7 @@ func (s *DevSource) reissue(ctx context.Context, ca *DevCA, config DevSourceConf
 		svid, err := ca.Issue(config.ID, config.TTL)
 		if err != nil {
 			s.fail(err)
-			config.Logger.Error("our SVID could not be issued anew; the last one is kept", "err", err)
+			config.Logger.Error("our SVID could not be issued anew; the last one is kept", "error", err)
 			continue
 		}
 		s.set(svid, ca.Bundle())

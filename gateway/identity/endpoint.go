@@ -41,13 +41,13 @@ func NewBundleHandler(config BundleEndpointConfig) http.Handler {
 		}
 		data, err := ownBundle(config, hint)
 		if err != nil {
-			logger.Error("our bundle can't be served", "err", err)
+			logger.Error("our bundle can't be served", "error", err)
 			http.Error(w, "the bundle is not available now; ask again later", http.StatusServiceUnavailable)
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
 		if _, err := w.Write(data); err != nil {
-			logger.Debug("our bundle was not read to its end", "err", err)
+			logger.Debug("our bundle was not read to its end", "error", err)
 		}
 	})
 }
@@ -103,7 +103,7 @@ func (w *WebCert) Get() (*tls.Certificate, error) {
 	if now := w.clock(); now.Sub(w.looked) >= webCertEvery {
 		w.looked = now
 		if err := w.reread(); err != nil {
-			w.logger.Error("the server certificate can't be read again; the last one is used", "err", err)
+			w.logger.Error("the server certificate can't be read again; the last one is used", "error", err)
 		}
 	}
 	return w.cert, nil

@@ -122,7 +122,7 @@ func (f *Files) reread() {
 		if !news {
 			return
 		}
-		f.config.Logger.Error("the files of our identity can't be used; what was read before is kept", "err", err)
+		f.config.Logger.Error("the files of our identity can't be used; what was read before is kept", "error", err)
 		return
 	}
 	f.set(svid, bundle)

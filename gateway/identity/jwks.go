@@ -186,7 +186,7 @@ func (k *keySet) took(keys []jose.JSONWebKey, err error) {
 	}
 	k.mu.Unlock()
 	if news && k.ctx.Err() == nil {
-		k.log.Error("the JWKS can't be read; the keys known last are used", "issuer", k.config.Issuer, "err", err)
+		k.log.Error("the JWKS can't be read; the keys known last are used", "issuer", k.config.Issuer, "error", err)
 	}
 }
 

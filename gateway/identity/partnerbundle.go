@@ -140,7 +140,7 @@ func (p *partnerBundle) refresh(ctx context.Context) error {
 		taken, err := p.takeFile()
 		switch {
 		case err != nil:
-			p.all.config.Logger.Warn("the agreement's bundle file can't be used", "trust_domain", p.td.Name(), "err", err)
+			p.all.config.Logger.Warn("the agreement's bundle file can't be used", "trust_domain", p.td.Name(), "error", err)
 		case taken:
 			p.all.config.Logger.Info("bundle read from the agreement's file", "trust_domain", p.td.Name(), "file", p.source.File)
 		}
@@ -244,7 +244,7 @@ func (p *partnerBundle) note(err error) {
 	case err == nil && last != nil:
 		p.all.config.Logger.Info("bundle can be refreshed again", "trust_domain", p.td.Name())
 	case err != nil && (last == nil || last.Error() != err.Error()):
-		p.all.config.Logger.Error("bundle can't be refreshed; the last known one is kept", "trust_domain", p.td.Name(), "known", known, "err", err)
+		p.all.config.Logger.Error("bundle can't be refreshed; the last known one is kept", "trust_domain", p.td.Name(), "known", known, "error", err)
 	}
 }
 

@@ -119,7 +119,7 @@ func (w *WorkloadAPI) refuse(err error) {
 	w.err = err
 	w.mu.Unlock()
 	if news {
-		w.config.Logger.Error("no SVID from the workload API; the last one is kept", "err", err)
+		w.config.Logger.Error("no SVID from the workload API; the last one is kept", "error", err)
 	}
 }
 

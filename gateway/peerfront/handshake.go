@@ -20,7 +20,7 @@ type handshakes struct {
 func (h handshakes) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	secured, info, err := h.TransportCredentials.ServerHandshake(conn)
 	if err != nil && !errors.Is(err, io.EOF) { // a load balancer's probe says nothing
-		h.log.Warn("connection refused at the peer door", "remote", conn.RemoteAddr().String(), "err", err)
+		h.log.Warn("connection refused at the peer door", "remote", conn.RemoteAddr().String(), "error", err)
 	}
 	return secured, info, err
 }

@@ -115,7 +115,7 @@ func (s *service) Describe(ctx context.Context, request *federationv1.DescribeRe
 	}
 	if err != nil {
 		// Nothing was asked, so there is no exchange to record.
-		s.config.Log.WarnContext(ctx, "describe refused", "workload", principal.Workload.String(), "partner", principal.Org, "err", err)
+		s.config.Log.WarnContext(ctx, "describe refused", "workload", principal.Workload.String(), "partner", principal.Org, "error", err)
 		return nil, wire.EncodeFailure(err).Err()
 	}
 	return wire.EncodeDescription(d), nil
@@ -186,7 +186,7 @@ func (s *service) refuse(ctx context.Context, q gateway.Question, err error) err
 // the caller is told only that there was one.
 func (s *service) failure(ctx context.Context, err error) error {
 	if e := federation.AsError(err); e.Kind == federation.Internal {
-		s.config.Log.ErrorContext(ctx, "question failed", "err", err)
+		s.config.Log.ErrorContext(ctx, "question failed", "error", err)
 	}
 	return wire.EncodeFailure(err).Err()
 }
