@@ -52,7 +52,7 @@ func TestPushDown(t *testing.T) {
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		c := comparison{policy: name, got: pushing, want: viewing, obligations: all[name], calls: calls}
 		for range 150 {
-			c.compare(t, g.question(g.vector(g.r.IntN(3))))
+			c.compare(t, g.question(g.any()))
 		}
 		shaped, pushed = shaped+c.asked, pushed+c.pushed
 		smith := promqlsmith.New(rand.New(rand.NewSource(r.Int64())), labelsOf(store.series), smithOptions()...)
@@ -259,8 +259,8 @@ func smithOptions() []promqlsmith.Option {
 		promqlsmith.WithEnableAtModifier(true),
 		promqlsmith.WithAtModifierMaxTimestamp(metricstest.End().UnixMilli()),
 		promqlsmith.WithEnabledAggrs([]parser.ItemType{
-			parser.SUM, parser.MIN, parser.MAX, parser.AVG, parser.COUNT, parser.GROUP, parser.STDDEV, parser.STDVAR,
-			parser.TOPK, parser.BOTTOMK, parser.COUNT_VALUES, // quantile is the grammar's: see there
+			// Deviations and quantiles are the grammar's: it knows where the order of series shows.
+			parser.SUM, parser.MIN, parser.MAX, parser.AVG, parser.COUNT, parser.GROUP, parser.TOPK, parser.BOTTOMK,
 		}),
 	}
 }

@@ -34,6 +34,14 @@ func (g grammar) maybe(n int, text string) string {
 	return ""
 }
 
+// any is an expression of the right shape, or nearly so.
+func (g grammar) any() string {
+	if g.r.IntN(8) == 0 {
+		return g.deviation()
+	}
+	return g.vector(g.r.IntN(3))
+}
+
 // vector is an expression whose labels are known. It has no operator that makes
 // much of a last digit, which depends on the order of additions.
 func (g grammar) vector(depth int) string {
@@ -64,15 +72,12 @@ func (g grammar) vector(depth int) string {
 }
 
 func (g grammar) aggregation(depth int, grouping string) string {
-	operator := pick(g, "sum", "sum", "sum", "avg", "min", "max", "count", "group", "stddev", "stdvar", "quantile", "topk")
+	operator := pick(g, "sum", "sum", "sum", "avg", "min", "max", "count", "group", "quantile", "topk")
 	inner := g.series()
 	switch {
 	case operator == "quantile":
 		// Where Prometheus sorts several NaN depends on the order of series.
 		inner = pick(g, "0.9", "0.5", "1", "2", "-1") + ", " + g.steady()
-	case strings.HasPrefix(operator, "std"):
-		// Far from zero, a deviation's digits depend on the order of additions.
-		inner = g.steady()
 	case depth > 0 && g.r.IntN(2) == 0:
 		inner = g.vector(depth - 1)
 	}
@@ -80,6 +85,11 @@ func (g grammar) aggregation(depth int, grouping string) string {
 		inner = "3, " + inner
 	}
 	return fmt.Sprintf("%s %s (%s)", operator, grouping, inner)
+}
+
+// deviation is an aggregation whose digits depend on the order of additions most.
+func (g grammar) deviation() string {
+	return fmt.Sprintf("%s %s (%s)", pick(g, "stddev", "stdvar"), g.grouping(), g.steady())
 }
 
 // steady is a function of each series that is a number near zero, never NaN.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/prometheus/model/exemplar"
@@ -46,6 +47,9 @@ func OpenTSDB(c TSDBConfig) (*TSDB, error) {
 	opts.EnableExemplarStorage = true
 	opts.MaxExemplars = maxExemplars
 	db, err := tsdb.Open(c.Dir, c.Logger, nil, opts, nil)
+	if errors.Is(err, syscall.EWOULDBLOCK) { // its lock is held
+		return nil, fmt.Errorf("open metrics store in %s: another process has it open; each gateway needs its own", c.Dir)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open metrics store in %s: %w", c.Dir, err)
 	}
