@@ -128,6 +128,9 @@ func (f *Federated) query(q Question, asking *asking) (*Released, error) {
 }
 
 func (f *Federated) evaluate(expr parser.Expr, q Question, asking *asking) (promql.Matrix, error) {
+	if selector, ok := sideBySide(expr); ok {
+		return asking.together(expr, selector, q)
+	}
 	over := &federatedQueryable{asking: asking, now: f.now}
 	if !distributable(unsorted(expr)) {
 		return run(asking.ctx, f.reference, over, q.Expression, q)
