@@ -42,6 +42,7 @@ func TestFederation(t *testing.T) {
 		{"a Prometheus reads the federated view", remoteRead},
 		{"both sides have evidence of an exchange", evidence},
 		{"the purpose counts", purposes},
+		{"trust bundles come from their endpoints", bundles},
 		{"a gateway is killed and comes back", killed},
 		{"an agreement is revoked and renewed", revoked},
 		{"a Prometheus is down", backendDown},
@@ -77,6 +78,20 @@ func newWorld(t *testing.T) *world {
 		return cmp.Diff(want, r.vector(t))
 	})
 	return w
+}
+
+// bundles waits until every gateway, also the first to start, has its partners'
+// bundles from where they serve them, and not only as they were handed over.
+func bundles(t *testing.T, w *world) {
+	for _, o := range w.orgs() {
+		eventually(t, func() string {
+			r := asks(t, o.url(), "/-/ready", nil)
+			if r.status != http.StatusOK || strings.Count(r.body, "bundle of ") != 2 || strings.Contains(r.body, "detail") {
+				return r.body
+			}
+			return ""
+		})
+	}
 }
 
 func promtoolAsks(t *testing.T, w *world) {
