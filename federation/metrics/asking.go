@@ -26,9 +26,9 @@ type asking struct {
 	ctx     context.Context
 	members []*member // sorted by organization; the slice doesn't change
 	running sync.WaitGroup
-	// mixed: a part of a plan has a series of both floats and histograms, which
-	// the distributed engine can't read.
-	mixed atomic.Bool
+	// unfit: the plan has a part that can't be a partner's, or one with a series
+	// of both floats and histograms, which the distributed engine can't read.
+	unfit atomic.Bool
 }
 
 // member is a Member in one question.
@@ -85,14 +85,21 @@ func (a *asking) here(q Question, engine *promql.Engine) *pending {
 	p := &pending{done: make(chan struct{})}
 	a.running.Go(func() {
 		defer close(p.done)
-		nothing := storage.QueryableFunc(func(int64, int64) (storage.Querier, error) { return storage.NoopQuerier(), nil })
-		matrix, err := run(a.ctx, engine, nothing, q.Expression, q)
+		empty := storage.QueryableFunc(func(int64, int64) (storage.Querier, error) { return storage.NoopQuerier(), nil })
+		matrix, err := run(a.ctx, engine, empty, q.Expression, q)
 		if err != nil {
 			p.err = err
 			return
 		}
 		p.released, p.err = releaseMatrix(matrix)
 	})
+	return p
+}
+
+// nothing is an answer without series, of a question that isn't asked.
+func nothing() *pending {
+	p := &pending{done: make(chan struct{}), released: &Released{}}
+	close(p.done)
 	return p
 }
 
@@ -272,7 +279,7 @@ func (r *Released) addMetadata(name string, entries []metadata.Metadata) {
 type remoteQuery struct {
 	answer     *pending
 	expression string
-	mixed      *atomic.Bool // the asking's
+	unfit      *atomic.Bool // the asking's
 }
 
 func (q *remoteQuery) Exec(ctx context.Context) *promql.Result {
@@ -287,7 +294,7 @@ func (q *remoteQuery) Exec(ctx context.Context) *promql.Result {
 	matrix, err := q.answer.released.Matrix()
 	for _, s := range matrix {
 		if len(s.Floats) > 0 && len(s.Histograms) > 0 {
-			q.mixed.Store(true)
+			q.unfit.Store(true)
 		}
 	}
 	return &promql.Result{Value: matrix, Err: err}

@@ -144,7 +144,7 @@ func (f *Federated) evaluate(expr parser.Expr, q Question, asking *asking) (prom
 		return nil, fmt.Errorf("rewrite absent: %w", err)
 	}
 	matrix, err := f.distribute(copied, over, q, asking)
-	if asking.mixed.Load() || err != nil && federation.AsError(err).Kind == federation.BadQuestion {
+	if asking.unfit.Load() || err != nil && federation.AsError(err).Kind == federation.BadQuestion {
 		// What the distributed engine doesn't know the reference does, and what
 		// neither evaluates the reference says better.
 		return run(asking.ctx, f.reference, over, q.Expression, q)
@@ -288,18 +288,23 @@ func (r asRemote) NewRangeQuery(_ context.Context, opts promql.QueryOpts, plan a
 	if step == 0 || start.Equal(end) {
 		q.Kind, q.Step = policy.Instant, 0
 	}
-	if concernsNobody(q.Expression) {
+	expr, err := parser.ParseExpr(q.Expression)
+	if err != nil {
+		return nil, err
+	}
+	remote := &remoteQuery{expression: q.Expression, unfit: &r.asking.unfit}
+	switch {
+	case len(parser.ExtractSelectors(expr)) == 0:
 		// A number or a function of time that stands beside something remote:
 		// every member would say the same, and none of it is theirs.
-		return &remoteQuery{answer: r.asking.here(q, r.reference), expression: q.Expression, mixed: &r.asking.mixed}, nil
+		remote.answer = r.asking.here(q, r.reference)
+	case !carriesOrg(expr):
+		r.asking.unfit.Store(true)
+		remote.answer = nothing()
+	default:
+		remote.answer = r.asking.start(r.member, q)
 	}
-	return &remoteQuery{answer: r.asking.start(r.member, q), expression: q.Expression, mixed: &r.asking.mixed}, nil
-}
-
-// concernsNobody says whether an expression has no selector.
-func concernsNobody(expression string) bool {
-	expr, err := parser.ParseExpr(expression)
-	return err == nil && len(parser.ExtractSelectors(expr)) == 0
+	return remote, nil
 }
 
 // endpoints are the members as the distributed engine finds them.
