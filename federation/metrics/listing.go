@@ -100,6 +100,9 @@ func (v *view) listDirectly(ctx context.Context, q Question) (listed []string, o
 		return nil, false, nil
 	}
 	listed, err = source.listRaw(ctx, sel, q.Label, q.Limit)
+	if errors.Is(err, errNotListed) {
+		return nil, false, nil
+	}
 	if err != nil {
 		return nil, false, err
 	}

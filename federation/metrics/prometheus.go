@@ -49,6 +49,10 @@ type Prometheus struct {
 	mu      sync.Mutex
 	probed  time.Time // guarded by mu; when version was asked for last
 	version string    // guarded by mu; empty: unknown, or not a Prometheus
+
+	externalProbed time.Time      // guarded by mu; when external labels were asked for last
+	externalLabels []labels.Label // guarded by mu; the slice doesn't change
+	externalKnown  bool           // guarded by mu
 }
 
 // NewPrometheus returns a source. Nothing is asked of the server yet.
@@ -73,14 +77,16 @@ func NewPrometheus(c PrometheusConfig) (*Prometheus, error) {
 }
 
 func (p *Prometheus) selectRaw(ctx context.Context, sel selection) (rawSet, error) {
+	external, _ := p.external(ctx)
+	sel.matchers = stored(sel.matchers, external)
 	if sel.labelsOnly {
-		return p.listSeries(ctx, sel)
+		return p.listSeries(ctx, sel, external)
 	}
 	return p.readRaw(ctx, sel)
 }
 
 // listSeries lists label sets by /api/v1/series.
-func (p *Prometheus) listSeries(ctx context.Context, sel selection) (rawSet, error) {
+func (p *Prometheus) listSeries(ctx context.Context, sel selection, external []labels.Label) (rawSet, error) {
 	sets, _, err := p.api.Series(ctx, []string{FormatSelector(sel.named())}, instant(sel.mint), instant(sel.maxt))
 	if err != nil {
 		return rawSet{}, p.unavailable("list series", err)
@@ -93,12 +99,15 @@ func (p *Prometheus) listSeries(ctx context.Context, sel selection) (rawSet, err
 			builder.Add(string(name), string(value))
 		}
 		builder.Sort()
-		out.series = append(out.series, rawChunks{labels: builder.Labels()})
+		out.series = append(out.series, rawChunks{labels: withExternal(builder.Labels(), external)})
 	}
 	return out, nil
 }
 
 func (p *Prometheus) listRaw(ctx context.Context, sel selection, label string, limit int) ([]string, error) {
+	if external, _ := p.external(ctx); len(external) > 0 {
+		return nil, errNotListed
+	}
 	selectors := []string{FormatSelector(sel.named())}
 	var opts []promapi.Option
 	if limit > 0 {
@@ -117,6 +126,9 @@ func (p *Prometheus) listRaw(ctx context.Context, sel selection, label string, l
 	}
 	return asStrings(values), nil
 }
+
+// errNotListed says that the backend's list can't stand for the view's.
+var errNotListed = errors.New("not listed by the backend")
 
 func asStrings[T ~string](list []T) []string {
 	out := make([]string, len(list))
@@ -152,14 +164,15 @@ func (p *Prometheus) rawMetadata(ctx context.Context, metric string) (map[string
 }
 
 func (p *Prometheus) rawExemplars(ctx context.Context, start, end int64, selectors [][]*labels.Matcher) ([]exemplar.QueryResult, error) {
+	external, _ := p.external(ctx)
 	var out []exemplar.QueryResult
 	for _, matchers := range selectors {
-		found, err := p.api.QueryExemplars(ctx, FormatSelector(selection{matchers: matchers}.named()), instant(start), instant(end))
+		found, err := p.api.QueryExemplars(ctx, FormatSelector(selection{matchers: stored(matchers, external)}.named()), instant(start), instant(end))
 		if err != nil {
 			return nil, p.unavailable("list exemplars", err)
 		}
 		for _, f := range found {
-			r := exemplar.QueryResult{SeriesLabels: fromLabelSet(f.SeriesLabels)}
+			r := exemplar.QueryResult{SeriesLabels: withExternal(fromLabelSet(f.SeriesLabels), external)}
 			for _, e := range f.Exemplars {
 				r.Exemplars = append(r.Exemplars, exemplar.Exemplar{
 					Labels: fromLabelSet(e.Labels), Value: float64(e.Value), Ts: int64(e.Timestamp), HasTs: true,
@@ -188,7 +201,7 @@ type evaluation struct {
 // errNotEvaluated says that the backend's answer can't stand for the view's.
 var errNotEvaluated = errors.New("not evaluated by the backend")
 
-// versionTTL is how long a server's version is believed.
+// versionTTL is how long a server's version and external labels are believed.
 const versionTTL = time.Minute
 
 // evaluates is true for Prometheus 3, whose PromQL is the one we evaluate
@@ -220,6 +233,9 @@ func (p *Prometheus) evaluates(ctx context.Context) bool {
 // errNotEvaluated: its text may show what is hidden, so the view has to find
 // its own.
 func (p *Prometheus) evaluate(ctx context.Context, e evaluation) (promql.Matrix, error) {
+	if external, known := p.external(ctx); !known || readsExternal(e.expression, external) {
+		return nil, errNotEvaluated
+	}
 	form := url.Values{"query": {e.expression}, "lookback_delta": {milliseconds(e.question.Lookback)}}
 	endpoint := "/api/v1/query"
 	if e.question.Kind == policy.Range {

@@ -114,6 +114,10 @@ func TestEvaluateKeepsItsConnection(t *testing.T) {
 func TestReadGivesNoHints(t *testing.T) {
 	var hints atomic.Pointer[prompb.ReadHints]
 	source, _ := backend(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/api/v1/status/config" {
+			say(t, w, `{"status":"success","data":{"yaml":""}}`)
+			return
+		}
 		request, err := remote.DecodeReadRequest(r)
 		if err != nil {
 			t.Error(err)

@@ -36,7 +36,8 @@ type evaluator interface {
 // It may go by its blocks and list what has samples a little outside the span.
 type lister interface {
 	// listRaw returns the values of a label, or for "" the names of labels;
-	// limit 0 is all.
+	// limit 0 is all. It returns errNotListed when they have to be taken from
+	// the series.
 	listRaw(ctx context.Context, s selection, label string, limit int) ([]string, error)
 }
 
