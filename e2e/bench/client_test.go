@@ -49,7 +49,7 @@ func (c client) do(ctx context.Context, url string, header func(http.Header) err
 	if err != nil {
 		return err
 	}
-	defer response.Body.Close() //nolint:errcheck // nothing was written
+	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
 		text, _ := io.ReadAll(io.LimitReader(response.Body, 1000))
 		return fmt.Errorf("%s: %s: %s", url, response.Status, text)

@@ -36,7 +36,7 @@ type member struct {
 	Member
 	// dropped: failed in part, so it is out of the answer as a whole. Changed
 	// only between evaluations.
-	dropped bool
+	dropped atomic.Bool
 
 	mu    sync.Mutex
 	asked map[string]*pending // guarded by mu; by question
@@ -113,7 +113,7 @@ func (p *pending) wait() (*Released, error) {
 func (a *asking) all(q Question) []*Released {
 	started := make([]*pending, 0, len(a.members))
 	for _, m := range a.members {
-		if !m.dropped && concerns(m, q.Selectors) {
+		if !m.dropped.Load() && concerns(m, q.Selectors) {
 			started = append(started, a.start(m, q))
 		}
 	}
@@ -143,12 +143,13 @@ func (a *asking) underWay() bool {
 func (a *asking) dropTorn() bool {
 	torn := false
 	for _, m := range a.members {
-		if m.dropped {
+		if m.dropped.Load() {
 			continue
 		}
 		answered, failed := m.results()
 		if answered > 0 && failed != nil {
-			m.dropped, torn = true, true
+			m.dropped.Store(true)
+			torn = true
 		}
 	}
 	return torn

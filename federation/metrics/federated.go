@@ -317,7 +317,7 @@ type endpoints struct {
 func (e endpoints) Engines() []api.RemoteEngine {
 	out := make([]api.RemoteEngine, 0, len(e.asking.members))
 	for _, m := range e.asking.members {
-		if !m.dropped {
+		if !m.dropped.Load() {
 			out = append(out, asRemote{member: m, asking: e.asking, reference: e.reference})
 		}
 	}

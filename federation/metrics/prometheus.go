@@ -284,6 +284,10 @@ func (p *Prometheus) unavailable(doing string, err error) error {
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 		return err
 	}
+	var known *federation.Error
+	if errors.As(err, &known) {
+		return known
+	}
 	// The URL of a request holds what was asked for, which is not for the log.
 	var request *url.Error
 	if errors.As(err, &request) {

@@ -19,14 +19,17 @@ import (
 	"github.com/prometheus/prometheus/storage/remote"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"github.com/prometheus/prometheus/tsdb/chunks"
+
+	"github.com/parley-gateway/parley/federation"
 )
 
 const (
 	streamedMedia = "application/x-streamed-protobuf"
 	sampledMedia  = "application/x-protobuf"
-	// maxReadResponse bounds a sampled answer, compressed, which has to be
-	// read whole.
-	maxReadResponse = 256 << 20
+	// maxReadResponse bounds what one selector may bring in, in bytes as they
+	// come: some 300 million samples in chunks. All of it is held while the
+	// question is evaluated.
+	maxReadResponse = 512 << 20
 )
 
 // readRaw reads series by remote read, protocol version 0.1.0, in streamed
@@ -44,11 +47,12 @@ func (p *Prometheus) readRaw(ctx context.Context, sel selection) (rawSet, error)
 		return rawSet{}, p.unavailable("remote read", fmt.Errorf("content type: %w", err))
 	}
 	out := rawSet{release: func() error { return nil }}
+	body := &bounded{body: response.Body, left: maxReadResponse}
 	switch media {
 	case streamedMedia:
-		out.series, err = readStreamed(response.Body)
+		out.series, err = readStreamed(body)
 	case sampledMedia:
-		out.series, err = readSampled(response.Body)
+		out.series, err = readSampled(body)
 	default:
 		err = fmt.Errorf("content type %q is neither streamed chunks nor samples", media)
 	}
@@ -125,12 +129,12 @@ func readStreamed(body io.Reader) ([]storage.ChunkSeries, error) {
 
 // readSampled reads an answer of a server without streamed chunks.
 func readSampled(body io.Reader) ([]storage.ChunkSeries, error) {
-	compressed, err := io.ReadAll(io.LimitReader(body, maxReadResponse+1))
+	compressed, err := io.ReadAll(body)
 	if err != nil {
 		return nil, err
 	}
-	if len(compressed) > maxReadResponse {
-		return nil, fmt.Errorf("answer of more than %d bytes", maxReadResponse)
+	if size, err := snappy.DecodedLen(compressed); err != nil || size > maxReadResponse {
+		return nil, errors.Join(err, tooMuch())
 	}
 	raw, err := snappy.Decode(nil, compressed)
 	if err != nil {
@@ -149,4 +153,23 @@ func readSampled(body io.Reader) ([]storage.ChunkSeries, error) {
 		out = append(out, set.At())
 	}
 	return out, set.Err()
+}
+
+// bounded reads an answer and refuses to read more of it than is left.
+type bounded struct {
+	body io.Reader
+	left int64
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		return 0, tooMuch()
+	}
+	n, err := b.body.Read(p[:min(int64(len(p)), b.left)])
+	b.left -= int64(n)
+	return n, err
+}
+
+func tooMuch() error {
+	return federation.Errorf(federation.OverLimit, "the question would load too many samples at once; ask for less time or fewer series")
 }

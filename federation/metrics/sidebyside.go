@@ -35,7 +35,7 @@ func (a *asking) together(expr parser.Expr, selector *parser.VectorSelector, q Q
 	q.Expression = expr.String()
 	var started []*pending
 	for _, m := range a.members {
-		if !m.dropped && concerns(m, []policy.Selector{selector.LabelMatchers}) {
+		if !m.dropped.Load() && concerns(m, []policy.Selector{selector.LabelMatchers}) {
 			started = append(started, a.start(m, q))
 		}
 	}

@@ -158,6 +158,7 @@ func compatible(s policy.Selector, asked []*labels.Matcher) bool {
 // shows that some were removed.
 func (v *view) order(series []viewSeries) error {
 	slices.SortFunc(series, func(a, b viewSeries) int { return labels.Compare(a.labels, b.labels) })
+	histograms := map[string]bool{} // by their labels but le: those with a surrogate
 	for start := 0; start < len(series); {
 		end := start + 1
 		for end < len(series) && labels.Equal(series[start].labels, series[end].labels) {
@@ -167,10 +168,37 @@ func (v *view) order(series []viewSeries) error {
 			if err := v.distinguish(group); err != nil {
 				return err
 			}
+			if key, ok := histogramOf(group[0].labels); ok {
+				histograms[key] = true
+			}
 		}
 		start = end
 	}
+	v.keepTogether(series, histograms)
 	return nil
+}
+
+// keepTogether gives the buckets of a histogram a surrogate where others of it
+// have one: histograms need not have the same bounds, and one without some of
+// its buckets is another one.
+func (v *view) keepTogether(series []viewSeries, histograms map[string]bool) {
+	if len(histograms) == 0 {
+		return
+	}
+	for i := range series {
+		s := &series[i]
+		if key, ok := histogramOf(s.labels); ok && s.surrogate == "" && histograms[key] {
+			s.surrogate = v.rules.surrogate(s.chunks.Labels())
+		}
+	}
+}
+
+// histogramOf is the labels of the histogram that a series is a bucket of.
+func histogramOf(ls labels.Labels) (key string, ok bool) {
+	if !ls.Has(labels.BucketLabel) {
+		return "", false
+	}
+	return string(ls.BytesWithoutLabels(nil, labels.BucketLabel)), true
 }
 
 func (v *view) distinguish(group []viewSeries) error {

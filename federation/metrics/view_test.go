@@ -94,6 +94,36 @@ func TestSeriesOutsideTheSpanNeedNoAggregation(t *testing.T) {
 	}
 }
 
+// Histograms that policy made alike have different bounds, as while a new
+// release rolls out: the bounds that only one of them has stay with it.
+func TestBucketsOfAHistogramStayTogether(t *testing.T) {
+	var series []metricstest.Series
+	add := func(pod, bound string, count float64) {
+		series = append(series, metricstest.Series{
+			Labels: labels.FromStrings("__name__", "latency_bucket", "pod", pod, "le", bound), Values: values(func(int) float64 { return count }),
+		})
+	}
+	for _, old := range []string{"old-1", "old-2"} {
+		add(old, "0.1", 10)
+		add(old, "+Inf", 10)
+	}
+	add("new", "0.1", 1)
+	add("new", "0.25", 90)
+	add("new", "5", 99)
+	add("new", "+Inf", 100)
+	local := newLocalAt(t, metricstest.Store(t, series))
+	o := drops()
+	o.Datasets[0].Labels = map[string]policy.LabelRule{"le": {Mode: policy.Keep}}
+	for _, expression := range []string{
+		"max(histogram_quantile(0.8, latency_bucket))", "sum(histogram_quantile(0.8, latency_bucket))", "count(histogram_quantile(0.8, latency_bucket))",
+	} {
+		q := metrics.Question{Kind: policy.Instant, Expression: expression, Start: metricstest.End(), End: metricstest.End()}
+		if compareViews(t, q, local, o, local, everything.Obligations) == 0 {
+			t.Errorf("%s has no answer", expression)
+		}
+	}
+}
+
 // What an exemplar calls org or __name__ is not the series'.
 func TestExemplarsOwnOrgIsALabelLikeAnyOther(t *testing.T) {
 	series := []metricstest.Series{{
