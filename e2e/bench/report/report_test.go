@@ -1,0 +1,54 @@
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+const measured = `goos: linux
+goarch: amd64
+pkg: github.com/parley-gateway/parley/e2e/bench
+cpu: Some CPU @ 2.00GHz
+BenchmarkOwn/sum
+BenchmarkOwn/sum-2         	       4	 468064028 ns/op	        46.97 peak-MiB	         1.049 x-cpu	         1.053 x-direct
+BenchmarkOwn/sum-2         	       4	 468064028 ns/op	        46.97 peak-MiB	         1.049 x-cpu	         1.153 x-direct
+BenchmarkThree/sum-2       	       2	 878500747 ns/op	     29942 border-B	         0.8436 x-direct
+BenchmarkThree/raw-2       	       2	 878500747 ns/op	    714237 border-B	         2.4 x-direct
+BenchmarkDecide/cold-2     	   10000	   1201842 ns/op
+BenchmarkDecide/cached-2   	  679423	      3706 ns/op
+PASS
+`
+
+func TestReport(t *testing.T) {
+	r, err := parse([]byte(measured))
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := replace([]byte("before\n"+begin+"old\n"+end+"after\n"), r.render("go1.99", "2026-01-02"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(page)
+	for _, want := range []string{
+		"before\n" + begin, end + "after\n",
+		"2026-01-02: 2 cores of Some CPU @ 2.00GHz, linux/amd64, go1.99; the median of 2 runs",
+		"(rate(...[5m]))` | 1.10 | 1.2 | 468ms | 1.05 | 47 MiB |",
+		"1,500 series | 2.40 | 2.5 | 879ms | not measured | not measured |",
+		"| **29.9 kB** | 15.0 kB | 20 kB |",
+		"1,500 series | 714.2 kB | 357.1 kB |  |",
+		"| **1.2ms** | 1ms |", "| 3.71µs | 20µs |",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+	if strings.Contains(text, "old") {
+		t.Error("what was there before is still there")
+	}
+	if _, err := replace([]byte("nothing"), ""); err == nil {
+		t.Error("a page without a place was accepted")
+	}
+	if _, err := parse([]byte("PASS")); err == nil {
+		t.Error("an output without benchmarks was accepted")
+	}
+}

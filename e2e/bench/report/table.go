@@ -1,0 +1,126 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// questions are those of package bench, in words.
+var questions = []struct{ name, words string }{
+	{"sum", "`sum by (region, status) (rate(...[5m]))`"},
+	{"selective", "`sum(rate(...{region, service, status}[5m]))`, 50 series"},
+	{"raw", "`http_requests_total{...}`, 1,500 series"},
+	{"topk", "`topk(5, sum by (pod) (rate(...[5m])))`"},
+	{"quantile", "`quantile by (region) (0.9, rate(...[5m]))`"},
+}
+
+// pushed says that owners answer the question with aggregates, so that series
+// don't cross the border.
+func pushed(question string) bool { return question != "raw" && question != "quantile" }
+
+// render returns the section of the page.
+func (r *results) render(goVersion, date string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "\nMeasured on %s: %s cores of %s, %s/%s, %s; the median of %d runs of `make bench`.\n",
+		date, r.cores, r.machine["cpu"], r.machine["goos"], r.machine["goarch"], goVersion, r.runs())
+	r.against(&b, "Own", "A gateway over its own Prometheus", func(string) float64 { return 1.2 })
+	r.against(&b, "Three", "Three organizations through one gateway", func(q string) float64 {
+		if pushed(q) {
+			return 1.2
+		}
+		return 2.5
+	})
+	r.border(&b)
+	r.view(&b)
+	r.decide(&b)
+	b.WriteByte('\n')
+	return b.String()
+}
+
+func (r *results) against(b *strings.Builder, benchmark, title string, aim func(question string) float64) {
+	fmt.Fprintf(b, "\n### %s\n\n| question | against asking directly | aim | time | CPU of all servers, against | peak memory |\n|---|---|---|---|---|---|\n", title)
+	for _, q := range questions {
+		name := benchmark + "/" + q.name
+		ratio, ok := r.median(name, "x-direct")
+		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s |\n", q.words, verdict(ratio, aim(q.name), ok, "%.2f"), number(aim(q.name), true, "%.1f"),
+			r.duration(name), r.number(name, "x-cpu", "%.2f"), r.number(name, "peak-MiB", "%.0f MiB"))
+	}
+}
+
+// partners is how many there are in BenchmarkThree.
+const partners = 2
+
+func (r *results) border(b *strings.Builder) {
+	fmt.Fprintf(b, "\n### Bytes across the border, for %d partners\n\n| question | a question | each partner | aim |\n|---|---|---|---|\n", partners)
+	for _, q := range questions {
+		bytes, ok := r.median("Three/"+q.name, "border-B")
+		aim, total := "", number(bytes/1000, ok, "%.1f kB")
+		if q.name == "sum" || q.name == "selective" {
+			aim, total = "20 kB", verdict(bytes/1000, 20, ok, "%.1f kB")
+		}
+		fmt.Fprintf(b, "| %s | %s | %s | %s |\n", q.words, total, number(bytes/1000/partners, ok, "%.1f kB"), aim)
+	}
+}
+
+func (r *results) view(b *strings.Builder) {
+	b.WriteString("\n### A view with pseudonyms, in process\n\n| question | against a view that hides nothing | aim | against no view at all | time |\n|---|---|---|---|---|\n")
+	for _, q := range questions {
+		name := "View/" + q.name
+		ratio, ok := r.median(name, "x-nopolicy")
+		fmt.Fprintf(b, "| %s | %s | 1.05 | %s | %s |\n", q.words, verdict(ratio, 1.05, ok, "%.2f"), r.number(name, "x-engine", "%.2f"), r.duration(name))
+	}
+}
+
+func (r *results) decide(b *strings.Builder) {
+	b.WriteString("\n### A decision, with fifty partners\n\n| | time | aim |\n|---|---|---|\n")
+	for _, d := range []struct {
+		name, words string
+		aim         time.Duration
+	}{
+		{"cold", "a question not asked before", time.Millisecond},
+		{"cached", "one asked before", 20 * time.Microsecond},
+	} {
+		ns, ok := r.median("Decide/"+d.name, "ns/op")
+		took := r.duration("Decide/" + d.name)
+		if ok && ns > float64(d.aim) {
+			took = "**" + took + "**"
+		}
+		fmt.Fprintf(b, "| %s | %s | %s |\n", d.words, took, d.aim)
+	}
+}
+
+func (r *results) number(benchmark, unit, format string) string {
+	value, ok := r.median(benchmark, unit)
+	return number(value, ok, format)
+}
+
+func number(value float64, ok bool, format string) string {
+	if !ok {
+		return "not measured"
+	}
+	return fmt.Sprintf(format, value)
+}
+
+// verdict is number, in bold when it misses the aim as it is printed.
+func verdict(value, aim float64, ok bool, format string) string {
+	text := number(value, ok, format)
+	if ok && value > aim && text != fmt.Sprintf(format, aim) {
+		return "**" + text + "**"
+	}
+	return text
+}
+
+// duration is the time of the benchmark in three digits.
+func (r *results) duration(benchmark string) string {
+	ns, ok := r.median(benchmark, "ns/op")
+	if !ok {
+		return "not measured"
+	}
+	d := time.Duration(ns)
+	unit := time.Nanosecond
+	for d/unit >= 1000 {
+		unit *= 10
+	}
+	return d.Round(unit).String()
+}
