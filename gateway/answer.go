@@ -43,3 +43,14 @@ func (a *Answer) Disclose(ctx context.Context, encode func(*metrics.Released, fe
 	}
 	return a.gateway.record(ctx, &a.exchange)
 }
+
+// Unanswered is the error of a question that was asked and has no answer, with
+// what became of it at each organization.
+type Unanswered struct {
+	Completeness federation.Completeness
+	Err          error
+}
+
+func (u *Unanswered) Error() string { return u.Err.Error() }
+
+func (u *Unanswered) Unwrap() error { return u.Err }

@@ -124,7 +124,7 @@ func (g *Gateway) Answer(ctx context.Context, q Question) (*Answer, error) {
 	members, absent := g.plan(q, decision, x.ID)
 	released, err := g.ask(ctx, q, decision, members, absent, &x)
 	if err != nil {
-		return nil, g.fail(ctx, &x, err)
+		return nil, &Unanswered{Completeness: x.Completeness, Err: g.fail(ctx, &x, err)}
 	}
 	answered = true
 	return &Answer{gateway: g, released: released, exchange: x, release: release}, nil

@@ -253,6 +253,11 @@ func (p *pusher) aggregate(n *parser.AggregateExpr) (shape, error) {
 	if !slices.Contains(aggregations, n.Op) || n.Without {
 		return shape{}, fmt.Errorf("aggregation %s is not placed", n.Op)
 	}
+	if n.Op == parser.QUANTILE && !p.rules.everything {
+		// With several NaNs Prometheus's sort goes by the order of series, which
+		// at the backend is that of hidden labels.
+		return shape{}, fmt.Errorf("a quantile shows the order of series")
+	}
 	if n.Param != nil {
 		if s, err := p.node(n.Param); err != nil || !s.scalar {
 			return shape{}, fmt.Errorf("the parameter of %s is not a number", n.Op)

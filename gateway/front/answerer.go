@@ -2,6 +2,7 @@ package front
 
 import (
 	"context"
+	"errors"
 
 	"github.com/prometheus/prometheus/model/labels"
 
@@ -11,7 +12,8 @@ import (
 )
 
 // Answerer answers one question. What it returns has been recorded and may be
-// sent. The error is a *federation.Error.
+// sent. The error is a *federation.Error; the result then has at most the
+// completeness.
 type Answerer interface {
 	Ask(ctx context.Context, q gateway.Question) (Result, error)
 }
@@ -29,6 +31,10 @@ type pipeline struct{ gateway *gateway.Gateway }
 
 func (p pipeline) Ask(ctx context.Context, q gateway.Question) (Result, error) {
 	answer, err := p.gateway.Answer(ctx, q)
+	var unanswered *gateway.Unanswered
+	if errors.As(err, &unanswered) {
+		return Result{Completeness: unanswered.Completeness}, err
+	}
 	if err != nil {
 		return Result{}, err
 	}

@@ -51,14 +51,21 @@ func (s *session) ask(ctx context.Context, q metrics.Question) (*metrics.Release
 	question := s.question
 	question.Metrics = q
 	result, err := s.answerer.Ask(ctx, question)
+	if err == nil || len(result.Completeness) > 0 {
+		s.add(result.Completeness)
+	}
 	if err != nil {
 		return nil, s.fail(err)
 	}
+	return result.Released, nil
+}
+
+// add takes down what became of a question.
+func (s *session) add(c federation.Completeness) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.asked = true
-	s.completeness = together(s.completeness, result.Completeness)
-	return result.Released, nil
+	s.completeness = together(s.completeness, c)
 }
 
 // fail keeps err as what the client is told, unless there is one already.
