@@ -28,7 +28,7 @@ import (
 
 type demoCommand struct {
 	HTTP string        `name:"http" default:"127.0.0.1:9480" placeholder:"HOST:PORT" help:"Where acme's gateway listens; globex and initech get the next two ports (${default})."`
-	For  time.Duration `placeholder:"30s" help:"Stop after this long; without it at Ctrl-C."`
+	For  time.Duration `placeholder:"30s" help:"Stop this long after it is ready; without it at Ctrl-C."`
 	Data string        `placeholder:"DIR" type:"path" help:"Keep everything in this folder; without it nothing is left behind."`
 }
 
@@ -52,11 +52,6 @@ const history = time.Hour
 func (c *demoCommand) Run(k *kong.Kong) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if c.For > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, c.For)
-		defer cancel()
-	}
 	return c.run(ctx, k.Stdout, k.Stderr)
 }
 
@@ -95,7 +90,7 @@ func (c *demoCommand) run(ctx context.Context, stdout, stderr io.Writer) (err er
 			return fmt.Errorf("%s: %w", s.Org, err)
 		}
 	}
-	return runStands(ctx, stands, stdout)
+	return runStands(ctx, stands, c.For, stdout)
 }
 
 // listen opens the front doors first: a port that is taken is the commonest
@@ -237,7 +232,8 @@ func (s *stand) close() error {
 }
 
 // runStands runs all gateways, lets their metrics grow, and says what to try.
-func runStands(ctx context.Context, stands []*stand, stdout io.Writer) error {
+// With a duration it stops that long after it has said so.
+func runStands(ctx context.Context, stands []*stand, most time.Duration, stdout io.Writer) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	var running sync.WaitGroup
@@ -268,9 +264,13 @@ func runStands(ctx context.Context, stands []*stand, stdout io.Writer) error {
 			stop(err)
 		}
 	}
+	if most > 0 {
+		timer := time.AfterFunc(most, func() { stop(nil) })
+		defer timer.Stop()
+	}
 	<-ctx.Done()
 	running.Wait()
-	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) && !errors.Is(cause, context.DeadlineExceeded) {
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
 		return cause
 	}
 	return nil
