@@ -38,6 +38,9 @@ func describe(q Question) (policy.Request, error) {
 	if err != nil {
 		return policy.Request{}, federation.Errorf(federation.BadQuestion, "%v", err)
 	}
+	if err := checkSubqueries(expr, q); err != nil {
+		return policy.Request{}, err
+	}
 	req.Query = expr.String()
 	req.Selectors = nil
 	parser.Inspect(expr, func(node parser.Node, _ []parser.Node) error {

@@ -41,6 +41,8 @@ func newEngine(limit time.Duration) *engine {
 		LookbackDelta:        metrics.DefaultLookback,
 		EnableAtModifier:     true,
 		EnableNegativeOffset: true,
+		// Prometheus's default, as metrics has it.
+		NoStepSubqueryIntervalFn: func(int64) int64 { return time.Minute.Milliseconds() },
 	})}
 }
 
@@ -49,10 +51,13 @@ func (e *engine) NewInstantQuery(ctx context.Context, _ storage.Queryable, opts 
 	if err != nil {
 		return nil, err
 	}
+	ts = exact(ts)
 	if constant(expr) {
+		if _, err := (metrics.Question{Kind: policy.Instant, Expression: text, Start: ts, End: ts}).Request(); err != nil {
+			return nil, sessionOf(ctx).fail(err)
+		}
 		return e.constants.NewInstantQuery(ctx, nothing, opts, text, ts)
 	}
-	ts = exact(ts)
 	return newQuery(ctx, expr, text, metrics.Question{
 		Kind: policy.Instant, Start: ts, End: ts, Lookback: opts.LookbackDelta(),
 	}), nil
@@ -76,6 +81,9 @@ func (e *engine) NewRangeQuery(ctx context.Context, _ storage.Queryable, opts pr
 			"the range has more than %d steps; try a larger step", maxSteps))
 	}
 	if constant(expr) {
+		if _, err := (metrics.Question{Kind: policy.Range, Expression: text, Start: start, End: end, Step: step}).Request(); err != nil {
+			return nil, sessionOf(ctx).fail(err)
+		}
 		return e.constants.NewRangeQuery(ctx, nothing, opts, text, start, end, step)
 	}
 	return newQuery(ctx, expr, text, metrics.Question{

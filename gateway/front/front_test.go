@@ -391,17 +391,18 @@ func TestStrict(t *testing.T) {
 	}
 	deep := strings.Repeat("(", 1000) + "up" + strings.Repeat(")", 1000)
 	for path, want := range map[string]string{
-		"/api/v1/query?query=up&dedup=true":                       `parameter "dedup" isn't known; /api/v1/query takes query, time`,
-		"/api/v1/query?query=up&query=down":                       `parameter "query" is given 2 times with different values`,
-		"/api/v1/query_range?query=up&max_source_resolution=0":    `"max_source_resolution" isn't known`,
-		"/api/v1/status/buildinfo?x=1":                            "/api/v1/status/buildinfo takes none",
-		"/api/v1/query?query=up&time=NaN":                         "is not a time",
-		"/api/v1/query?query=up&time=1e300":                       "is not a time",
-		"/api/v1/query?query=%ff":                                 "isn't valid UTF-8",
-		"/api/v1/query?query=up;time=3":                           "can't be read",
-		"/api/v1/format_query?query=" + deep:                      "nested deeper",
-		"/api/v1/metadata?limit=many":                             "limit must be a number",
-		"/api/v1/query_range?query=up&start=0&end=0.01&step=1e-5": "step must be at least 1ms",
+		"/api/v1/query?query=up&dedup=true":                                              `parameter "dedup" isn't known; /api/v1/query takes query, time`,
+		"/api/v1/query?query=up&query=down":                                              `parameter "query" is given 2 times with different values`,
+		"/api/v1/query_range?query=up&max_source_resolution=0":                           `"max_source_resolution" isn't known`,
+		"/api/v1/status/buildinfo?x=1":                                                   "/api/v1/status/buildinfo takes none",
+		"/api/v1/query?query=up&time=NaN":                                                "is not a time",
+		"/api/v1/query?query=up&time=1e300":                                              "is not a time",
+		"/api/v1/query?query=%ff":                                                        "isn't valid UTF-8",
+		"/api/v1/query?query=up;time=3":                                                  "can't be read",
+		"/api/v1/format_query?query=" + deep:                                             "nested deeper",
+		"/api/v1/query?query=" + url.QueryEscape("count_over_time(vector(1)[290y:1ms])"): "more than 1000000 steps",
+		"/api/v1/metadata?limit=many":                                                    "limit must be a number",
+		"/api/v1/query_range?query=up&start=0&end=0.01&step=1e-5":                        "step must be at least 1ms",
 	} {
 		if got := d.get(path); got.status != http.StatusBadRequest || got.body.ErrorType != "bad_data" || !strings.Contains(got.body.Error, want) {
 			t.Errorf("%s: %d %s", path, got.status, got.raw)
@@ -409,6 +410,9 @@ func TestStrict(t *testing.T) {
 	}
 	if len(p.questions()) != 0 {
 		t.Errorf("refused, and yet asked: %v", p.questions())
+	}
+	if got := d.get("/api/v1/query?query=" + url.QueryEscape("max_over_time(vector(1)[5m:])")); got.status != http.StatusOK {
+		t.Errorf("a constant's subquery without a step: %d %s", got.status, got.raw)
 	}
 	if got := d.get("/api/v1/query?query=up&query=up&time=30&time=30"); got.status != http.StatusOK {
 		t.Errorf("equal duplicates: %d %s", got.status, got.raw)
