@@ -141,6 +141,8 @@ const (
 	// Deny releases nothing: series of the dataset aren't there, whatever
 	// other datasets say of them.
 	Deny Release = "deny"
+	// Aggregate releases no series, only cells of at least K distinct units.
+	Aggregate Release = "aggregate"
 	// Row releases series, each label in its mode.
 	Row Release = "row"
 )
@@ -160,7 +162,36 @@ type Dataset struct {
 	Labels map[string]LabelRule
 	// Others is the rule for labels not named; its zero value drops.
 	Others LabelRule
+	// Cells are what is released of a dataset whose release is Aggregate; nil
+	// for the others. Labels then are the rules of its dimensions, all of them
+	// named, and Others drops.
+	Cells *Cells
 }
+
+// Cells are the finest sums that leave of a dataset: one lattice, from which
+// every coarser view is computed, of every partner.
+type Cells struct {
+	// Dimensions tell cells apart. The label le of a classic histogram is one
+	// without being named.
+	Dimensions []string
+	// Units are the labels that tell one unit from another: counted, never seen.
+	Units []string
+	// K is the least number of distinct units in a cell that leaves; at least 2.
+	K int
+	// Other releases what is suppressed for having fewer than K units as one
+	// cell whose dimensions are OtherCell, where together there are enough.
+	Other bool
+	// Dominance is the largest share of a cell that one unit may have, above 0
+	// and at most 1; zero is no bound.
+	Dominance float64
+	// Schema is the finest schema of native histograms that leaves, -4 to 8; nil
+	// leaves it. Buckets with fewer than K observations are merged.
+	Schema *int32
+}
+
+// OtherCell is the value of the dimensions of the cell that holds what was
+// suppressed.
+const OtherCell = "__other__"
 
 // Mode is what the view holds of a label.
 type Mode uint8

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -94,6 +95,13 @@ type datasetDocument struct {
 	Series  []selector
 	Release policy.Release
 	Labels  map[string]rule
+
+	Dimensions      []string
+	Units           []string
+	K               int
+	Other           bool
+	Dominance       float64
+	HistogramSchema *int32 `json:"histogram_schema"`
 }
 
 // duration is one as Prometheus writes it. It is never zero where it is given:
@@ -200,9 +208,37 @@ func (d decisionDocument) obligations() (policy.Obligations, error) {
 			}
 			out.Labels[name] = policy.LabelRule(r)
 		}
+		if ds.Release == policy.Aggregate {
+			if err := ds.cells(&out); err != nil {
+				return o, err
+			}
+		}
 		o.Datasets = append(o.Datasets, out)
 	}
 	return o, nil
+}
+
+// cells reads what is an aggregate's alone.
+func (ds datasetDocument) cells(out *policy.Dataset) error {
+	for name := range out.Labels {
+		if !slices.Contains(ds.Dimensions, name) {
+			return fmt.Errorf("dataset %q: label %q is not one of its dimensions; of an aggregate no other label is seen", ds.Name, name)
+		}
+	}
+	for _, name := range ds.Dimensions {
+		if slices.Contains(ds.Units, name) {
+			return fmt.Errorf("dataset %q: %q is both a dimension, which is seen, and a unit, which never is", ds.Name, name)
+		}
+		if _, said := out.Labels[name]; !said {
+			out.Labels[name] = policy.LabelRule{Mode: policy.Keep}
+		}
+	}
+	out.Cells = &policy.Cells{
+		Dimensions: slices.Sorted(slices.Values(ds.Dimensions)),
+		Units:      slices.Sorted(slices.Values(ds.Units)),
+		K:          ds.K, Other: ds.Other, Dominance: ds.Dominance, Schema: ds.HistogramSchema,
+	}
+	return nil
 }
 
 // plain returns v with every number as a float64, which bounds what the schema
@@ -265,7 +301,11 @@ func explain(err error) error {
 			}
 			return
 		}
-		texts = append(texts, fmt.Sprintf("at /%s: %s", strings.Join(e.InstanceLocation, "/"), e.ErrorKind.LocalizedString(printer)))
+		text := e.ErrorKind.LocalizedString(printer)
+		if at := e.InstanceLocation; len(at) == 4 && at[0] == "datasets" && at[2] == "labels" {
+			text = "a label's mode is keep, pseudonym, drop, or {\"generalize\": ...} with a regex and its replacement, a prefix or buckets; " + text
+		}
+		texts = append(texts, fmt.Sprintf("at /%s: %s", strings.Join(e.InstanceLocation, "/"), text))
 	}
 	walk(invalid)
 	return errors.New(strings.Join(texts, "; "))
