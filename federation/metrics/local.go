@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
 
@@ -125,7 +126,7 @@ func (l *Local) Answer(ctx context.Context, q Question, d policy.Decision, by As
 	}
 	cost.Latency = l.config.Now().Sub(start)
 	return released, federation.Part{
-		Org: l.config.Org, Status: federation.Complete, Cost: cost, Coverage: coverage(q, v), Notices: notices(v.rules),
+		Org: l.config.Org, Status: federation.Complete, Cost: cost, Coverage: coverage(q, v), Notices: notices(v.rules, q),
 	}, nil
 }
 
@@ -239,11 +240,68 @@ func withinLimits(by tenants.OrgID, c federation.Cost, limits tenants.Limits) er
 	return nil
 }
 
-// notices say in words what policy redacts.
-func notices(r *rules) []string {
+// notices say in words what policy redacts of the answer to a question.
+func notices(r *rules, q Question) []string {
 	if r.everything {
 		return nil
 	}
+	var said []string
+	unreleased, some := r.unreleased(q)
+	if some {
+		said = append(said, "policy says: "+modes(r))
+	}
+	if len(unreleased) > 0 {
+		said = append(said, "policy says: nothing of "+strings.Join(unreleased, ", ")+" is released")
+	}
+	return said
+}
+
+// unreleased are the question's selectors that no dataset's can match, as
+// PromQL writes them; some says whether there are others. It is for policy and
+// the question to say: what the store holds has no part in it, and neither have
+// datasets that deny.
+func (r *rules) unreleased(q Question) (unreleased []string, some bool) {
+	asked, err := q.Request()
+	if err != nil || len(asked.Selectors) == 0 {
+		return nil, true
+	}
+	for _, s := range asked.Selectors {
+		_, possible := r.narrow(s)
+		switch {
+		case possible:
+			some = true
+		case slices.ContainsFunc(s, func(m *labels.Matcher) bool { return m.Name == orgLabel && !m.Matches(string(r.org)) }):
+			// It asks for another organization's.
+		default:
+			unreleased = append(unreleased, brief(s))
+		}
+	}
+	slices.Sort(unreleased)
+	unreleased = slices.Compact(unreleased)
+	const most = 5 // of what may be long a header and an audit record hold enough
+	if len(unreleased) > most {
+		unreleased = append(unreleased[:most], "others")
+	}
+	return unreleased, some || len(unreleased) == 0
+}
+
+// brief is a selector as its author wrote it, or the beginning of one.
+func brief(s policy.Selector) string {
+	v := parser.VectorSelector{LabelMatchers: []*labels.Matcher(s)}
+	for _, m := range s {
+		if m.Name == labels.MetricName && m.Type == labels.MatchEqual {
+			v.Name = m.Value
+		}
+	}
+	const most = 100
+	if text := []rune(v.String()); len(text) > most {
+		return string(text[:most]) + "..."
+	}
+	return v.String()
+}
+
+// modes say in words what becomes of labels.
+func modes(r *rules) string {
 	byMode := map[policy.Mode]map[string]bool{}
 	others := policy.Keep
 	for _, d := range r.datasets {
@@ -266,7 +324,7 @@ func notices(r *rules) []string {
 		}
 	}
 	said = append(said, others.String()+" all other labels")
-	return []string{"policy says: " + strings.Join(said, "; ")}
+	return strings.Join(said, "; ")
 }
 
 func joinSorted(names map[string]bool) string {
