@@ -121,7 +121,7 @@ var errUndefined = errors.New("it says nothing of this question: its decision is
 type shapeError struct{ err error }
 
 func (e shapeError) Error() string {
-	return "its decision does not have the published shape: " + e.err.Error()
+	return "its decision does not have the shape that policy/rego/decision.schema.json describes: " + e.err.Error()
 }
 
 func (e shapeError) Unwrap() error { return e.err }

@@ -13,7 +13,6 @@ import (
 
 	"github.com/prometheus/common/model"
 	"github.com/santhosh-tekuri/jsonschema/v6"
-	"github.com/santhosh-tekuri/jsonschema/v6/kind"
 	"golang.org/x/text/language"
 	"golang.org/x/text/message"
 
@@ -291,8 +290,8 @@ func explain(err error) error {
 	var texts []string
 	var walk func(*jsonschema.ValidationError)
 	walk = func(e *jsonschema.ValidationError) {
-		if name, ok := e.ErrorKind.(*kind.PropertyNames); ok {
-			texts = append(texts, fmt.Sprintf("at /%s: %q can't be named here", strings.Join(e.InstanceLocation, "/"), name.Property))
+		if text := inOurWords(e); text != "" {
+			texts = append(texts, text)
 			return
 		}
 		if len(e.Causes) > 0 {
@@ -301,14 +300,11 @@ func explain(err error) error {
 			}
 			return
 		}
-		text := e.ErrorKind.LocalizedString(printer)
-		if at := e.InstanceLocation; len(at) == 4 && at[0] == "datasets" && at[2] == "labels" {
-			text = "a label's mode is keep, pseudonym, drop, or {\"generalize\": ...} with a regex and its replacement, a prefix or buckets; " + text
-		}
-		texts = append(texts, fmt.Sprintf("at /%s: %s", strings.Join(e.InstanceLocation, "/"), text))
+		texts = append(texts, at(e)+e.ErrorKind.LocalizedString(printer))
 	}
 	walk(invalid)
-	return errors.New(strings.Join(texts, "; "))
+	slices.Sort(texts) // the library goes through maps
+	return errors.New(strings.Join(slices.Compact(texts), "; "))
 }
 
 func unmarshalStrictly(text []byte, into any) error {

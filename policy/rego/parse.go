@@ -129,7 +129,7 @@ func unknownData(compiler *ast.Compiler, data map[string]any) problems {
 			}
 			at := prefix[1:max(2, len(prefix)-1)]
 			if !has(data, at) {
-				p := Problem{Text: "nothing is at " + prefix.String() + ": no rule and no data file defines it"}
+				p := Problem{Text: "nothing is at " + prefix.String() + ": no rule and no data file defines it" + helpers(prefix.String())}
 				if location := ref[0].Location; location != nil {
 					p.File, p.Line = location.File, location.Row
 				}

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"github.com/santhosh-tekuri/jsonschema/v6/kind"
 )
 
 // LoadError is why policy sources do not load: all of their problems. Its text
@@ -80,14 +82,81 @@ func astProblems(file string, list ast.Errors) problems {
 				p.Text += "\n\t" + line
 			}
 		}
-		if name, ok := strings.CutPrefix(e.Message, "undefined function "); ok && isBuiltin(name) {
-			p.Text += " (policies can't use what reaches the network, reads the process or gives another value at each call; the time of the question is input.now)"
-		}
+		p.Text += advice(e.Message)
 		found = append(found, p)
 	}
 	return found
 }
 
+// advice is what to do about a problem of the compiler's.
+func advice(message string) string {
+	if ref, ok := strings.CutPrefix(message, "undefined ref: "); ok && strings.HasPrefix(ref, "input.") {
+		return "\n\tpolicy/rego/input.schema.json says what there is"
+	}
+	name, ok := strings.CutPrefix(message, "undefined function ")
+	switch {
+	case !ok:
+		return ""
+	case isBuiltin(name):
+		return " (policies can't use what reaches the network, reads the process or gives another value at each call; the time of the question is input.now)"
+	}
+	return helpers(name)
+}
+
+// helpers names those of the library to who refers to one that there isn't.
+func helpers(ref string) string {
+	if !strings.HasPrefix(ref, "data.parley.lib.") {
+		return ""
+	}
+	const file = "library/lib.rego"
+	text, err := library.ReadFile(file)
+	if err != nil {
+		return ""
+	}
+	module, err := ast.ParseModuleWithOpts(file, string(text), ast.ParserOptions{RegoVersion: ast.RegoV1})
+	if err != nil {
+		return ""
+	}
+	var names []string
+	for _, rule := range module.Rules {
+		names = append(names, rule.Head.Ref()[0].String())
+	}
+	slices.Sort(names)
+	return "; parley.lib has " + strings.Join(slices.Compact(names), ", ") + ": see policy/rego/" + file
+}
+
 func isBuiltin(name string) bool {
 	return slices.ContainsFunc(ast.Builtins, func(b *ast.Builtin) bool { return b.Name == name })
+}
+
+// at is the place of a decision that an error is about.
+func at(e *jsonschema.ValidationError) string {
+	return "at /" + strings.Join(e.InstanceLocation, "/") + ": "
+}
+
+// inOurWords is what a writer of policies can do about an error of the schema,
+// or empty where the schema's own words, or those of its causes, say it.
+func inOurWords(e *jsonschema.ValidationError) string {
+	const modes = `want keep, pseudonym, drop, or {"generalize": {...}} with regex and replacement, prefix, or buckets`
+	path := e.InstanceLocation
+	isLabel := len(path) == 4 && path[0] == "datasets" && path[2] == "labels"
+	switch k := e.ErrorKind.(type) {
+	case *kind.PropertyNames: // of which the library doesn't keep the place
+		return fmt.Sprintf("labels of a dataset: %q can't be named", k.Property)
+	case *kind.FalseSchema:
+		return at(e) + "can't be given here"
+	case *kind.OneOf:
+		if slices.Contains(path, "generalize") {
+			return at(e) + "want exactly one of regex with its replacement, prefix, and buckets"
+		}
+	case *kind.Enum:
+		if isLabel {
+			return fmt.Sprintf("%s%v; not %q", at(e), modes, k.Got)
+		}
+	case *kind.Type, *kind.Required, *kind.AdditionalProperties:
+		if isLabel {
+			return at(e) + modes
+		}
+	}
+	return ""
 }

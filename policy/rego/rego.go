@@ -190,7 +190,11 @@ func (p *Policies) load(ctx context.Context, src *sources) error {
 }
 
 // failed keeps and reports a problem, once for as long as it stays the same.
+// Of the first load the error is New's, and there is nothing to keep.
 func (p *Policies) failed(err error) error {
+	if p.current.Load() == nil {
+		return err
+	}
 	s := p.Status()
 	if s.Err != nil && s.Err.Error() == err.Error() {
 		return err
