@@ -25,7 +25,7 @@ func (a *Answer) Close() { a.release() }
 func (a *Answer) Completeness() federation.Completeness { return a.exchange.Completeness }
 
 // ExchangeID is the id under which the exchange is recorded.
-func (a *Answer) ExchangeID() string { return a.exchange.ID }
+func (a *Answer) ExchangeID() federation.ExchangeID { return a.exchange.ID }
 
 // Disclose makes the record of the exchange durable and then hands out the
 // answer. encode turns it into what the door will send and returns its size in

@@ -35,9 +35,9 @@ const (
 // filled as the work proceeds and then read by audit and by the transfer
 // metrics, so that they can't disagree.
 type Exchange struct {
-	// ID is a UUID made by the asking gateway; every gateway that takes part
-	// in the question records its own exchange under it.
-	ID   string
+	// ID is made by the asking gateway; every gateway that takes part in the
+	// question records its own exchange under it.
+	ID   federation.ExchangeID
 	Door Door
 	// Org is the organization whose gateway this is.
 	Org       tenants.OrgID

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/google/uuid"
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
 
@@ -52,7 +51,7 @@ type Directory interface {
 type Peers interface {
 	// Ask asks one question of the partner of an agreement. The error is a
 	// *federation.Error.
-	Ask(ctx context.Context, a tenants.Agreement, exchangeID string, by tenants.Principal, q metrics.Question) (*metrics.Released, federation.Part, error)
+	Ask(ctx context.Context, a tenants.Agreement, exchangeID federation.ExchangeID, by tenants.Principal, q metrics.Question) (*metrics.Released, federation.Part, error)
 }
 
 // Gateway is one organization's parley. It is safe for concurrent use.
@@ -87,9 +86,8 @@ func New(c Config) (*Gateway, error) {
 // Question is what a door hands in.
 type Question struct {
 	Door Door
-	// ExchangeID is a UUID: the asker's at the peer door; at the front door one
-	// is made when it is empty.
-	ExchangeID string
+	// ExchangeID is the asker's at the peer door; when it is empty one is made.
+	ExchangeID federation.ExchangeID
 	Principal  tenants.Principal
 	// RefusePartial asks for an error instead of an answer from which an
 	// organization is missing.
@@ -145,7 +143,7 @@ func (g *Gateway) begin(q Question) Exchange {
 		Window: policy.Window{Start: q.Metrics.Start, End: q.Metrics.End},
 	}
 	if x.ID == "" {
-		x.ID = uuid.NewString()
+		x.ID = federation.NewExchangeID(x.Start)
 	}
 	return x
 }

@@ -107,7 +107,7 @@ func denial(d policy.Decision) error {
 // plan lists the organizations that can contribute. A partner's question is
 // answered from our own data only and never relayed. absent are the parts of
 // those that can't be asked at all.
-func (g *Gateway) plan(q Question, own policy.Decision, exchangeID string) (members []metrics.Member, absent federation.Completeness) {
+func (g *Gateway) plan(q Question, own policy.Decision, exchangeID federation.ExchangeID) (members []metrics.Member, absent federation.Completeness) {
 	by := metrics.Asking{Org: q.Principal.Org, ExchangeID: exchangeID}
 	members = []metrics.Member{{
 		Org: g.config.Org, Own: true,
@@ -139,7 +139,7 @@ func (g *Gateway) plan(q Question, own policy.Decision, exchangeID string) (memb
 
 // askPartner asks one partner, if our side of the agreement and our policy
 // allow that. Its deadline leaves time to finish without it.
-func (g *Gateway) askPartner(ctx context.Context, a tenants.Agreement, by tenants.Principal, question metrics.Question, exchangeID string) (*metrics.Released, federation.Part, error) {
+func (g *Gateway) askPartner(ctx context.Context, a tenants.Agreement, by tenants.Principal, question metrics.Question, exchangeID federation.ExchangeID) (*metrics.Released, federation.Part, error) {
 	ctx, span := g.tracer.Start(ctx, "parley.ask_partner", trace.WithAttributes(attribute.String("parley.partner", string(a.Partner))))
 	defer span.End()
 	refused := func(reason string, err error) (*metrics.Released, federation.Part, error) {

@@ -81,7 +81,7 @@ func pseudonyms() policy.Decision {
 func answer(ctx context.Context, local *metrics.Local, q question, d policy.Decision) error {
 	released, _, err := local.Answer(ctx, metrics.Question{
 		Kind: policy.Range, Expression: q.expression, Start: firstStep(), End: lastStep(), Step: step,
-	}, d, metrics.Asking{Org: "globex", ExchangeID: "00000000-0000-4000-8000-000000000000"})
+	}, d, metrics.Asking{Org: "globex", ExchangeID: "019b2f3e-8a00-7c54-9d31-5f0e6c8a4b17"})
 	if err != nil {
 		return err
 	}

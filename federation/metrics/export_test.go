@@ -58,7 +58,11 @@ func (q *rawQuerier) Select(ctx context.Context, _ bool, hints *storage.SelectHi
 
 // Pseudonym is what the view of a Local holds instead of a value.
 func (l *Local) Pseudonym(o policy.Obligations, by Asking, value string) string {
-	return l.view(o, by, l.config.Now()).rules.pseudonym(value)
+	v, err := l.view(o, by)
+	if err != nil {
+		return err.Error()
+	}
+	return v.rules.pseudonym(value)
 }
 
 // PushDownText is what the backend is asked for an expression, or "".
@@ -67,7 +71,11 @@ func (l *Local) PushDownText(expression string, o policy.Obligations, by Asking)
 	if err != nil {
 		return ""
 	}
-	plan, err := planPushDown(expr, l.view(o, by, l.config.Now()).rules)
+	v, err := l.view(o, by)
+	if err != nil {
+		return ""
+	}
+	plan, err := planPushDown(expr, v.rules)
 	if err != nil {
 		return ""
 	}

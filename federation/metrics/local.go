@@ -94,7 +94,7 @@ func defaultSubqueryStep(int64) int64 { return time.Minute.Milliseconds() }
 // Asking says for whom a Local answers.
 type Asking struct {
 	Org        tenants.OrgID
-	ExchangeID string
+	ExchangeID federation.ExchangeID
 }
 
 // Answer answers a question from the view that the decision allows. A decision
@@ -113,8 +113,10 @@ func (l *Local) Answer(ctx context.Context, q Question, d policy.Decision, by As
 		part, err = l.failed(ctx, by, federation.Errorf(federation.Refused, federation.NotAllowed))
 		return nil, part, err
 	}
-	v := l.view(d.Obligations, by, start)
-	released, err = l.answer(ctx, q, v, d.Obligations)
+	v, err := l.view(d.Obligations, by)
+	if err == nil {
+		released, err = l.answer(ctx, q, v, d.Obligations)
+	}
 	var cost federation.Cost
 	if err == nil {
 		cost.Series, cost.Samples = released.Cost()
@@ -176,10 +178,14 @@ func (l *Local) answer(ctx context.Context, q Question, v *view, o policy.Obliga
 	return nil, federation.Errorf(federation.BadQuestion, "%q is not a kind of metrics question", q.Kind)
 }
 
-func (l *Local) view(o policy.Obligations, by Asking, now time.Time) *view {
+func (l *Local) view(o policy.Obligations, by Asking) (*view, error) {
+	keys, err := deriveKeys(l.config.Secret, by.Org, o.Epoch, by.ExchangeID)
+	if err != nil {
+		return nil, err
+	}
 	v := &view{
 		source: l.config.Source,
-		rules:  newRules(l.config.Org, o, deriveKeys(l.config.Secret, by.Org, o.Epoch, now, by.ExchangeID)),
+		rules:  newRules(l.config.Org, o, keys),
 		oldest: math.MinInt64,
 		newest: math.MaxInt64,
 	}
@@ -189,7 +195,7 @@ func (l *Local) view(o policy.Obligations, by Asking, now time.Time) *view {
 	if !o.NotAfter.IsZero() {
 		v.newest = o.NotAfter.UnixMilli()
 	}
-	return v
+	return v, nil
 }
 
 // query evaluates PromQL: at the backend where that is proved equal to the

@@ -24,7 +24,7 @@ import (
 	"github.com/parley-gateway/parley/policy"
 )
 
-var partner = metrics.Asking{Org: "globex", ExchangeID: "4f7c1c7e-0000-4000-8000-000000000000"}
+var partner = metrics.Asking{Org: "globex", ExchangeID: "019b2f3e-8a00-7c54-9d31-5f0e6c8a4b17"}
 
 // attacks are the ways in that PRIVACY's experiments found, against a policy
 // that hides user.

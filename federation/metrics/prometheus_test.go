@@ -126,7 +126,7 @@ func TestReadGivesNoHints(t *testing.T) {
 		hints.Store(request.Queries[0].Hints)
 		w.Header().Set("Content-Type", streamedMedia)
 	})
-	v := &view{source: source, rules: newRules("acme", everythingKept, deriveKeys(make([]byte, minSecret), "globex", 0, time.Now(), "")), oldest: math.MinInt64, newest: math.MaxInt64}
+	v := &view{source: source, rules: newRules("acme", everythingKept, keys{}), oldest: math.MinInt64, newest: math.MaxInt64}
 	m, err := run(t.Context(), newEngine(1000, time.Minute), v, `sum by (region) (rate(x{region="eu"}[5m]))`, Question{Kind: policy.Instant, Start: time.Now()})
 	if err != nil || len(m) > 0 {
 		t.Errorf("got %v, %v", m, err)

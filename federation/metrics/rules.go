@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/prometheus/model/labels"
 
+	"github.com/parley-gateway/parley/federation"
 	"github.com/parley-gateway/parley/policy"
 	"github.com/parley-gateway/parley/tenants"
 )
@@ -255,17 +256,23 @@ type keys struct{ pseudonym, surrogate []byte }
 
 // deriveKeys derives a question's keys from the gateway's secret: one for
 // pseudonyms per partner and epoch, where a zero epoch is the question itself.
+// The epoch is that of the time in the exchange id, so that all that is asked
+// under one id has the same pseudonyms however long it takes.
 // The label name has no part in it, so that a partner can join `user` in
 // metrics with `user_id` in logs.
-func deriveKeys(secret []byte, asker tenants.OrgID, epoch time.Duration, now time.Time, exchangeID string) keys {
-	scope := "exchange\xff" + exchangeID
+func deriveKeys(secret []byte, asker tenants.OrgID, epoch time.Duration, exchange federation.ExchangeID) (keys, error) {
+	scope := "exchange\xff" + string(exchange)
 	if epoch > 0 {
-		scope = "epoch\xff" + now.UTC().Truncate(epoch).Format(time.RFC3339Nano) + "\xff" + epoch.String()
+		made, err := exchange.Time()
+		if err != nil {
+			return keys{}, err
+		}
+		scope = "epoch\xff" + made.Truncate(epoch).Format(time.RFC3339Nano) + "\xff" + epoch.String()
 	}
 	return keys{
 		pseudonym: derive(secret, "pseudonym\xff"+string(asker)+"\xff"+scope),
 		surrogate: derive(secret, "surrogate\xff"+string(asker)),
-	}
+	}, nil
 }
 
 func derive(secret []byte, info string) []byte {

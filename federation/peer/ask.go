@@ -30,7 +30,7 @@ const attempts = 2
 // workload are not sent, since the partner takes them from the connection. The
 // error is a *federation.Error with the partner as its Org; the Part then says
 // the same.
-func (c *Client) Ask(ctx context.Context, exchangeID string, principal tenants.Principal, q metrics.Question) (*metrics.Released, federation.Part, error) {
+func (c *Client) Ask(ctx context.Context, exchangeID federation.ExchangeID, principal tenants.Principal, q metrics.Question) (*metrics.Released, federation.Part, error) {
 	start := c.config.Now()
 	released, part, err := c.ask(ctx, wire.Ask{
 		ExchangeID: exchangeID,

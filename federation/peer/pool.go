@@ -42,7 +42,7 @@ func NewPool(template Config, tls func(gateway spiffeid.ID) *tls.Config) *Pool {
 }
 
 // Ask asks the agreement's partner; see Client.Ask.
-func (p *Pool) Ask(ctx context.Context, a tenants.Agreement, exchangeID string, principal tenants.Principal, q metrics.Question) (*metrics.Released, federation.Part, error) {
+func (p *Pool) Ask(ctx context.Context, a tenants.Agreement, exchangeID federation.ExchangeID, principal tenants.Principal, q metrics.Question) (*metrics.Released, federation.Part, error) {
 	c, err := p.acquire(a)
 	if err != nil {
 		e := &federation.Error{Kind: federation.Internal, Org: a.Partner, Message: "can't be asked; our gateway's log has the details", Err: err}

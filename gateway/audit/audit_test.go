@@ -222,8 +222,8 @@ func TestEveryRecordedExchangeIsReadable(t *testing.T) {
 		want := make(map[string]string)
 		var wg sync.WaitGroup
 		for i, x := range exchanges {
-			x.ID = fmt.Sprint(i)
-			want[x.ID] = mustEncode(t, Of(x))
+			x.ID = federation.ExchangeID(fmt.Sprint(i))
+			want[string(x.ID)] = mustEncode(t, Of(x))
 			ctx := context.Background()
 			if i%3 == 0 {
 				ctx = ended // the caller is gone; its exchange is recorded nonetheless
@@ -327,7 +327,7 @@ func TestAFullDiskRefusesAndSaysNothingOfTheQuestion(t *testing.T) {
 	full = true
 	for range 3 {
 		err := record()
-		if !errors.Is(err, errNoSpace) || !strings.Contains(err.Error(), incident().ID) {
+		if !errors.Is(err, errNoSpace) || !strings.Contains(err.Error(), string(incident().ID)) {
 			t.Errorf("error is %v", err)
 		}
 		if err := l.Check(t.Context()); !errors.Is(err, errNoSpace) {
@@ -396,7 +396,7 @@ func TestReaderReportsWhatItDoesNotUnderstand(t *testing.T) {
 			got = append(got, r.Exchange)
 		}
 	}
-	id := refusal().ID
+	id := string(refusal().ID)
 	if diff := cmp.Diff([]string{id, "version", "error", "version", "error", id}, got); diff != "" {
 		t.Error(diff)
 	}

@@ -133,7 +133,7 @@ func Of(x gateway.Exchange) Record {
 	r := Record{
 		Version:  Version,
 		Time:     Time(x.Start),
-		Exchange: x.ID,
+		Exchange: string(x.ID),
 		Door:     x.Door,
 		Org:      x.Org,
 		Principal: Principal{

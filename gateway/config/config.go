@@ -110,7 +110,8 @@ type Front struct {
 	DefaultPurpose tenants.Purpose `yaml:"default_purpose"`
 	// The case of requests without the header X-Parley-Case. Left out: none.
 	DefaultCase tenants.CaseID `yaml:"default_case"`
-	// How long one question may take, everything included.
+	// How long one question may take, everything included. Partners answer what
+	// is asked of them in the first five minutes.
 	QueryTimeout time.Duration `yaml:"query_timeout" default:"30s"`
 	// Serve Go's profiler at /debug/pprof/.
 	Pprof bool `yaml:"pprof" default:"false"`

@@ -280,7 +280,7 @@ func TestHeaders(t *testing.T) {
 		t.Errorf("two questions, one warning: %q", got.body.Warnings)
 	}
 	asked := p.questions()
-	if len(asked) != 2 || asked[0].ExchangeID == "" || asked[0].ExchangeID != asked[1].ExchangeID || got.header.Get(front.ExchangeHeader) != asked[0].ExchangeID {
+	if len(asked) != 2 || asked[0].ExchangeID == "" || asked[0].ExchangeID != asked[1].ExchangeID || got.header.Get(front.ExchangeHeader) != string(asked[0].ExchangeID) {
 		t.Errorf("one exchange id for the request: header %q, questions %v", got.header.Get(front.ExchangeHeader), asked)
 	}
 	principal := tenants.Principal{

@@ -95,7 +95,7 @@ func (w *response) announce() {
 	if w.session == nil {
 		return
 	}
-	w.Header().Set(ExchangeHeader, w.session.question.ExchangeID)
+	w.Header().Set(ExchangeHeader, string(w.session.question.ExchangeID))
 	w.Header().Set("Cache-Control", "no-store")
 	w.announced = w.completeness()
 	if w.announced != "" {

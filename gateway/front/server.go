@@ -49,7 +49,7 @@ func (f *Front) logRequest(r *http.Request, where string, w *response, took time
 		slog.Duration("took", took),
 	}
 	if w.session != nil {
-		attrs = append(attrs, slog.String("exchange", w.session.question.ExchangeID))
+		attrs = append(attrs, slog.String("exchange", string(w.session.question.ExchangeID)))
 		attrs = append(attrs, failureAttrs(w.session.failed())...)
 	}
 	f.config.Logger.LogAttrs(r.Context(), slog.LevelInfo, "request", attrs...)

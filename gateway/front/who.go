@@ -7,9 +7,9 @@ import (
 	"net/http"
 	"slices"
 
-	"github.com/google/uuid"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 
+	"github.com/parley-gateway/parley/federation"
 	"github.com/parley-gateway/parley/gateway"
 	"github.com/parley-gateway/parley/tenants"
 )
@@ -43,7 +43,7 @@ func (f *Front) open(r *http.Request) (*session, error) {
 		answerer: f.config.Answerer,
 		question: gateway.Question{
 			Door:          gateway.FrontDoor,
-			ExchangeID:    uuid.NewString(),
+			ExchangeID:    federation.NewExchangeID(f.config.Now()),
 			Principal:     principal,
 			RefusePartial: partial == "refuse",
 		},

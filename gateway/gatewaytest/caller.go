@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
 
@@ -19,7 +18,7 @@ import (
 // organization asks whether it may.
 type Caller struct {
 	// ExchangeID is that of all it asks.
-	ExchangeID string
+	ExchangeID federation.ExchangeID
 	// Principal is whom it claims to ask for, and why.
 	Principal tenants.Principal
 
@@ -67,7 +66,7 @@ func (w *World) Caller(svid *x509svid.SVID, owner tenants.OrgID, address string)
 		}
 	})
 	return &Caller{
-		ExchangeID: uuid.NewString(), Principal: tenants.Principal{Purpose: "slo-review"},
+		ExchangeID: federation.NewExchangeID(time.Now()), Principal: tenants.Principal{Purpose: "slo-review"},
 		world: w, client: client,
 	}
 }

@@ -298,7 +298,7 @@ func TestAskingForAnotherOrganizationsData(t *testing.T) {
 		if strings.Join(seen, " ") != c.want {
 			t.Errorf("%s %s: got %q, want %q", c.q.Kind, c.q.Expression, seen, c.want)
 		}
-		if record := last(t, globex); record.Series != part.Cost.Series || record.Exchange != acme.ExchangeID {
+		if record := last(t, globex); record.Series != part.Cost.Series || record.Exchange != string(acme.ExchangeID) {
 			t.Errorf("globex recorded %+v", record)
 		}
 	}

@@ -218,7 +218,7 @@ func TestWrongWorkloadOfTheRightTrustDomain(t *testing.T) {
 	refused(t, err)
 	record := last(t, globex)
 	if record.Outcome != gateway.Refused || record.Principal.Workload != "spiffe://acme.example/grafana" ||
-		record.Exchange != caller.ExchangeID || !strings.Contains(record.Reason, string(tenants.WrongWorkload)) {
+		record.Exchange != string(caller.ExchangeID) || !strings.Contains(record.Reason, string(tenants.WrongWorkload)) {
 		t.Errorf("globex recorded %+v", record)
 	}
 }

@@ -53,8 +53,6 @@ var (
 	_ peerfront.Gateway = peerfront.Of((*gateway.Gateway)(nil))
 )
 
-const exchangeID = "0f8fad5b-d9cb-469f-a165-70867728950e"
-
 var (
 	acmeID    = spiffeid.RequireFromString("spiffe://acme.example/parley")
 	globexID  = spiffeid.RequireFromString("spiffe://globex.example/parley")
@@ -72,6 +70,8 @@ type world struct {
 	bundles *x509bundle.Set
 	gateway *fakeGateway
 	address string
+	// exchangeID is that of all questions.
+	exchangeID federation.ExchangeID
 
 	mu        sync.Mutex
 	agreement map[spiffeid.ID]tenants.Agreement // guarded by mu
@@ -102,7 +102,7 @@ func newWorld(t *testing.T, change func(*peerfront.Config)) *world {
 	t.Helper()
 	w := &world{
 		t: t, cas: map[spiffeid.TrustDomain]*identity.DevCA{}, bundles: x509bundle.NewSet(),
-		gateway: &fakeGateway{}, counted: map[string]int{},
+		gateway: &fakeGateway{}, counted: map[string]int{}, exchangeID: federation.NewExchangeID(time.Now()),
 	}
 	for _, id := range []spiffeid.ID{acmeID, globexID, initechID} {
 		ca, err := identity.NewDevCA(identity.DevCAConfig{TrustDomain: id.TrustDomain()})
@@ -336,7 +336,7 @@ func wantError(t *testing.T, err error, kind federation.Kind, message string) {
 func TestAnswer(t *testing.T) {
 	w := newWorld(t, nil)
 	w.gateway.releases(up(t, 200)...)
-	released, part, err := w.as(globexID, nil).Ask(t.Context(), exchangeID, ada, isUp)
+	released, part, err := w.as(globexID, nil).Ask(t.Context(), w.exchangeID, ada, isUp)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -347,7 +347,7 @@ func TestAnswer(t *testing.T) {
 		t.Error(diff)
 	}
 	want := gateway.Question{
-		Door: gateway.PeerDoor, ExchangeID: exchangeID, Metrics: isUp,
+		Door: gateway.PeerDoor, ExchangeID: w.exchangeID, Metrics: isUp,
 		Principal: tenants.Principal{Org: "globex", Workload: globexID, User: ada.User, Purpose: ada.Purpose, Case: ada.Case},
 	}
 	if diff := cmp.Diff([]gateway.Question{want}, w.gateway.asked, cmp.Comparer(func(a, b spiffeid.ID) bool { return a == b })); diff != "" {
@@ -389,7 +389,7 @@ func TestRefusalsLookTheSame(t *testing.T) {
 	w.gateway.answer = func(context.Context, gateway.Question) (peerfront.Answer, error) {
 		return nil, &federation.Error{Kind: federation.Refused, Message: "the purpose is not agreed", Err: &tenants.Refusal{Reason: tenants.PurposeNotAgreed}}
 	}
-	request, err := wire.EncodeAsk(wire.Ask{ExchangeID: exchangeID, Purpose: ada.Purpose, Metrics: isUp})
+	request, err := wire.EncodeAsk(wire.Ask{ExchangeID: w.exchangeID, Purpose: ada.Purpose, Metrics: isUp})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -415,7 +415,7 @@ func TestRefusalsLookTheSame(t *testing.T) {
 	for i, id := range []spiffeid.ID{initechID, otherWorkload} {
 		q := w.gateway.refused[i]
 		var reason *tenants.Refusal
-		if q.Principal.Workload != id || q.Principal.Org != "" || q.ExchangeID != exchangeID || q.Principal.Purpose != ada.Purpose || q.Metrics.Expression != "up" {
+		if q.Principal.Workload != id || q.Principal.Org != "" || q.ExchangeID != w.exchangeID || q.Principal.Purpose != ada.Purpose || q.Metrics.Expression != "up" {
 			t.Errorf("recorded %+v", q)
 		}
 		if !errors.As(w.gateway.reasons[i], &reason) || reason.Reason != tenants.UnknownTrustDomain {
@@ -430,11 +430,11 @@ func TestRevokedMidConnection(t *testing.T) {
 	w := newWorld(t, nil)
 	w.gateway.releases(up(t, 1)...)
 	client := w.as(globexID, nil)
-	if _, _, err := client.Ask(t.Context(), exchangeID, ada, isUp); err != nil {
+	if _, _, err := client.Ask(t.Context(), w.exchangeID, ada, isUp); err != nil {
 		t.Fatal(err)
 	}
 	w.revoke(globexID)
-	_, part, err := client.Ask(t.Context(), exchangeID, ada, isUp)
+	_, part, err := client.Ask(t.Context(), w.exchangeID, ada, isUp)
 	wantError(t, err, federation.Refused, federation.NotAllowed)
 	if part.Status != federation.Denied || len(w.gateway.asked) != 1 {
 		t.Errorf("got %+v, the gateway was asked %d times", part, len(w.gateway.asked))
@@ -446,9 +446,9 @@ func TestAuditDown(t *testing.T) {
 	w := newWorld(t, nil)
 	w.gateway.releases(up(t, 1)...)
 	w.gateway.auditDown.Store(true)
-	_, _, err := w.as(globexID, nil).Ask(t.Context(), exchangeID, ada, isUp)
+	_, _, err := w.as(globexID, nil).Ask(t.Context(), w.exchangeID, ada, isUp)
 	wantError(t, err, federation.Unavailable, "can't be recorded")
-	_, _, err = w.as(initechID, nil).Ask(t.Context(), exchangeID, ada, isUp)
+	_, _, err = w.as(initechID, nil).Ask(t.Context(), w.exchangeID, ada, isUp)
 	wantError(t, err, federation.Unavailable, "can't be recorded")
 }
 
@@ -459,7 +459,7 @@ func TestFailuresOfEveryKind(t *testing.T) {
 		w.gateway.answer = func(context.Context, gateway.Question) (peerfront.Answer, error) {
 			return nil, &federation.Error{Kind: kind, Message: "because", Err: errors.New("a secret")}
 		}
-		_, _, err := client.Ask(t.Context(), exchangeID, ada, isUp)
+		_, _, err := client.Ask(t.Context(), w.exchangeID, ada, isUp)
 		want := "because"
 		if kind == federation.Refused {
 			want = federation.NotAllowed
@@ -470,7 +470,7 @@ func TestFailuresOfEveryKind(t *testing.T) {
 		}
 	}
 	w.gateway.answer = func(context.Context, gateway.Question) (peerfront.Answer, error) { return nil, errors.New("a secret") }
-	_, _, err := client.Ask(t.Context(), exchangeID, ada, isUp)
+	_, _, err := client.Ask(t.Context(), w.exchangeID, ada, isUp)
 	wantError(t, err, federation.Internal, "internal error")
 }
 
@@ -479,7 +479,7 @@ func TestPanic(t *testing.T) {
 	w := newWorld(t, nil)
 	w.gateway.answer = func(context.Context, gateway.Question) (peerfront.Answer, error) { panic("a secret") }
 	client := w.as(globexID, nil)
-	_, _, err := client.Ask(t.Context(), exchangeID, ada, isUp)
+	_, _, err := client.Ask(t.Context(), w.exchangeID, ada, isUp)
 	wantError(t, err, federation.Internal, "internal error")
 	if !strings.Contains(w.log.String(), "service.go") {
 		t.Errorf("the log has no stack: %s", w.log.String())
@@ -488,7 +488,7 @@ func TestPanic(t *testing.T) {
 		t.Errorf("%d records of it", n)
 	}
 	w.gateway.releases(up(t, 1)...)
-	if _, _, err := client.Ask(t.Context(), exchangeID, ada, isUp); err != nil {
+	if _, _, err := client.Ask(t.Context(), w.exchangeID, ada, isUp); err != nil {
 		t.Errorf("the next question: %v", err)
 	}
 }
@@ -503,7 +503,7 @@ func TestAnswerThatIsNotOurs(t *testing.T) {
 			return err
 		}), nil
 	}
-	_, _, err := w.as(globexID, nil).Ask(t.Context(), exchangeID, ada, isUp)
+	_, _, err := w.as(globexID, nil).Ask(t.Context(), w.exchangeID, ada, isUp)
 	wantError(t, err, federation.Internal, "internal error")
 }
 
@@ -528,7 +528,7 @@ func TestAnswerNobodyReads(t *testing.T) {
 	w.gateway.answer = func(context.Context, gateway.Question) (peerfront.Answer, error) {
 		return fakeAnswer{w.gateway, metrics.Received(nil, names, nil, nil)}, nil
 	}
-	request, err := wire.EncodeAsk(wire.Ask{ExchangeID: exchangeID, Purpose: "slo-review", Metrics: isUp})
+	request, err := wire.EncodeAsk(wire.Ask{ExchangeID: w.exchangeID, Purpose: "slo-review", Metrics: isUp})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -566,14 +566,14 @@ func TestCancelledAndOutOfTime(t *testing.T) {
 		w.gateway.answer = waits
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() { <-arrived; cancel() }()
-		_, _, err := w.as(globexID, nil).Ask(ctx, exchangeID, ada, isUp)
+		_, _, err := w.as(globexID, nil).Ask(ctx, w.exchangeID, ada, isUp)
 		wantError(t, err, federation.Unavailable, "cancelled")
 		<-stopped
 	})
 	t.Run("the asker's deadline", func(t *testing.T) {
 		w := newWorld(t, nil)
 		w.gateway.answer = waits
-		_, _, err := w.as(globexID, func(c *peer.Config) { c.Timeout = 200 * time.Millisecond }).Ask(t.Context(), exchangeID, ada, isUp)
+		_, _, err := w.as(globexID, func(c *peer.Config) { c.Timeout = 200 * time.Millisecond }).Ask(t.Context(), w.exchangeID, ada, isUp)
 		wantError(t, err, federation.DeadlineExceeded, "time")
 		<-stopped
 		<-arrived
@@ -581,7 +581,7 @@ func TestCancelledAndOutOfTime(t *testing.T) {
 	t.Run("ours", func(t *testing.T) {
 		w := newWorld(t, func(c *peerfront.Config) { c.MaxDuration = 100 * time.Millisecond })
 		w.gateway.answer = waits
-		_, _, err := w.as(globexID, nil).Ask(t.Context(), exchangeID, ada, isUp)
+		_, _, err := w.as(globexID, nil).Ask(t.Context(), w.exchangeID, ada, isUp)
 		wantError(t, err, federation.DeadlineExceeded, "ran out of time")
 		<-stopped
 		<-arrived
@@ -637,7 +637,7 @@ func TestTrace(t *testing.T) {
 	w := newWorld(t, func(c *peerfront.Config) { c.Tracer, c.Propagator = tracer, propagation.TraceContext{} })
 	w.gateway.releases(up(t, 1)...)
 	client := w.as(globexID, func(c *peer.Config) { c.Tracer, c.Propagator = tracer, propagation.TraceContext{} })
-	if _, _, err := client.Ask(t.Context(), exchangeID, ada, isUp); err != nil {
+	if _, _, err := client.Ask(t.Context(), w.exchangeID, ada, isUp); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "two spans end", func() bool { return len(spans.Ended()) == 2 })

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -32,7 +33,7 @@ func (s *service) Ask(request *federationv1.AskRequest, stream grpc.ServerStream
 	defer cancel()
 
 	principal, _, unknown := s.who(ctx)
-	q, malformed := question(principal, request)
+	q, malformed := s.question(principal, request)
 	if unknown != nil {
 		return s.refuse(ctx, q, unknown)
 	}
@@ -163,8 +164,11 @@ func (s *service) who(ctx context.Context) (tenants.Principal, tenants.Agreement
 }
 
 // question is what is asked. With an error it holds what was understood.
-func question(principal tenants.Principal, request *federationv1.AskRequest) (gateway.Question, error) {
+func (s *service) question(principal tenants.Principal, request *federationv1.AskRequest) (gateway.Question, error) {
 	ask, err := wire.DecodeAsk(request)
+	if err == nil {
+		err = current(ask.ExchangeID, s.config.Now())
+	}
 	principal.User, principal.Purpose, principal.Case = ask.User, ask.Purpose, ask.Case
 	return gateway.Question{
 		Door:       gateway.PeerDoor,
@@ -172,6 +176,33 @@ func question(principal tenants.Principal, request *federationv1.AskRequest) (ga
 		Principal:  principal,
 		Metrics:    ask.Metrics,
 	}, err
+}
+
+// An exchange id counts for a while only: pseudonyms of a single question are
+// made with it, and would stay the same for whoever used it for ever.
+const (
+	// exchangeLife is for how long questions come under one id. A user's
+	// question may take several of them, one after the other, and each of them
+	// two minutes: MaxDuration.
+	exchangeLife = 5 * time.Minute
+	// clockDifference is how far the asker's clock may be from ours.
+	clockDifference = time.Minute
+)
+
+// current says whether an exchange id was made lately.
+func current(id federation.ExchangeID, now time.Time) error {
+	made, err := id.Time()
+	if err != nil {
+		return err
+	}
+	switch age := now.Sub(made); {
+	case age > exchangeLife+clockDifference:
+		return federation.Errorf(federation.BadQuestion, "exchange_id: was made %s ago, and counts for %s; ask under a new one, and see that both gateways' clocks are right",
+			age.Round(time.Second), exchangeLife)
+	case age < -clockDifference:
+		return federation.Errorf(federation.BadQuestion, "exchange_id: was made %s from now; see that both gateways' clocks are right", (-age).Round(time.Second))
+	}
+	return nil
 }
 
 // refuse records the refusal and returns what the caller is told.

@@ -55,7 +55,7 @@ func acmeAsks(t *testing.T) func(purpose tenants.Purpose, expr string) (promql.M
 				if err != nil {
 					return nil, federation.Part{}, err
 				}
-				return o.local.Answer(ctx, q, d, metrics.Asking{Org: "acme", ExchangeID: "x"})
+				return o.local.Answer(ctx, q, d, metrics.Asking{Org: "acme", ExchangeID: "019b2f3e-8a00-7c54-9d31-5f0e6c8a4b17"})
 			}})
 		}
 		released, parts, err := federated.Answer(t.Context(), metrics.Question{Kind: policy.Instant, Expression: expr, Start: until, End: until}, members)

@@ -19,7 +19,7 @@ import (
 func exemplars(t *testing.T, local *metrics.Local, d policy.Decision) []exemplar.QueryResult {
 	t.Helper()
 	q := metrics.Question{Kind: policy.Exemplars, Expression: `{__name__=~".+"}`, Start: until.Add(-time.Hour), End: until}
-	released, _, err := local.Answer(t.Context(), q, d, metrics.Asking{Org: "partner", ExchangeID: "x"})
+	released, _, err := local.Answer(t.Context(), q, d, metrics.Asking{Org: "partner", ExchangeID: "019b2f3e-8a00-7c54-9d31-5f0e6c8a4b17"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +49,7 @@ func (p partner) answer(q metrics.Question) *metrics.Released {
 	if !d.Allow {
 		return nil
 	}
-	released, _, err := p.local.Answer(p.t.Context(), q, d, metrics.Asking{Org: p.request.Principal.Org, ExchangeID: "x"})
+	released, _, err := p.local.Answer(p.t.Context(), q, d, metrics.Asking{Org: p.request.Principal.Org, ExchangeID: "019b2f3e-8a00-7c54-9d31-5f0e6c8a4b17"})
 	if err != nil {
 		p.t.Fatal(err)
 	}

@@ -14,8 +14,7 @@ import (
 // Ask is what an asker sends. Its organization and workload are not in it:
 // they are taken from the connection.
 type Ask struct {
-	// ExchangeID is a UUID in its canonical text form (RFC 9562, section 4).
-	ExchangeID string
+	ExchangeID federation.ExchangeID
 	Purpose    tenants.Purpose
 	Case       tenants.CaseID
 	User       tenants.User
@@ -41,7 +40,7 @@ func EncodeAsk(a Ask) (*federationv1.AskRequest, error) {
 		m.Selectors = append(m.Selectors, metrics.FormatSelector(s))
 	}
 	request := &federationv1.AskRequest{
-		ExchangeId: a.ExchangeID,
+		ExchangeId: string(a.ExchangeID),
 		Purpose:    string(a.Purpose),
 		CaseId:     string(a.Case),
 		Question:   &federationv1.AskRequest_Metrics{Metrics: m},
@@ -68,12 +67,10 @@ func DecodeAsk(r *federationv1.AskRequest) (Ask, error) {
 	if hasUnknownWithin(r.ProtoReflect()) {
 		note(bad("the request has fields that this gateway doesn't know; it may be older than yours"))
 	}
-	if isUUID(r.GetExchangeId()) {
-		a.ExchangeID = r.GetExchangeId()
-	} else {
-		note(bad("exchange_id: want a UUID such as 0f8fad5b-d9cb-469f-a165-70867728950e"))
-	}
 	var err error
+	if a.ExchangeID, err = federation.ParseExchangeID(r.GetExchangeId()); err != nil {
+		note(bad("exchange_id: want a UUID of version 7 in lower case, such as 019b2f3e-8a00-7c54-9d31-5f0e6c8a4b17"))
+	}
 	if a.Purpose, err = tenants.ParsePurpose(r.GetPurpose()); err != nil {
 		note(bad("purpose: want 1 to 63 lower-case letters, digits and hyphens, no hyphen at either end"))
 	}
@@ -203,25 +200,4 @@ func decodeSelectors(texts []string, allowed, needed bool) ([]policy.Selector, e
 		out = append(out, s)
 	}
 	return out, nil
-}
-
-// isUUID says whether s is the canonical text form, in lower case.
-func isUUID(s string) bool {
-	if len(s) != 36 {
-		return false
-	}
-	for i := range len(s) {
-		c := s[i]
-		switch i {
-		case 8, 13, 18, 23:
-			if c != '-' {
-				return false
-			}
-		default:
-			if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
-				return false
-			}
-		}
-	}
-	return true
 }

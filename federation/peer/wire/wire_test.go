@@ -26,7 +26,7 @@ import (
 	"github.com/parley-gateway/parley/tenants"
 )
 
-const exchangeID = "0f8fad5b-d9cb-469f-a165-70867728950e"
+const exchangeID = "019b2f3e-8a00-7c54-9d31-5f0e6c8a4b17"
 
 // begin is the start of the questions here; samples are a minute apart.
 var begin = time.Unix(1_700_000_000, 0).UTC()

@@ -134,8 +134,9 @@ func (x *DescribeResponse) GetSignals() []string {
 
 type AskRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// exchange_id is made by the asker and stands in the evidence of both
-	// sides: a UUID in its canonical text form.
+	// exchange_id is made by the asker, once for all that a user's question
+	// takes, and stands in the evidence of both sides: a UUID of version 7 in
+	// its canonical text form, made within the last minutes.
 	ExchangeId string `protobuf:"bytes,1,opt,name=exchange_id,json=exchangeId,proto3" json:"exchange_id,omitempty"`
 	Purpose    string `protobuf:"bytes,2,opt,name=purpose,proto3" json:"purpose,omitempty"`
 	// case_id is empty for none.
