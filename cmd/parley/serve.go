@@ -161,7 +161,7 @@ func newSource(c *config.Config, log *slog.Logger) (metrics.Source, func() error
 		return nil, nil, err
 	}
 	source, err := metrics.NewPrometheus(metrics.PrometheusConfig{
-		URL: p.URL, ReadPath: p.RemoteReadPath, Client: client, NoPushDown: !p.PushDown, Logger: log,
+		URL: p.URL, ReadPath: p.RemoteReadPath, Client: client, NoPushDown: !p.PushDown, ExternalLabels: p.ExternalLabels, Logger: log,
 	})
 	return source, func() error { client.CloseIdleConnections(); return nil }, err
 }

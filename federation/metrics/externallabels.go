@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -14,11 +15,19 @@ import (
 // unless they have a label of that name, and not to those of its own API. To a
 // policy they are labels like any other, so what comes from the API gets them
 // here, and nothing that is about one of them is left to the server to select.
+// While they are unknown, all is read by remote read, which shows them.
 // See https://prometheus.io/docs/prometheus/latest/configuration/configuration/.
+
+// errUntold says to the operator why something can't be had.
+var errUntold = errors.New("the external labels of the metrics backend are unknown, as it doesn't show its configuration; " +
+	"state them in the gateway's as metrics.prometheus.external_labels, or {} if there are none")
 
 // external returns the server's external labels, sorted; known is false for a
 // server that doesn't tell, whose last word is then returned.
 func (p *Prometheus) external(ctx context.Context) (ls []labels.Label, known bool) {
+	if p.config.ExternalLabels != nil {
+		return sorted(p.config.ExternalLabels), true
+	}
 	p.mu.Lock()
 	ls, known = p.externalLabels, p.externalKnown
 	fresh := time.Since(p.externalProbed) <= versionTTL
@@ -31,7 +40,8 @@ func (p *Prometheus) external(ctx context.Context) (ls []labels.Label, known boo
 	case err != nil && ctx.Err() != nil:
 		return ls, known // the question was given up: that says nothing of the server
 	case err != nil:
-		p.config.Logger.WarnContext(ctx, "external labels of the metrics backend are unknown; questions are evaluated here", "error", p.unavailable("read configuration", err))
+		p.config.Logger.WarnContext(ctx, "nothing is pushed down to the metrics backend or listed by it, and exemplars are refused",
+			"reason", errUntold, "error", p.unavailable("read configuration", err))
 	default:
 		ls = found
 	}
@@ -54,9 +64,13 @@ func (p *Prometheus) readExternal(ctx context.Context) ([]labels.Label, error) {
 	if err := yaml.Unmarshal([]byte(answer.YAML), &config); err != nil {
 		return nil, err
 	}
+	return sorted(config.Global.ExternalLabels), nil
+}
+
+func sorted(set map[string]string) []labels.Label {
 	var out []labels.Label
-	labels.FromMap(config.Global.ExternalLabels).Range(func(l labels.Label) { out = append(out, l) })
-	return out, nil
+	labels.FromMap(set).Range(func(l labels.Label) { out = append(out, l) })
+	return out
 }
 
 // withExternal is a series of the API as remote read would give it.
@@ -74,9 +88,15 @@ func withExternal(ls labels.Labels, external []labels.Label) labels.Labels {
 }
 
 // stored leaves out the matchers on external labels: those are not what the
-// server would match them with. The view matches by itself.
-func stored(matchers []*labels.Matcher, external []labels.Label) []*labels.Matcher {
-	return slices.DeleteFunc(slices.Clone(matchers), func(m *labels.Matcher) bool { return isExternal(external, m.Name) })
+// server would match them with. The view matches by itself. While they are
+// unknown, any label could be one: then only the matchers stay that a series
+// without the label meets, and those for equality, of which the server knows
+// by itself whether they are met by an external label.
+func stored(matchers []*labels.Matcher, external []labels.Label, known bool) []*labels.Matcher {
+	return slices.DeleteFunc(slices.Clone(matchers), func(m *labels.Matcher) bool {
+		unclear := !known && m.Name != labels.MetricName && m.Type != labels.MatchEqual && !m.Matches("")
+		return unclear || isExternal(external, m.Name)
+	})
 }
 
 // readsExternal says whether an expression selects or groups by an external

@@ -37,7 +37,10 @@ type PrometheusConfig struct {
 	Client *http.Client
 	// NoPushDown keeps questions from being evaluated by the server.
 	NoPushDown bool
-	Logger     *slog.Logger
+	// ExternalLabels are what the server adds to what it gives by remote read;
+	// empty: nothing. With nil the server is asked for its configuration.
+	ExternalLabels map[string]string
+	Logger         *slog.Logger
 }
 
 // Prometheus is a Source on a real Prometheus: samples come by remote read
@@ -77,9 +80,9 @@ func NewPrometheus(c PrometheusConfig) (*Prometheus, error) {
 }
 
 func (p *Prometheus) selectRaw(ctx context.Context, sel selection) (rawSet, error) {
-	external, _ := p.external(ctx)
-	sel.matchers = stored(sel.matchers, external)
-	if sel.labelsOnly {
+	external, known := p.external(ctx)
+	sel.matchers = stored(sel.matchers, external, known)
+	if sel.labelsOnly && known {
 		return p.listSeries(ctx, sel, external)
 	}
 	return p.readRaw(ctx, sel)
@@ -105,7 +108,7 @@ func (p *Prometheus) listSeries(ctx context.Context, sel selection, external []l
 }
 
 func (p *Prometheus) listRaw(ctx context.Context, sel selection, label string, limit int) ([]string, error) {
-	if external, _ := p.external(ctx); len(external) > 0 {
+	if external, known := p.external(ctx); !known || len(external) > 0 {
 		return nil, errNotListed
 	}
 	selectors := []string{FormatSelector(sel.named())}
@@ -164,10 +167,15 @@ func (p *Prometheus) rawMetadata(ctx context.Context, metric string) (map[string
 }
 
 func (p *Prometheus) rawExemplars(ctx context.Context, start, end int64, selectors [][]*labels.Matcher) ([]exemplar.QueryResult, error) {
-	external, _ := p.external(ctx)
+	external, known := p.external(ctx)
+	if !known {
+		return nil, &federation.Error{
+			Kind: federation.Unavailable, Message: "the metrics store doesn't tell enough of its exemplars to apply policy to them", Err: errUntold,
+		}
+	}
 	var out []exemplar.QueryResult
 	for _, matchers := range selectors {
-		found, err := p.api.QueryExemplars(ctx, FormatSelector(selection{matchers: stored(matchers, external)}.named()), instant(start), instant(end))
+		found, err := p.api.QueryExemplars(ctx, FormatSelector(selection{matchers: stored(matchers, external, known)}.named()), instant(start), instant(end))
 		if err != nil {
 			return nil, p.unavailable("list exemplars", err)
 		}

@@ -148,6 +148,7 @@ func TestExemplarsOfWhatOnlyTheViewCanMatch(t *testing.T) {
 		asked.Store(r.FormValue("query"))
 		say(t, w, `{"status":"success","data":[]}`)
 	})
+	source.config.ExternalLabels = map[string]string{}
 	if _, err := source.rawExemplars(t.Context(), 0, 1, [][]*labels.Matcher{nil}); err != nil {
 		t.Fatal(err)
 	}
@@ -169,6 +170,7 @@ func TestUnavailableQuotesNoQuestion(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	source.config.ExternalLabels = map[string]string{}
 	sel := selection{mint: 0, maxt: time.Now().UnixMilli(), matchers: []*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, "user", "alice")}}
 	_, err := source.listRaw(t.Context(), sel, "pod", 0)
 	var e *federation.Error

@@ -1,12 +1,15 @@
 package config
 
 import (
+	"maps"
 	"net"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/prometheus/common/model"
 	"github.com/spiffe/go-spiffe/v2/workloadapi"
 
 	"github.com/parley-gateway/parley/tenants"
@@ -144,6 +147,11 @@ func (k checker) metrics(m Metrics) {
 	if p := m.Prometheus; p != nil {
 		if u, err := url.Parse(p.RemoteReadPath); err != nil || u.Path != p.RemoteReadPath || !strings.HasPrefix(p.RemoteReadPath, "/") {
 			k.Problemf("metrics.prometheus.remote_read_path", "want a path such as /api/v1/read, not %q", p.RemoteReadPath)
+		}
+		for _, name := range slices.Sorted(maps.Keys(p.ExternalLabels)) {
+			if name == model.MetricNameLabel || !model.UTF8Validation.IsValidLabelName(name) {
+				k.Problemf("metrics.prometheus.external_labels", "%q can't be the name of an external label", name)
+			}
 		}
 		if strings.ContainsFunc(p.Tenant, func(r rune) bool { return r <= ' ' || r > '~' }) {
 			k.Problemf("metrics.prometheus.tenant", "has to go into an HTTP header: only printable ASCII without spaces")

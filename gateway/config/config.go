@@ -218,6 +218,11 @@ type Prometheus struct {
 	// Let the server evaluate what is proved to give the same answer as the
 	// redacted view. Turn it off for a backend whose PromQL is its own.
 	PushDown bool `yaml:"push_down" default:"true"`
+	// The labels that the server adds to all series it gives by remote read: its
+	// global external_labels, or {} if there are none. Left out: the server is
+	// asked for its configuration. State them for one that doesn't tell it;
+	// otherwise nothing is pushed down, lists are slow, and exemplars refused.
+	ExternalLabels map[string]string `yaml:"external_labels"`
 	// The tenant, sent as X-Scope-OrgID to Mimir, Cortex or Thanos.
 	Tenant string `yaml:"tenant"`
 	// A file with the bearer token to send; read for every request.

@@ -20,6 +20,7 @@ const MaxBytes = 1 << 20
 // a `yaml:"key"` tag; what the file does not mention keeps its value, or for a
 // scalar with a `default:"text"` tag has the value of that text. A field may be
 // a struct, a pointer to one (nil when the file does not mention it), a list,
+// a map with keys of the file's choice (nil when the file does not mention it),
 // or a scalar: string, bool, int, int64, float64, time.Duration, time.Time or a
 // type with a Parser. A field of any other type, or a default that can't be
 // read, is a defect of the program and panics.
@@ -110,6 +111,8 @@ func (d decoder) value(n *yaml.Node, path string, v reflect.Value) bool {
 		return d.list(n, path, v)
 	case reflect.Struct:
 		return d.mapping(n, path, v)
+	case reflect.Map:
+		return d.entries(n, path, v)
 	default:
 		panic(fmt.Sprintf("yamlstrict: no parser for %s, the type of %q", v.Type(), path))
 	}
@@ -186,6 +189,39 @@ func (d decoder) mapping(n *yaml.Node, path string, v reflect.Value) bool {
 		}
 	}
 	return good
+}
+
+// entries decodes a map, whose keys are for the file to choose.
+func (d decoder) entries(n *yaml.Node, path string, v reflect.Value) bool {
+	if n.Kind != yaml.MappingNode {
+		d.doc.fail(n.Line, path, "holds %s, where keys with values belong", kindName(n))
+		return false
+	}
+	entries := reflect.MakeMapWithSize(v.Type(), len(n.Content)/2)
+	good := true
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, val := n.Content[i], n.Content[i+1]
+		at, entry := join(path, key.Value), reflect.New(v.Type().Elem()).Elem()
+		switch {
+		case key.Kind != yaml.ScalarNode:
+			d.doc.add(key.Line, path, "a key is "+kindName(key)+", where a name belongs")
+			good = false
+		case d.doc.Has(at):
+			d.doc.add(key.Line, at, fmt.Sprintf("was given on line %d already", d.doc.lines[at]))
+			good = false
+		default:
+			d.doc.lines[at] = key.Line
+			d.defaults(entry)
+			good = d.value(val, at, entry) && good
+			entries.SetMapIndex(reflect.ValueOf(key.Value), entry)
+		}
+	}
+	if !good {
+		d.doc.failed[path] = true
+		return false
+	}
+	v.Set(entries)
+	return true
 }
 
 // defaults sets the fields of a struct, and of the structs in it, that have a

@@ -22,18 +22,19 @@ func parseColor(s string) (color, error) {
 }
 
 type door struct {
-	Name   string        `yaml:"name"`
-	Open   bool          `yaml:"open"`
-	Width  int           `yaml:"width"`
-	Serial int64         `yaml:"serial"`
-	Share  float64       `yaml:"share"`
-	Delay  time.Duration `yaml:"delay"`
-	Since  time.Time     `yaml:"since"`
-	Color  color         `yaml:"color"`
-	Tags   []string      `yaml:"tags"`
-	Lock   *lock         `yaml:"lock"`
-	Panes  []pane        `yaml:"panes"`
-	Secret string        `yaml:"-"`
+	Name   string            `yaml:"name"`
+	Open   bool              `yaml:"open"`
+	Width  int               `yaml:"width"`
+	Serial int64             `yaml:"serial"`
+	Share  float64           `yaml:"share"`
+	Delay  time.Duration     `yaml:"delay"`
+	Since  time.Time         `yaml:"since"`
+	Color  color             `yaml:"color"`
+	Tags   []string          `yaml:"tags"`
+	Lock   *lock             `yaml:"lock"`
+	Panes  []pane            `yaml:"panes"`
+	Signs  map[string]string `yaml:"signs"`
+	Secret string            `yaml:"-"`
 	Note   string
 }
 
@@ -82,6 +83,7 @@ lock: {keys: 2}
 panes:
   - glass: clear
   - {glass: "no"}
+signs: {north: way out, 2: 010}
 `)
 	if err := doc.Err(); err != nil {
 		t.Fatal(err)
@@ -89,6 +91,7 @@ panes:
 	want := door{
 		Name: "0x10", Open: true, Width: 80, Serial: 9_000_000_000, Share: 0.25, Delay: 36 * time.Hour,
 		Color: "green", Tags: []string{"a", "b", "1.10", "yes"}, Lock: &lock{Keys: 2, Kind: "red"}, Panes: []pane{{"clear"}, {"no"}},
+		Signs: map[string]string{"north": "way out", "2": "010"},
 	}
 	if since := time.Date(2027, 1, 31, 11, 0, 0, 0, time.UTC); !got.Since.Equal(since) {
 		t.Errorf("since %s, want %s", got.Since, since)
@@ -119,9 +122,13 @@ func TestProblems(t *testing.T) {
 		{"tilde", "name: ~", `1: name: has no value: give it one or leave the key out`},
 		{"twice", "name: a\nname: b", `2: name: was given on line 1 already`},
 		{"alias", "name: &n a\ntags: *n", `2: tags: aliases (*n) are not accepted: write the value out`},
-		{"merge", "<<: {name: a}", `1: unknown key "<<"; the keys here are name, open, width, serial, share, delay, since, color, tags, lock, panes`},
+		{"merge", "<<: {name: a}", `1: unknown key "<<"; the keys here are name, open, width, serial, share, delay, since, color, tags, lock, panes, signs`},
 		{"key of another shape", "[a]: b", `1: a key is a list, where a name belongs`},
 		{"hidden field", "secret: b\nNote: c", ""},
+		{"map", "signs: 3", `1: signs: holds the value "3", where keys with values belong`},
+		{"entry", "signs: {a: [b]}", `1: signs.a: holds a list, where one value belongs`},
+		{"entry twice", "signs:\n a: b\n a: c", `3: signs.a: was given on line 2 already`},
+		{"entry without a name", "signs: {[a]: b}", `1: signs: a key is a list, where a name belongs`},
 		{"deep", "panes:\n - glass: a\n - glas: b", `3: panes[1]: unknown key "glas"; did you mean "glass"?`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -140,6 +147,16 @@ func TestProblems(t *testing.T) {
 }
 
 // Of a value that could not be read, nothing else is said.
+// A map that was left out is not an empty one.
+func TestEmptyMap(t *testing.T) {
+	for text, want := range map[string]map[string]string{"name: a": nil, "signs: {}": {}} {
+		got, doc := decode(text)
+		if diff := cmp.Diff(want, got.Signs); diff != "" || doc.Err() != nil {
+			t.Errorf("%s: %v (-want +got):\n%s", text, doc.Err(), diff)
+		}
+	}
+}
+
 func TestOneProblemForOneMistake(t *testing.T) {
 	_, doc := decode("lock: {kyes: 1}\ntags: [[a]]\nwidth: x\n")
 	doc.Problemf("lock.keys", "is required")
