@@ -41,8 +41,8 @@ type Agreement struct {
 
 // BundleSource is where a partner's trust bundle comes from: a SPIFFE bundle
 // endpoint (SPIFFE Trust Domain and Bundle, section 5) or a file in the same
-// format. Exactly one of Endpoint and File is set, but that File beside an
-// https_spiffe endpoint is the bundle its first fetch is verified with.
+// format. Exactly one of Endpoint and File is set, but that an https_spiffe
+// endpoint has a File too: the bundle its first fetch is verified with.
 type BundleSource struct {
 	Endpoint *url.URL      `yaml:"endpoint"`
 	Profile  BundleProfile `yaml:"profile"`

@@ -61,7 +61,7 @@ func parseAgreement(file string, data []byte, self Self) (Agreement, *yamlstrict
 	)
 	checkWho(doc, a, self)
 	checkAddresses(doc, a)
-	checkBundle(doc, a.Bundle)
+	checkBundle(doc, a)
 	checkWhat(doc, a)
 	checkLimits(doc, a.Limits)
 	if a.Bundle.File != "" && !filepath.IsAbs(a.Bundle.File) {
@@ -113,7 +113,7 @@ func isHostPort(addr string) bool {
 	return err == nil && n > 0
 }
 
-func checkBundle(doc *yamlstrict.Document, b BundleSource) {
+func checkBundle(doc *yamlstrict.Document, a Agreement) {
 	endpoint, file := doc.Has("bundle.endpoint"), doc.Has("bundle.file")
 	const none = "is only for an endpoint, and bundle.endpoint is not given"
 	switch {
@@ -130,15 +130,29 @@ func checkBundle(doc *yamlstrict.Document, b BundleSource) {
 		}
 	case !doc.Has("bundle.profile"):
 		doc.Problemf("bundle.profile", "is required with an endpoint: https_web or https_spiffe")
-	case b.Profile == HTTPSWeb:
+	case a.Bundle.Profile == HTTPSWeb:
 		if file {
 			doc.Problemf("bundle.file", "give either endpoint or file; only an https_spiffe endpoint starts from a file")
 		}
 		if doc.Has("bundle.endpoint_id") {
 			doc.Problemf("bundle.endpoint_id", "is only for the profile https_spiffe")
 		}
-	case b.Profile == HTTPSSPIFFE && !doc.Has("bundle.endpoint_id"):
+	case a.Bundle.Profile == HTTPSSPIFFE:
+		checkSPIFFEEndpoint(doc, a, file)
+	}
+}
+
+func checkSPIFFEEndpoint(doc *yamlstrict.Document, a Agreement, file bool) {
+	id := a.Bundle.EndpointID
+	if !doc.Has("bundle.endpoint_id") {
 		doc.Problemf("bundle.endpoint_id", "is required with the profile https_spiffe")
+	}
+	if !id.IsZero() && !a.TrustDomain.IsZero() && !id.MemberOf(a.TrustDomain) {
+		doc.Problemf("bundle.endpoint_id", "%s is not in the trust domain %s", id, a.TrustDomain)
+	}
+	if !file {
+		doc.Problemf("bundle.file", "is required with the profile https_spiffe: the endpoint proves itself with an SVID, so the first "+
+			"bundle comes from the partner as a file; only an https_web endpoint, with a certificate that browsers know, needs none")
 	}
 }
 

@@ -2,15 +2,20 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"os"
 	"time"
 
 	"github.com/alecthomas/kong"
 
 	"github.com/parley-gateway/parley/gateway/config"
+	"github.com/parley-gateway/parley/gateway/identity"
 	"github.com/parley-gateway/parley/policy/rego"
 	"github.com/parley-gateway/parley/tenants"
+	"github.com/parley-gateway/parley/tenants/yamlstrict"
 )
 
 type configCommand struct {
@@ -37,6 +42,9 @@ func (c *configCheckCommand) Run(k *kong.Kong) error {
 	if err != nil {
 		return err
 	}
+	if err := checkBundles(agreements); err != nil {
+		return err
+	}
 	if _, err := rego.New(context.Background(), rego.Config{
 		Org: settings.Org, Dir: settings.Policy.Dir, Now: time.Now, Log: slog.New(slog.DiscardHandler),
 		Agreements: func() []tenants.Agreement { return agreements },
@@ -45,6 +53,28 @@ func (c *configCheckCommand) Run(k *kong.Kong) error {
 	}
 	_, err = fmt.Fprintf(k.Stdout, "%s is good\n", c.File)
 	return err
+}
+
+// checkBundles reads the bundles that agreements have in files. A gateway starts
+// without them, but can't talk to the partner.
+func checkBundles(agreements []tenants.Agreement) error {
+	var problems yamlstrict.Problems
+	for _, a := range agreements {
+		if a.Bundle.File == "" {
+			continue
+		}
+		text, err := os.ReadFile(a.Bundle.File)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("%s isn't there; %s has to hand over its trust bundle", a.Bundle.File, a.Partner)
+		}
+		if err == nil {
+			_, err = identity.ParseBundle(a.TrustDomain, text)
+		}
+		if err != nil {
+			problems = append(problems, yamlstrict.Problem{File: a.File, Text: "bundle.file: " + err.Error()})
+		}
+	}
+	return problems.Err()
 }
 
 type configManualCommand struct{}
