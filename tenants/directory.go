@@ -45,6 +45,7 @@ type Directory struct {
 	mu          sync.Mutex
 	tried       [sha256.Size]byte // fingerprint of the folder last parsed
 	subscribers []*func([]Agreement)
+	opened      bool // there is a set that can stay
 }
 
 // snapshot is a set of agreements; it never changes.
@@ -76,6 +77,9 @@ func OpenDirectory(c DirectoryConfig) (*Directory, error) {
 	if err := d.Reload(); err != nil {
 		return nil, err
 	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.opened = true
 	return d, nil
 }
 
@@ -189,6 +193,9 @@ func (d *Directory) keep(agreements []Agreement, problem error) {
 		return
 	}
 	d.publish(agreements, problem)
+	if !d.opened {
+		return // OpenDirectory says it
+	}
 	d.config.Logger.Error("agreements not loaded; those from before stay, except where the file is gone",
 		"dir", d.config.Dir, "partners", len(agreements), "error", problem)
 }

@@ -273,9 +273,13 @@ func TestFolderThatGoesAwayChangesNothing(t *testing.T) {
 func TestOpenDirectoryOfABadFolder(t *testing.T) {
 	f := newFolder(t, "globex")
 	f.write("initech", "partner: initech\n")
-	_, err := tenants.OpenDirectory(tenants.DirectoryConfig{Dir: f.dir, Self: acme})
+	var log bytes.Buffer
+	_, err := tenants.OpenDirectory(tenants.DirectoryConfig{Dir: f.dir, Self: acme, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	if err == nil || strings.Count(err.Error(), "is required") != 6 {
 		t.Errorf("want the six missing keys, got %v", err)
+	}
+	if log.Len() > 0 {
+		t.Errorf("nothing was there before that could stay: %s", &log)
 	}
 }
 
