@@ -35,6 +35,11 @@ func (c *devCACommand) Run(k *kong.Kong) error {
 	if err != nil {
 		return fmt.Errorf("--trust-domain %s: %w", c.TrustDomain, err)
 	}
+	// What can't be issued is found out before anything is made.
+	id, err := c.id(td)
+	if err != nil {
+		return err
+	}
 	ca, err := identity.OpenDevCA(c.Dir, identity.DevCAConfig{TrustDomain: td})
 	if err != nil {
 		return err
@@ -42,12 +47,8 @@ func (c *devCACommand) Run(k *kong.Kong) error {
 	if _, err := fmt.Fprintf(k.Stdout, "CA of %s in %s; hand %s to partners\n", td, c.Dir, filepath.Join(c.Dir, identity.DevCABundleFile)); err != nil {
 		return err
 	}
-	if c.ID == "" {
+	if id.IsZero() {
 		return nil
-	}
-	id, err := spiffeid.FromString(c.ID)
-	if err != nil {
-		return fmt.Errorf("--id %s: %w", c.ID, err)
 	}
 	svid, err := ca.Issue(id, c.TTL)
 	if err != nil {
@@ -59,4 +60,21 @@ func (c *devCACommand) Run(k *kong.Kong) error {
 	}
 	_, err = fmt.Fprintf(k.Stdout, "SVID of %s in %s and %s, valid until %s\n", id, cert, key, svid.Certificates[0].NotAfter.Format(time.RFC3339))
 	return err
+}
+
+// id is the one to issue an SVID for; zero is none.
+func (c *devCACommand) id(td spiffeid.TrustDomain) (spiffeid.ID, error) {
+	if c.ID == "" {
+		return spiffeid.ID{}, nil
+	}
+	id, err := spiffeid.FromString(c.ID)
+	switch {
+	case err != nil:
+		return id, fmt.Errorf("--id %s: %w; want one such as spiffe://%s/parley", c.ID, err, td)
+	case !id.MemberOf(td) || id.Path() == "":
+		return id, fmt.Errorf("--id %s: the CA of %s issues IDs such as spiffe://%s/parley", c.ID, td, td)
+	case c.TTL <= 0:
+		return id, fmt.Errorf("--ttl %s: an SVID has to be valid for some time, such as 24h", c.TTL)
+	}
+	return id, nil
 }
