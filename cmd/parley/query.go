@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"os/signal"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -17,6 +18,8 @@ import (
 
 	"github.com/alecthomas/kong"
 	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql/parser"
 
 	"github.com/parley-gateway/parley/federation"
 	"github.com/parley-gateway/parley/gateway/front"
@@ -26,13 +29,13 @@ import (
 // queryCommand asks a gateway one PromQL question: the answer goes to standard
 // output, what is in it and what is missing to standard error.
 type queryCommand struct {
-	Gateway string         `default:"http://127.0.0.1:9480" env:"PARLEY_GATEWAY" placeholder:"URL" help:"Our gateway's address for users (${default})."`
-	Purpose string         `placeholder:"P" help:"Why you ask, such as incident-response; without it the gateway's default."`
-	Case    string         `placeholder:"C" help:"The incident, ticket or audit the question belongs to."`
-	Range   model.Duration `placeholder:"1h" help:"Ask for this long up to --time instead of for one moment."`
-	Step    model.Duration `placeholder:"30s" help:"Resolution of --range; without it a hundredth of the range."`
-	Time    string         `placeholder:"T" help:"The moment asked for, as RFC 3339 or Unix seconds; without it now."`
-	Output  string         `short:"o" enum:"table,json" default:"table" help:"table, or json: the API's answer as it came."`
+	Gateway string          `default:"http://127.0.0.1:9480" env:"PARLEY_GATEWAY" placeholder:"URL" help:"Our gateway's address for users (${default})."`
+	Purpose string          `placeholder:"P" help:"Why you ask, such as incident-response; without it the gateway's default."`
+	Case    string          `placeholder:"C" help:"The incident, ticket or audit the question belongs to."`
+	Range   *model.Duration `placeholder:"1h" help:"Ask for this long up to --time instead of for one moment."`
+	Step    *model.Duration `placeholder:"30s" help:"Resolution of --range; without it a hundredth of the range."`
+	Time    string          `placeholder:"T" help:"The moment asked for, as RFC 3339 or Unix seconds; without it now."`
+	Output  string          `short:"o" enum:"table,json" default:"table" help:"table, or json: the API's answer as it came."`
 
 	Expression string `arg:"" name:"expr" help:"The question in PromQL."`
 }
@@ -121,12 +124,16 @@ func (c *queryCommand) request(ctx context.Context, now time.Time) (*http.Reques
 	}
 	path := "api/v1/query"
 	switch {
-	case c.Range > 0:
+	case c.Range != nil:
+		length, step, err := c.span()
+		if err != nil {
+			return nil, err
+		}
 		path = "api/v1/query_range"
-		form.Set("start", seconds(at.Add(-time.Duration(c.Range))))
+		form.Set("start", seconds(at.Add(-length)))
 		form.Set("end", seconds(at))
-		form.Set("step", strconv.FormatFloat(c.step().Seconds(), 'f', -1, 64))
-	case c.Step > 0:
+		form.Set("step", strconv.FormatFloat(step.Seconds(), 'f', -1, 64))
+	case c.Step != nil:
 		return nil, errors.New("--step is the resolution of a range; give --range as well")
 	default:
 		form.Set("time", seconds(at))
@@ -153,11 +160,19 @@ func (c *queryCommand) request(ctx context.Context, now time.Time) (*http.Reques
 	return req, nil
 }
 
-func (c *queryCommand) step() time.Duration {
-	if c.Step > 0 {
-		return time.Duration(c.Step)
+// span is how long --range is, and its step.
+func (c *queryCommand) span() (length, step time.Duration, err error) {
+	length = time.Duration(*c.Range)
+	if length <= 0 {
+		return 0, 0, errors.New("--range 0s is no time at all; give one such as 1h, or leave it out to ask for one moment")
 	}
-	return max((time.Duration(c.Range) / 100).Truncate(time.Second), time.Second)
+	if c.Step == nil {
+		return length, max((length / 100).Truncate(time.Second), time.Second), nil
+	}
+	if step = time.Duration(*c.Step); step <= 0 {
+		return 0, 0, errors.New("--step 0s would never come to an end; give one such as 30s, or leave it out for a hundredth of the range")
+	}
+	return length, step, nil
 }
 
 // moment reads --time.
@@ -209,7 +224,38 @@ func (c *queryCommand) completeness(w io.Writer, header http.Header, warnings []
 	if err := json.Unmarshal([]byte(text), &parts); err != nil {
 		return fmt.Errorf("%s sent a header %s that can't be read: %w", c.Gateway, front.CompletenessHeader, err)
 	}
-	return printParts(w, parts, onTerminal(w))
+	if err := printParts(w, parts, onTerminal(w)); err != nil {
+		return err
+	}
+	for _, m := range ofNobody(c.Expression, parts) {
+		if _, err := fmt.Fprintf(w, "%s is none of the organizations there are: %s\n", printable(m.String()), strings.Join(orgs(parts), ", ")); err != nil {
+			return fmt.Errorf("writing completeness: %w", err)
+		}
+	}
+	return nil
+}
+
+// ofNobody are the question's matchers on org that match no organization.
+func ofNobody(expression string, parts federation.Completeness) []*labels.Matcher {
+	expr, err := parser.ParseExpr(expression)
+	if err != nil {
+		return nil // the gateway says what is wrong with it
+	}
+	var out []*labels.Matcher
+	for _, m := range slices.Concat(parser.ExtractSelectors(expr)...) {
+		if m.Name == "org" && !slices.ContainsFunc(orgs(parts), m.Matches) {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+func orgs(parts federation.Completeness) []string {
+	names := make([]string, 0, len(parts))
+	for _, p := range parts {
+		names = append(names, string(p.Org))
+	}
+	return names
 }
 
 // onTerminal says whether w is a terminal on which colours are wanted.

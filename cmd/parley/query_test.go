@@ -139,6 +139,23 @@ func TestQueryOtherResults(t *testing.T) {
 	}
 }
 
+// Who asks an organization that there isn't is told which there are.
+func TestQueryOfNobody(t *testing.T) {
+	body := `{"status":"success","data":{"resultType":"vector","result":[]}}`
+	for expression, want := range map[string]string{
+		`up{org="nobody"}`:                    "org=\"nobody\" is none of the organizations there are: acme, globex\n",
+		`sum(up{org=~"no.*"}) / up`:           "org=~\"no.*\" is none of the organizations there are: acme, globex\n",
+		`up{org="acme"} or up{org=~"g.*|no"}`: "",
+		`up{org!="acme"}`:                     "",
+		`up{pod="nobody"}`:                    "",
+	} {
+		_, stderr, err := query(t, &gatewayStub{body: body, completeness: twoParts}, expression)
+		if _, said, _ := strings.Cut(stderr, "denied    policy refuses\\x1b[2J\n"); err != nil || said != want {
+			t.Errorf("%s: %q %v, want %q", expression, said, err, want)
+		}
+	}
+}
+
 func TestQueryErrors(t *testing.T) {
 	denied := &gatewayStub{status: 422, completeness: twoParts, body: `{"status":"error","errorType":"execution","error":"policy refuses"}`}
 	stdout, stderr, err := query(t, denied, "x")
@@ -159,6 +176,9 @@ func TestQueryErrors(t *testing.T) {
 		{&gatewayStub{body: fine.body, completeness: "?"}, []string{"x"}, "can't be read"},
 		{fine, []string{"--time", "yesterday", "x"}, "neither RFC 3339"},
 		{fine, []string{"--step", "30s", "x"}, "give --range as well"},
+		{fine, []string{"--step", "0s", "x"}, "give --range as well"},
+		{fine, []string{"--range", "0s", "x"}, "--range 0s is no time at all"},
+		{fine, []string{"--range", "1h", "--step", "0s", "x"}, "--step 0s would never come to an end"},
 		{fine, []string{"--purpose", "Because I", "x"}, "--purpose"},
 		{fine, []string{"--case", "two words", "x"}, "--case"},
 		{fine, []string{"--gateway", "localhost:9480", "x"}, "isn't an address such as"},
