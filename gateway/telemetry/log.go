@@ -19,6 +19,9 @@ func NewLogger(w io.Writer, level slog.Leveler) *slog.Logger {
 			if len(groups) == 0 && a.Key == slog.TimeKey && a.Value.Kind() == slog.KindTime {
 				return slog.Time(a.Key, a.Value.Time().UTC())
 			}
+			if a.Value.Kind() == slog.KindDuration {
+				a.Value = slog.StringValue(a.Value.Duration().String()) // JSON's would be a number without its unit
+			}
 			return redactLog(groups, a)
 		},
 	})))

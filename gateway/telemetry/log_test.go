@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 	"testing/slogtest"
+	"time"
 
 	"go.opentelemetry.io/otel/trace"
 )
@@ -153,10 +154,10 @@ func TestPrivateValuesAreNotLogged(t *testing.T) {
 func TestOtherValuesAreLoggedAsTheyAre(t *testing.T) {
 	got := logged(t, func(l *slog.Logger) {
 		l.Info("m", "error", io.ErrUnexpectedEOF, "q", question{Series: 9_007_199_254_740_993}, "list", []string{"a", "b"},
-			"nothing", nil, "users", 3, "bad", func() {})
+			"nothing", nil, "users", 3, "bad", func() {}, "took", 1500*time.Microsecond)
 	})
 	for key, want := range map[string]string{
-		"error": "unexpected EOF", "list": "[a b]", "nothing": "<nil>", "users": "3",
+		"error": "unexpected EOF", "list": "[a b]", "nothing": "<nil>", "users": "3", "took": "1.5ms",
 	} {
 		if fmt.Sprint(got[key]) != want {
 			t.Errorf("%s is %v, want %s", key, got[key], want)
