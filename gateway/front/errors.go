@@ -1,6 +1,7 @@
 package front
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/http"
 	"strings"
@@ -44,15 +45,17 @@ func badRequest(err error) apiError {
 var unexpected = render(federation.Errorf(federation.Internal, "internal error; the gateway's log has the details"))
 
 func (e apiError) body() []byte {
-	b, err := json.Marshal(struct {
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false) // people read it as it is: <name> and "a < b"
+	if err := encoder.Encode(struct {
 		Status    string `json:"status"`
 		ErrorType string `json:"errorType"`
 		Error     string `json:"error"`
-	}{"error", e.kind, e.message})
-	if err != nil {
+	}{"error", e.kind, e.message}); err != nil {
 		return []byte(`{"status":"error","errorType":"internal","error":"internal error"}`)
 	}
-	return b
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }
 
 // writeError answers with e, unless part of an answer has been sent already.

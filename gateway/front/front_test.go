@@ -371,7 +371,7 @@ func TestStrict(t *testing.T) {
 		"/api/v1/admin/tsdb/snapshot", "/api/v1/write", "/api/v1/label//values", "/api/v1/label/a/b/values", "/api/v2/query",
 		"/metrics", "/debug/pprof/", "/debug/pprof/heap",
 	} {
-		if got := d.get(path); got.status != http.StatusNotFound || got.body.ErrorType != "not_found" || !strings.Contains(got.body.Error, "isn't served here") {
+		if got := d.get(path); got.status != http.StatusNotFound || got.body.ErrorType != "not_found" || !strings.Contains(got.raw, "isn't served here; this gateway serves /api/v1/query, ") || !strings.Contains(got.raw, " /api/v1/label/<name>/values, ") {
 			t.Errorf("%s: %d %s", path, got.status, got.raw)
 		}
 	}
