@@ -33,6 +33,7 @@ demo: build ## Start three organizations that ask one another; ARGS='--for 30s' 
 
 .PHONY: build
 build: ## Build bin/parley
+	@echo 'building parley (the first time takes some minutes) ...' >&2
 	@CGO_ENABLED=0 go build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/parley ./cmd/parley
 
 .PHONY: test

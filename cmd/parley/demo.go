@@ -90,7 +90,7 @@ func (c *demoCommand) run(ctx context.Context, stdout, stderr io.Writer) (err er
 			return fmt.Errorf("%s: %w", s.Org, err)
 		}
 	}
-	return runStands(ctx, stands, c.For, stdout)
+	return c.runStands(ctx, stands, stdout)
 }
 
 // listen opens the front doors first: a port that is taken is the commonest
@@ -162,13 +162,15 @@ func (s *stand) open(ctx context.Context, now time.Time) (err error) {
 	return err
 }
 
-// agree writes the company's policies and its agreements with the others.
+// agree writes the company's policies, but for those that are there and may
+// have been changed since, and its agreements with the others, which name the
+// ports of this time.
 func (s *stand) agree(all []*stand, now time.Time) error {
 	policies, err := demo.Policies(s.Org)
 	if err != nil {
 		return err
 	}
-	if err := replaceFS(filepath.Join(s.dir, "policies"), policies); err != nil {
+	if err := addFS(filepath.Join(s.dir, "policies"), policies); err != nil {
 		return err
 	}
 	for _, other := range all {
@@ -232,8 +234,8 @@ func (s *stand) close() error {
 }
 
 // runStands runs all gateways, lets their metrics grow, and says what to try.
-// With a duration it stops that long after it has said so.
-func runStands(ctx context.Context, stands []*stand, most time.Duration, stdout io.Writer) error {
+// With --for it stops that long after it has said so.
+func (c *demoCommand) runStands(ctx context.Context, stands []*stand, stdout io.Writer) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	var running sync.WaitGroup
@@ -260,12 +262,12 @@ func runStands(ctx context.Context, stands []*stand, most time.Duration, stdout 
 		urls[s.Org] = "http://" + s.front.Addr().String()
 	}
 	if ctx.Err() == nil {
-		if err := demo.Guide(stdout, os.Args[0], urls); err != nil {
+		if err := demo.Guide(stdout, os.Args[0], urls, c.Data); err != nil {
 			stop(err)
 		}
 	}
-	if most > 0 {
-		timer := time.AfterFunc(most, func() { stop(nil) })
+	if c.For > 0 {
+		timer := time.AfterFunc(c.For, func() { stop(nil) })
 		defer timer.Stop()
 	}
 	<-ctx.Done()

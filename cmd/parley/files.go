@@ -1,13 +1,14 @@
 package main
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
 )
 
-// replaceFS writes the files of a file system over those of a folder.
-func replaceFS(dir string, from fs.FS) error {
+// addFS writes the files of a file system that a folder doesn't have.
+func addFS(dir string, from fs.FS) error {
 	return fs.WalkDir(from, ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -18,6 +19,9 @@ func replaceFS(dir string, from fs.FS) error {
 		}
 		text, err := fs.ReadFile(from, name)
 		if err != nil {
+			return err
+		}
+		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 		return os.WriteFile(path, text, 0o600)

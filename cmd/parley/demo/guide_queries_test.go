@@ -70,7 +70,7 @@ func acmeAsks(t *testing.T) func(purpose tenants.Purpose, expr string) (promql.M
 // What the guide says of its questions is so.
 func TestGuideKeepsItsWord(t *testing.T) {
 	var guide bytes.Buffer
-	if err := demo.Guide(&guide, "parley", map[tenants.OrgID]string{"acme": "http://127.0.0.1:9480"}); err != nil {
+	if err := demo.Guide(&guide, "parley", map[tenants.OrgID]string{"acme": "http://127.0.0.1:9480"}, ""); err != nil {
 		t.Fatal(err)
 	}
 	asked := queryLine.FindAllStringSubmatch(guide.String(), -1)

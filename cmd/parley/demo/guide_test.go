@@ -11,12 +11,12 @@ import (
 )
 
 func TestGuideFitsAScreen(t *testing.T) {
-	for _, urls := range []map[tenants.OrgID]string{
-		{"acme": "http://127.0.0.1:9480", "globex": "http://127.0.0.1:9481", "initech": "http://127.0.0.1:9482"},
-		{"acme": "http://127.0.0.1:55555", "globex": "http://127.0.0.1:55556", "initech": "http://127.0.0.1:55557"},
+	for data, urls := range map[string]map[tenants.OrgID]string{
+		"":              {"acme": "http://127.0.0.1:9480", "globex": "http://127.0.0.1:9481", "initech": "http://127.0.0.1:9482"},
+		"/home/me/demo": {"acme": "http://127.0.0.1:55555", "globex": "http://127.0.0.1:55556", "initech": "http://127.0.0.1:55557"},
 	} {
 		var out bytes.Buffer
-		if err := demo.Guide(&out, "bin/parley", urls); err != nil {
+		if err := demo.Guide(&out, "bin/parley", urls, data); err != nil {
 			t.Fatal(err)
 		}
 		t.Log("\n" + out.String())
@@ -33,6 +33,9 @@ func TestGuideFitsAScreen(t *testing.T) {
 			if !strings.Contains(out.String(), url) {
 				t.Errorf("%s isn't named", url)
 			}
+		}
+		if data != "" && !strings.Contains(out.String(), "\n  bin/parley demo --http 127.0.0.1:55555 --data "+data+"\n") {
+			t.Error("it doesn't say how to start again")
 		}
 		exported := strings.Contains(out.String(), "PARLEY_GATEWAY")
 		if exported == (urls["acme"] == "http://127.0.0.1:9480") {
