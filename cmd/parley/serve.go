@@ -108,7 +108,8 @@ func serve(ctx context.Context, c *config.Config, log *slog.Logger) (err error) 
 	if err != nil {
 		return err
 	}
-	log.InfoContext(ctx, "serving", "org", string(c.Org), "version", version, "front", listeners.front.Addr().String())
+	log.InfoContext(ctx, "serving", "org", string(c.Org), "version", version,
+		"front", listeners.front.Addr().String(), "peer", address(listeners.peer), "bundle_endpoint", address(listeners.bundle))
 	return gateway.Run(ctx)
 }
 
@@ -235,6 +236,14 @@ func listen(c *config.Config) (_ doors, err error) {
 		}
 	}
 	return d, nil
+}
+
+// address is where a door listens, for the log.
+func address(l net.Listener) string {
+	if l == nil {
+		return "none"
+	}
+	return l.Addr().String()
 }
 
 // close closes the listeners that no door has closed.
