@@ -20,6 +20,7 @@ import (
 // is that of a real one. It is the transport to it.
 type backend struct {
 	version string // what it says it is; empty: it doesn't say
+	also    string // that it says it is, in JSON
 	status  int    // of the query API
 	body    string
 
@@ -33,7 +34,7 @@ func (b *backend) RoundTrip(r *http.Request) (*http.Response, error) {
 	case r.URL.Path == "/api/v1/status/buildinfo" && b.version == "":
 		http.NotFound(reply, r)
 	case r.URL.Path == "/api/v1/status/buildinfo":
-		_, _ = fmt.Fprintf(reply, `{"status":"success","data":{"version":%q}}`, b.version)
+		_, _ = fmt.Fprintf(reply, `{"status":"success","data":{"version":%q,"goVersion":"go1.26.8"%s}}`, b.version, b.also)
 	case strings.HasPrefix(r.URL.Path, "/api/v1/query"):
 		b.queried++
 		reply.WriteHeader(b.status)
@@ -92,6 +93,7 @@ func TestBackendsThatAnswerOtherwise(t *testing.T) {
 		{name: "a page", backend: backend{status: 200, body: "<html>user-0</html>"}, asked: true, told: garbled},
 		{name: "half of an answer", backend: backend{status: 200, body: success(vector(sample))[:40]}, asked: true, told: garbled},
 		{name: "Prometheus 2", backend: backend{version: "2.55.1", status: 500}},
+		{name: "a Mimir", backend: backend{version: "3.0.5", also: `,"application":"Grafana Mimir"`, status: 500}},
 		{name: "something else", backend: backend{version: "9009", status: 500}},
 		{name: "a server that doesn't say", backend: backend{version: "-", status: 500}},
 	} {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
@@ -30,7 +29,7 @@ func (p *Prometheus) external(ctx context.Context) (ls []labels.Label, known boo
 	}
 	p.mu.Lock()
 	ls, known = p.externalLabels, p.externalKnown
-	fresh := time.Since(p.externalProbed) <= versionTTL
+	fresh := p.config.Now().Sub(p.externalProbed) <= versionTTL
 	p.mu.Unlock()
 	if fresh {
 		return ls, known
@@ -47,13 +46,15 @@ func (p *Prometheus) external(ctx context.Context) (ls []labels.Label, known boo
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.externalLabels, p.externalKnown, p.externalProbed = ls, err == nil, time.Now()
+	p.externalLabels, p.externalKnown, p.externalProbed = ls, err == nil, p.config.Now()
 	return ls, err == nil
 }
 
 func (p *Prometheus) readExternal(ctx context.Context) ([]labels.Label, error) {
-	answer, err := p.api.Config(ctx)
-	if err != nil {
+	var answer struct {
+		YAML string `json:"yaml"`
+	}
+	if _, err := p.get(ctx, "/api/v1/status/config", &answer); err != nil {
 		return nil, err
 	}
 	var config struct {

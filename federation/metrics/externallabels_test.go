@@ -25,7 +25,7 @@ func inProd(t *testing.T, config string, at time.Time) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/api/v1/status/buildinfo":
-			say(t, w, `{"status":"success","data":{"version":"3.9.1"}}`)
+			say(t, w, `{"status":"success","data":{"version":"3.9.1","goVersion":"go1.26.8"}}`)
 		case "/api/v1/status/config":
 			if config == "" {
 				http.Error(w, "not for you", http.StatusForbidden)

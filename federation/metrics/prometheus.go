@@ -40,7 +40,9 @@ type PrometheusConfig struct {
 	// ExternalLabels are what the server adds to what it gives by remote read;
 	// empty: nothing. With nil the server is asked for its configuration.
 	ExternalLabels map[string]string
-	Logger         *slog.Logger
+	// Now is the clock; nil is time.Now.
+	Now    func() time.Time
+	Logger *slog.Logger
 }
 
 // Prometheus is a Source on a real Prometheus: samples come by remote read
@@ -49,9 +51,9 @@ type Prometheus struct {
 	config PrometheusConfig
 	api    promapi.API
 
-	mu      sync.Mutex
-	probed  time.Time // guarded by mu; when version was asked for last
-	version string    // guarded by mu; empty: unknown, or not a Prometheus
+	mu     sync.Mutex
+	probed time.Time // guarded by mu; when the server was asked last what it is
+	ours   bool      // guarded by mu; it is known that its PromQL is ours
 
 	externalProbed time.Time      // guarded by mu; when external labels were asked for last
 	externalLabels []labels.Label // guarded by mu; the slice doesn't change
@@ -68,6 +70,9 @@ func NewPrometheus(c PrometheusConfig) (*Prometheus, error) {
 	}
 	if c.Client == nil {
 		c.Client = &http.Client{}
+	}
+	if c.Now == nil {
+		c.Now = time.Now
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -219,22 +224,36 @@ func (p *Prometheus) evaluates(ctx context.Context) bool {
 		return false
 	}
 	p.mu.Lock()
-	version, fresh := p.version, time.Since(p.probed) <= versionTTL
+	ours, fresh := p.ours, p.config.Now().Sub(p.probed) <= versionTTL
 	p.mu.Unlock()
-	if !fresh {
-		info, err := p.api.Buildinfo(ctx)
-		switch {
-		case err != nil && ctx.Err() != nil:
-			return false // the question was given up: that says nothing of the server
-		case err != nil:
-			p.config.Logger.WarnContext(ctx, "version of the metrics backend is unknown; questions are evaluated here", "error", err)
-		}
-		version = info.Version
-		p.mu.Lock()
-		p.version, p.probed = version, time.Now()
-		p.mu.Unlock()
+	if fresh {
+		return ours
 	}
-	return strings.HasPrefix(version, "3.")
+	var info buildInfo
+	_, err := p.get(ctx, "/api/v1/status/buildinfo", &info)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return false // the question was given up: that says nothing of the server
+	case err != nil:
+		p.config.Logger.WarnContext(ctx, "version of the metrics backend is unknown; questions are evaluated here", "error", p.unavailable("read version", err))
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ours, p.probed = err == nil && info.isPrometheus3(), p.config.Now()
+	return p.ours
+}
+
+// buildInfo is what a server says it is. What is like a Prometheus and counts
+// its own versions has an application besides, as Mimir does, or nothing but a
+// version.
+type buildInfo struct {
+	Application string `json:"application"`
+	Version     string `json:"version"`
+	GoVersion   string `json:"goVersion"`
+}
+
+func (b buildInfo) isPrometheus3() bool {
+	return strings.HasPrefix(b.Version, "3.") && b.GoVersion != "" && b.Application == ""
 }
 
 // evaluate asks the backend's query API. An error of the query itself is
@@ -257,14 +276,7 @@ func (p *Prometheus) evaluate(ctx context.Context, e evaluation) (promql.Matrix,
 	if deadline, ok := ctx.Deadline(); ok {
 		form.Set("timeout", milliseconds(max(time.Until(deadline), time.Millisecond)))
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, p.config.URL.JoinPath(endpoint).String(), strings.NewReader(form.Encode()))
-	if err != nil {
-		return nil, err
-	}
-	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	// The backend is near: compressing takes longer than sending.
-	request.Header.Set("Accept-Encoding", "identity")
-	response, err := p.config.Client.Do(request)
+	response, err := p.request(ctx, http.MethodPost, endpoint, form)
 	if err != nil {
 		return nil, p.unavailable("query", err)
 	}

@@ -3,6 +3,7 @@ package metrics
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"net"
@@ -65,7 +66,7 @@ func TestVersionIsNotForgottenForAQuestionThatWasGivenUp(t *testing.T) {
 			<-r.Context().Done()
 			return
 		}
-		say(t, w, `{"status":"success","data":{"version":"3.9.1"}}`)
+		say(t, w, `{"status":"success","data":{"version":"3.9.1","goVersion":"go1.26.8"}}`)
 	})
 	givenUp, giveUp := context.WithCancel(t.Context())
 	first := make(chan bool)
@@ -81,6 +82,37 @@ func TestVersionIsNotForgottenForAQuestionThatWasGivenUp(t *testing.T) {
 	}
 	if !source.evaluates(t.Context()) {
 		t.Error("the version was forgotten")
+	}
+}
+
+// What only resembles a Prometheus 3 has a PromQL of its own, and what is asked
+// may be replaced by it.
+func TestWhatIsLikePrometheusEvaluatesNothing(t *testing.T) {
+	const prometheus = `"revision":"a","branch":"HEAD","buildUser":"x","buildDate":"20260101","goVersion":"go1.26.8"`
+	now := time.Unix(1_700_000_000, 0)
+	var says atomic.Value
+	source, _ := backend(t, func(w http.ResponseWriter, _ *http.Request) { say(t, w, fmt.Sprint(says.Load())) })
+	source.config.Now = func() time.Time { return now }
+	for data, want := range map[string]bool{
+		`{"version":"3.9.1",` + prometheus + `}`:                       true,
+		`{"version":"3.9.1-rc.0","application":"",` + prometheus + `}`: true,
+		`{"version":"2.55.1",` + prometheus + `}`:                      false,
+		`{"version":"0.40.1",` + prometheus + `}`:                      false, // Thanos
+		`{"application":"Grafana Mimir","version":"3.0.5","revision":"a","branch":"HEAD","goVersion":"go1.26.8","features":{}}`: false,
+		`{"version":"3.0.5","application":"something newer",` + prometheus + `}`:                                                false,
+		`{"version":"3.0.5"}`: false,
+		`"3.9.1"`:             false,
+	} {
+		says.Store(`{"status":"success","data":` + data + `}`)
+		now = now.Add(versionTTL + 1)
+		if got := source.evaluates(t.Context()); got != want {
+			t.Errorf("%s evaluates: %t", data, got)
+		}
+		says.Store(`{"status":"error"}`)
+		now = now.Add(versionTTL - 1)
+		if got := source.evaluates(t.Context()); got != want {
+			t.Errorf("%s is forgotten at once", data)
+		}
 	}
 }
 
