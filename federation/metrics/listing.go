@@ -27,6 +27,11 @@ func (l *Local) series(ctx context.Context, q Question, v *view, o policy.Obliga
 	if len(q.Selectors) == 0 {
 		return nil, federation.Errorf(federation.BadQuestion, "a question for series needs at least one selector")
 	}
+	if !q.LabelsOnly {
+		if err := refuseRows(q.Selectors, v.rules); err != nil {
+			return nil, err
+		}
+	}
 	found, release, err := v.list(ctx, q, q.LabelsOnly)
 	if err != nil {
 		return nil, err
@@ -131,6 +136,7 @@ func (v *view) list(ctx context.Context, q Question, labelsOnly bool) ([]viewSer
 	}
 	var out []viewSeries
 	var releases []func() error
+	unordered := len(selectors) > 1
 	release := func() error {
 		var errs []error
 		for _, r := range releases {
@@ -149,8 +155,16 @@ func (v *view) list(ctx context.Context, q Question, labelsOnly bool) ([]viewSer
 		}
 		releases = append(releases, r)
 		out = append(out, found...)
+		cells, err := v.listCells(ctx, sel)
+		if err != nil {
+			return nil, nil, errors.Join(err, release())
+		}
+		for _, ls := range cells {
+			out = append(out, viewSeries{labels: ls})
+		}
+		unordered = unordered || len(cells) > 0
 	}
-	if len(selectors) > 1 {
+	if unordered {
 		if !labelsOnly {
 			if err := v.order(out); err != nil {
 				return nil, nil, errors.Join(err, release())

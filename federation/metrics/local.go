@@ -211,9 +211,18 @@ func (l *Local) query(ctx context.Context, q Question, v *view, o policy.Obligat
 	if q.Lookback == 0 {
 		q.Lookback = l.config.Lookback
 	}
-	matrix, err := l.pushDown(ctx, expr, q, v)
-	if errors.Is(err, errNotEvaluated) {
-		matrix, err = l.evaluate(ctx, expr, q, v)
+	cells, err := planCells(expr, v.rules, q)
+	if err != nil {
+		return nil, err
+	}
+	var matrix promql.Matrix
+	if cells != nil {
+		matrix, err = l.aggregate(ctx, cells, q, v)
+	} else {
+		matrix, err = l.pushDown(ctx, expr, q, v)
+		if errors.Is(err, errNotEvaluated) {
+			matrix, err = l.evaluate(ctx, expr, q, v)
+		}
 	}
 	if err != nil {
 		return nil, err
@@ -251,15 +260,34 @@ func notices(r *rules, q Question) []string {
 	if r.everything {
 		return nil
 	}
-	var said []string
+	said := cellNotices(r)
 	unreleased, some := r.unreleased(q)
-	if some {
+	rows := slices.ContainsFunc(r.datasets, func(d policy.Dataset) bool { return d.Release == policy.Row })
+	if some && (rows || len(said) == 0) {
 		said = append(said, "policy says: "+modes(r))
 	}
 	if len(unreleased) > 0 {
 		said = append(said, "policy says: nothing of "+strings.Join(unreleased, ", ")+" is released")
 	}
 	return said
+}
+
+// cellNotices say what leaves in cells.
+func cellNotices(r *rules) []string {
+	var out []string
+	for i := range r.datasets {
+		d := &r.datasets[i]
+		if d.Release != policy.Aggregate {
+			continue
+		}
+		by := ""
+		if names := seenDimensions(d); len(names) > 0 {
+			by = " by " + strings.Join(names, ", ")
+		}
+		out = append(out, fmt.Sprintf("policy says: of %s only sums%s over at least %d %s", d.Name, by, d.Cells.K, strings.Join(d.Cells.Units, " and ")))
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 // unreleased are the question's selectors that no dataset's can match, as
@@ -272,9 +300,9 @@ func (r *rules) unreleased(q Question) (unreleased []string, some bool) {
 		return nil, true
 	}
 	for _, s := range asked.Selectors {
-		_, possible := r.narrow(s)
+		_, rows := r.narrow(s)
 		switch {
-		case possible:
+		case rows, len(r.cellsOf(s)) > 0:
 			some = true
 		case slices.ContainsFunc(s, func(m *labels.Matcher) bool { return m.Name == orgLabel && !m.Matches(string(r.org)) }):
 			// It asks for another organization's.

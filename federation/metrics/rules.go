@@ -126,10 +126,10 @@ func (r *rules) whole(metric string) bool {
 	}
 	released := false
 	for _, d := range r.datasets {
-		if d.Release != policy.Row && slices.ContainsFunc(d.Series, named) {
+		if d.Release == policy.Deny && slices.ContainsFunc(d.Series, named) {
 			return false
 		}
-		released = released || d.Release == policy.Row && slices.ContainsFunc(d.Series, byNameAlone)
+		released = released || d.Release != policy.Deny && slices.ContainsFunc(d.Series, byNameAlone)
 	}
 	return released
 }

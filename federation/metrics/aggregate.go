@@ -1,0 +1,178 @@
+package metrics
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/util/annotations"
+
+	"github.com/parley-gateway/parley/policy"
+)
+
+// What policy releases as aggregate leaves in cells. An expression is taken
+// apart at its leaves (see leaf): each is evaluated over the raw series of its
+// dataset, its cells are released, and the rest is evaluated over these.
+
+// aggregate evaluates a plan.
+func (l *Local) aggregate(ctx context.Context, plan *cellPlan, q Question, v *view) (promql.Matrix, error) {
+	store := &cellStore{view: v, byName: map[string][]promql.Series{}}
+	for i, leaf := range plan.leaves {
+		found, err := l.releaseLeaf(ctx, leaf, v, q.Lookback)
+		if err != nil {
+			return nil, err
+		}
+		store.byName[sumsName(i)], store.byName[countsName(i)] = found.sums, found.counts
+	}
+	ignoreSurrogates(plan.rest)
+	return run(ctx, l.engine, store, plan.rest.String(), q)
+}
+
+// releaseLeaf returns the cells of a leaf, of every dataset it meets. What of
+// it is released as rows stands beside them, each series for itself.
+func (l *Local) releaseLeaf(ctx context.Context, leaf leaf, v *view, lookback time.Duration) (cells, error) {
+	var out cells
+	if leaf.times.count() == 0 {
+		return out, nil
+	}
+	q := leaf.times.question(lookback)
+	for _, d := range v.rules.cellsOf(leaf.selector.LabelMatchers) {
+		matrix, err := l.evaluateRaw(ctx, leaf, q, v, d)
+		if err != nil {
+			return out, err
+		}
+		out.add(v.rules.released(d, newCells(matrix, leaf, d)))
+	}
+	if _, possible := v.rules.narrow(leaf.selector.LabelMatchers); possible {
+		matrix, err := run(ctx, l.engine, v, leaf.expr.String(), q)
+		if err != nil {
+			return out, err
+		}
+		out.add(rowsAsCells(matrix, leaf.times))
+	}
+	return out, nil
+}
+
+// evaluateRaw evaluates a leaf over a dataset's raw series. Where what is
+// suppressed leaves as one cell, that is the same cell for every question, so
+// that nothing but the metric is selected.
+func (l *Local) evaluateRaw(ctx context.Context, leaf leaf, q Question, v *view, d *policy.Dataset) (promql.Matrix, error) {
+	matchers, _ := v.rules.onRaw(d, leaf.selector.LabelMatchers)
+	if d.Cells.Other {
+		matchers = slices.DeleteFunc(matchers, func(m *labels.Matcher) bool { return m.Name != labels.MetricName })
+	}
+	expression, err := leaf.with(matchers)
+	if err != nil {
+		return nil, err
+	}
+	return run(ctx, l.engine, v.raw(d), expression, q)
+}
+
+// raw is a dataset's series as the store has them, for counting. A series that
+// another dataset denies or releases in cells of its own is in neither: two
+// lattices have no common one.
+func (v *view) raw(d *policy.Dataset) *view {
+	o := policy.Obligations{Datasets: []policy.Dataset{{
+		Name: d.Name, Series: d.Series, Release: policy.Row, Others: policy.LabelRule{Mode: policy.Keep},
+	}}}
+	for i := range v.rules.datasets {
+		if other := &v.rules.datasets[i]; other != d && other.Release != policy.Row {
+			o.Datasets = append(o.Datasets, policy.Dataset{Name: other.Name, Series: other.Series, Release: policy.Deny})
+		}
+	}
+	return &view{source: v.source, rules: newRules(v.rules.org, o, keys{}), oldest: v.oldest, newest: v.newest}
+}
+
+// cellStore is what the rest of an expression is evaluated over: cells under
+// the names of their leaves, and the view for everything else.
+type cellStore struct {
+	view   *view
+	byName map[string][]promql.Series
+}
+
+func (s *cellStore) Querier(mint, maxt int64) (storage.Querier, error) {
+	q, err := s.view.Querier(mint, maxt)
+	return &cellQuerier{Querier: q, store: s}, err
+}
+
+type cellQuerier struct {
+	storage.Querier
+	store *cellStore
+}
+
+func (q *cellQuerier) Select(ctx context.Context, sorted bool, hints *storage.SelectHints, matchers ...*labels.Matcher) storage.SeriesSet {
+	at := slices.IndexFunc(matchers, func(m *labels.Matcher) bool {
+		return m.Name == labels.MetricName && strings.HasPrefix(m.Value, reservedPrefix)
+	})
+	if at < 0 {
+		return q.Querier.Select(ctx, sorted, hints, matchers...)
+	}
+	set := &cellSeriesSet{index: -1}
+	on := slices.Delete(slices.Clone(matchers), at, at+1)
+	for _, c := range q.store.byName[matchers[at].Value] {
+		if matches(on, c.Metric) {
+			set.series = append(set.series, c)
+		}
+	}
+	return set
+}
+
+type cellSeriesSet struct {
+	series []promql.Series
+	index  int
+}
+
+func (s *cellSeriesSet) Next() bool                        { s.index++; return s.index < len(s.series) }
+func (s *cellSeriesSet) At() storage.Series                { return promql.NewStorageSeries(s.series[s.index]) }
+func (s *cellSeriesSet) Err() error                        { return nil }
+func (s *cellSeriesSet) Warnings() annotations.Annotations { return nil }
+
+// listCells returns the labels of the cells that a selector matches: those of
+// which the span has as many units as a cell needs.
+func (v *view) listCells(ctx context.Context, sel selection) ([]labels.Labels, error) {
+	var out []labels.Labels
+	asked := sel.matchers
+	for _, d := range v.rules.cellsOf(asked) {
+		sel.matchers, _ = v.rules.onRaw(d, asked)
+		found, release, err := v.raw(d).fetch(ctx, sel)
+		if err != nil {
+			return nil, err
+		}
+		counted := map[string]*countedCell{}
+		for _, s := range found {
+			add(counted, s.labels, d)
+		}
+		if err := errors.Join(ctx.Err(), release()); err != nil {
+			return nil, err
+		}
+		for _, c := range counted {
+			if len(c.units) < d.Cells.K {
+				continue
+			}
+			if ls := v.rules.seenLabels(d, c.labels); matches(asked, ls) {
+				out = append(out, ls)
+			}
+		}
+	}
+	slices.SortFunc(out, labels.Compare)
+	return slices.CompactFunc(out, labels.Equal), nil
+}
+
+// countedCell is a cell with its units.
+type countedCell struct {
+	labels labels.Labels
+	units  map[string]bool
+}
+
+func add(cells map[string]*countedCell, series labels.Labels, d *policy.Dataset) {
+	key := string(series.BytesWithLabels(nil, cellLabels(d, true)...))
+	if cells[key] == nil {
+		cells[key] = &countedCell{labels: series.MatchLabels(true, cellLabels(d, true)...), units: map[string]bool{}}
+	}
+	cells[key].units[string(series.BytesWithLabels(nil, d.Cells.Units...))] = true
+}
