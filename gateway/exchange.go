@@ -57,6 +57,11 @@ type Exchange struct {
 	ErrorKind federation.Kind
 	// Reason is for our own eyes: which check refused, or what failed.
 	Reason string
+	// TurnedAway is why the question was refused before policy was asked or
+	// data looked at, as a word of a closed set: a tenants.Reason, or else the
+	// ErrorKind. Empty for all others. To ask such a question again costs the
+	// asker nothing.
+	TurnedAway string
 
 	// Series, Samples and Bytes are what was disclosed: to the partner at the
 	// peer door, to our user at the front door. Bytes are message bytes before
@@ -73,7 +78,8 @@ type Exchange struct {
 // Auditor keeps evidence.
 type Auditor interface {
 	// Record returns nil once the exchange is durable. After an error nothing
-	// of the answer may leave.
+	// of the answer may leave. Of questions that were turned away, and so
+	// disclose nothing, the repetitions may be counted and recorded together.
 	Record(ctx context.Context, x Exchange) error
 }
 

@@ -107,7 +107,7 @@ func (g *Gateway) Answer(ctx context.Context, q Question) (*Answer, error) {
 
 	agreement, release, err := g.who(ctx, q)
 	if err != nil {
-		return nil, g.fail(ctx, &x, err)
+		return nil, g.turnAway(ctx, &x, err)
 	}
 	answered := false
 	defer func() {
@@ -132,7 +132,7 @@ func (g *Gateway) Answer(ctx context.Context, q Question) (*Answer, error) {
 // known of it, and returns what the asker is told.
 func (g *Gateway) Refuse(ctx context.Context, q Question, err error) error {
 	x := g.begin(q)
-	return g.fail(ctx, &x, err)
+	return g.turnAway(ctx, &x, err)
 }
 
 // begin opens the record of an exchange.

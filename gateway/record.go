@@ -9,18 +9,25 @@ import (
 	"github.com/parley-gateway/parley/tenants"
 )
 
+// turnAway is fail for a question of which neither policy nor data knows.
+func (g *Gateway) turnAway(ctx context.Context, x *Exchange, err error) error {
+	var refusal *tenants.Refusal
+	switch kind := asTold(err).Kind; {
+	case errors.As(err, &refusal):
+		x.TurnedAway = string(refusal.Reason)
+	case outcomeOf(kind) == Refused:
+		x.TurnedAway = string(kind)
+	}
+	return g.fail(ctx, x, err)
+}
+
 // fail closes the record of an exchange without an answer and returns what the
 // asker is told.
 func (g *Gateway) fail(ctx context.Context, x *Exchange, err error) error {
 	told := asTold(err)
 	x.Series, x.Samples, x.Bytes = 0, 0, 0
 	x.ErrorKind, x.Reason = told.Kind, told.Error()
-	switch told.Kind {
-	case federation.Refused, federation.OverLimit, federation.NeedsAggregation, federation.BadQuestion:
-		x.Outcome = Refused
-	case federation.Unavailable, federation.DeadlineExceeded, federation.Internal:
-		x.Outcome = Failed
-	}
+	x.Outcome = outcomeOf(told.Kind)
 	if told.Kind == federation.Internal {
 		g.config.Log.ErrorContext(ctx, "question failed", "exchange", x.ID, "error", err)
 	}
@@ -28,6 +35,16 @@ func (g *Gateway) fail(ctx context.Context, x *Exchange, err error) error {
 		return err
 	}
 	return told
+}
+
+// outcomeOf is how a question ends with an error of a kind.
+func outcomeOf(k federation.Kind) Outcome {
+	switch k {
+	case federation.Refused, federation.OverLimit, federation.NeedsAggregation, federation.BadQuestion:
+		return Refused
+	case federation.Unavailable, federation.DeadlineExceeded, federation.Internal:
+	}
+	return Failed
 }
 
 // asTold gives an error the kind and the words that may leave.

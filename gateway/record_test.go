@@ -83,3 +83,29 @@ func TestRefusalsAreToldAlike(t *testing.T) {
 		}
 	}
 }
+
+// Evidence of what was turned away may be bounded, so that nothing else may
+// pass for it: a failure is none, nor is what policy refused.
+func TestTurnedAway(t *testing.T) {
+	for name, c := range map[string]struct {
+		err  error
+		want string
+	}{
+		"agreement": {&tenants.Refusal{Reason: tenants.OverRate}, "over-rate"},
+		"door":      {&federation.Error{Kind: federation.Refused, Err: &tenants.Refusal{Reason: tenants.WrongWorkload}}, "wrong-workload"},
+		"no SVID":   {&federation.Error{Kind: federation.Refused, Err: errors.New("expired")}, "refused"},
+		"malformed": {federation.Errorf(federation.BadQuestion, "what?"), "bad-question"},
+		"a defect":  {errors.New("panic"), ""},
+		"the disk":  {federation.Errorf(federation.Unavailable, "full"), ""},
+	} {
+		e := &evidence{}
+		_ = recorder(e).Refuse(t.Context(), Question{}, c.err)
+		_ = recorder(e).fail(t.Context(), &Exchange{}, c.err)
+		if got := e.recorded[0].TurnedAway; got != c.want {
+			t.Errorf("%s: turned away for %q, want %q", name, got, c.want)
+		}
+		if got := e.recorded[1].TurnedAway; got != "" {
+			t.Errorf("%s, after policy: turned away for %q", name, got)
+		}
+	}
+}

@@ -13,6 +13,8 @@
 package audit
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -44,9 +46,11 @@ type Record struct {
 	Signal    tenants.Signal `json:"signal"`
 	Kind      policy.Kind    `json:"kind"`
 	// Query is the text as it was asked. Where that is not UTF-8, bytes that
-	// aren't are U+FFFD here and QueryBytes (base64) has the exact text.
+	// aren't are U+FFFD here and QueryBytes (base64) has the exact text. Of a
+	// question that was refused it may be the beginning; QueryCut is then there.
 	Query      string `json:"query"`
 	QueryBytes []byte `json:"query_bytes,omitempty"`
+	QueryCut   *Cut   `json:"query_cut,omitempty"`
 	Window     Window `json:"window,omitzero"`
 	// Step in nanoseconds, for range queries.
 	Step time.Duration `json:"step_ns,omitzero"`
@@ -63,6 +67,25 @@ type Record struct {
 	// Latency in nanoseconds.
 	Latency      time.Duration `json:"latency_ns"`
 	Completeness []Part        `json:"completeness,omitempty"`
+
+	// Repeats makes this a record of several questions that were refused as the
+	// one under the same Exchange was, which is recorded before. Of what they
+	// asked, nothing is here.
+	Repeats *Repeats `json:"repeats,omitempty"`
+}
+
+// Cut is the whole of a text of which a record has the beginning.
+type Cut struct {
+	Bytes  int    `json:"bytes"`  // its length
+	SHA256 string `json:"sha256"` // in lower-case hexadecimal
+}
+
+// Repeats is how many questions a record stands for, and when the first and
+// the last of them arrived.
+type Repeats struct {
+	Count int  `json:"count"`
+	First Time `json:"first"`
+	Last  Time `json:"last"`
 }
 
 // Principal is who asked.
@@ -160,8 +183,11 @@ func Of(x gateway.Exchange) Record {
 	if !x.Principal.Workload.IsZero() {
 		r.Principal.Workload = x.Principal.Workload.String()
 	}
-	if !utf8.ValidString(x.Query) {
-		r.QueryBytes = []byte(x.Query)
+	if x.Outcome == gateway.Refused {
+		r.shorten()
+	}
+	if !utf8.ValidString(r.Query) {
+		r.QueryBytes = []byte(r.Query)
 	}
 	for _, p := range x.Completeness {
 		r.Completeness = append(r.Completeness, Part{
@@ -177,6 +203,34 @@ func Of(x gateway.Exchange) Record {
 		})
 	}
 	return r
+}
+
+// maxRefused is how many bytes are kept of a text in the record of a question
+// that was refused: who may ask nothing doesn't decide how much we store.
+const maxRefused = 1 << 10
+
+// shorten cuts what a refused asker, or an error about what it asked, can make
+// long.
+func (r *Record) shorten() {
+	if whole := r.Query; len(whole) > maxRefused {
+		sum := sha256.Sum256([]byte(whole))
+		r.Query = beginning(whole)
+		r.QueryCut = &Cut{Bytes: len(whole), SHA256: hex.EncodeToString(sum[:])}
+	}
+	if len(r.Reason) > maxRefused {
+		r.Reason = beginning(r.Reason) + "..."
+	}
+}
+
+// beginning is at most maxRefused bytes of a longer text, without half a
+// character at its end if the text is UTF-8.
+func beginning(text string) string {
+	for back := range utf8.UTFMax {
+		if utf8.RuneStart(text[maxRefused-back]) {
+			return text[:maxRefused-back]
+		}
+	}
+	return text[:maxRefused]
 }
 
 func windowOf(w policy.Window) Window { return Window{Start: Time(w.Start), End: Time(w.End)} }

@@ -86,6 +86,47 @@ func TestMoreQuestionsThanAgreedPerMinute(t *testing.T) {
 	becomes(t, acme, federation.Complete)
 }
 
+// Who asks on and on what isn't answered fills no disk: some of it is recorded
+// whole, the rest as a number, and nothing is lost.
+func TestRefusalsDontFillTheAuditLog(t *testing.T) {
+	t.Parallel()
+	world := gatewaytest.New(t, "acme", "globex")
+	globex := world.Org("globex")
+	globex.Holds(requests("gus")...)
+	globex.Agrees("acme", func(a *gatewaytest.Agreement) { a.Limits = "{queries_per_minute: 1}" })
+	globex.Start()
+	caller := world.Caller(world.Org("acme").Issue("/parley", time.Hour), "globex", "")
+	long := instant(`up{job="` + strings.Repeat("x", 60_000) + `"}`)
+	const times = 300
+	for range times {
+		if _, _, err := caller.Asks(long); err == nil {
+			t.Error("an answer")
+		}
+	}
+	refused := globex.Metric("parley_questions_total", "partner", "acme", "outcome", "refused")
+	globex.Stop()
+	lines, recorded := 0, 0
+	for _, r := range globex.Audited() {
+		if r.Outcome != gateway.Refused {
+			continue
+		}
+		lines++
+		recorded++
+		if r.Repeats != nil {
+			recorded += r.Repeats.Count - 1
+		}
+		if len(r.Query) > 1024 {
+			t.Errorf("a record holds %d bytes of the query", len(r.Query))
+		}
+	}
+	if float64(recorded) != refused || recorded != times {
+		t.Errorf("%d refusals are recorded, %v counted, of %d questions", recorded, refused, times)
+	}
+	if lines > times/10 {
+		t.Errorf("%d lines about %d refusals", lines, recorded)
+	}
+}
+
 func TestMoreQuestionsAtOnceThanAgreed(t *testing.T) {
 	t.Parallel()
 	world := three(t)
