@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"os"
 	"os/signal"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -18,10 +17,7 @@ import (
 
 	"github.com/alecthomas/kong"
 	"github.com/prometheus/common/model"
-	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/promql/parser"
 
-	"github.com/parley-gateway/parley/federation"
 	"github.com/parley-gateway/parley/gateway/front"
 	"github.com/parley-gateway/parley/tenants"
 )
@@ -100,7 +96,7 @@ func (c *queryCommand) ask(ctx context.Context, client *http.Client, now time.Ti
 		}
 	}
 	if answer.Status != "success" {
-		_ = c.completeness(stderr, resp.Header, nil) // the error says more than a failure to print this
+		_ = c.completeness(stderr, resp.Header, answer) // the error says more than a failure to print this
 		return errors.New(printable(answer.Error))
 	}
 	if c.Output == "table" {
@@ -108,7 +104,7 @@ func (c *queryCommand) ask(ctx context.Context, client *http.Client, now time.Ti
 			return err
 		}
 	}
-	return c.completeness(stderr, resp.Header, answer.Warnings)
+	return c.completeness(stderr, resp.Header, answer)
 }
 
 // request is a POST, since an expression may be longer than a URL.
@@ -206,64 +202,4 @@ func (c *queryCommand) unreachable(err error) error {
 		return fmt.Errorf("%s didn't answer in time", c.Gateway)
 	}
 	return fmt.Errorf("can't ask %s: %w", c.Gateway, err)
-}
-
-// completeness prints a line for each organization. Warnings are those of an
-// answer for which nobody had to be asked; otherwise they say what the lines say.
-func (c *queryCommand) completeness(w io.Writer, header http.Header, warnings []string) error {
-	text := header.Get(front.CompletenessHeader)
-	if text == "" {
-		for _, warning := range warnings {
-			if _, err := fmt.Fprintln(w, "warning:", printable(warning)); err != nil {
-				return fmt.Errorf("writing warnings: %w", err)
-			}
-		}
-		return nil
-	}
-	var parts federation.Completeness
-	if err := json.Unmarshal([]byte(text), &parts); err != nil {
-		return fmt.Errorf("%s sent a header %s that can't be read: %w", c.Gateway, front.CompletenessHeader, err)
-	}
-	if err := printParts(w, parts, onTerminal(w)); err != nil {
-		return err
-	}
-	for _, m := range ofNobody(c.Expression, parts) {
-		if _, err := fmt.Fprintf(w, "%s is none of the organizations there are: %s\n", printable(m.String()), strings.Join(orgs(parts), ", ")); err != nil {
-			return fmt.Errorf("writing completeness: %w", err)
-		}
-	}
-	return nil
-}
-
-// ofNobody are the question's matchers on org that match no organization.
-func ofNobody(expression string, parts federation.Completeness) []*labels.Matcher {
-	expr, err := parser.ParseExpr(expression)
-	if err != nil {
-		return nil // the gateway says what is wrong with it
-	}
-	var out []*labels.Matcher
-	for _, m := range slices.Concat(parser.ExtractSelectors(expr)...) {
-		if m.Name == "org" && !slices.ContainsFunc(orgs(parts), m.Matches) {
-			out = append(out, m)
-		}
-	}
-	return out
-}
-
-func orgs(parts federation.Completeness) []string {
-	names := make([]string, 0, len(parts))
-	for _, p := range parts {
-		names = append(names, string(p.Org))
-	}
-	return names
-}
-
-// onTerminal says whether w is a terminal on which colours are wanted.
-func onTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	if !ok || os.Getenv("NO_COLOR") != "" {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }

@@ -9,12 +9,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"github.com/prometheus/common/model"
-
-	"github.com/parley-gateway/parley/federation"
 )
 
 // printAnswer prints a result as a table.
@@ -71,12 +68,34 @@ func matrixRows(m model.Matrix) [][]string {
 	for _, s := range m {
 		metrics = append(metrics, s.Metric)
 	}
-	return table(metrics, []string{"MIN", "AVG", "MAX", "LAST", "OVER TIME"}, func(i int) []string {
+	rows := table(metrics, []string{"MIN", "AVG", "MAX", "LAST"}, func(i int) []string {
 		if h := m[i].Histograms; len(h) > 0 {
-			return []string{"", "", "", summary(h[len(h)-1].Histogram), fmt.Sprintf("%d histograms", len(h))}
+			return []string{"", "", "", summary(h[len(h)-1].Histogram)}
 		}
 		return overTime(m[i].Values)
 	})
+	if len(rows) == 0 {
+		return nil
+	}
+	// What a terminal leaves, as the last column.
+	width := min(max(lineWidth-lineLength(rows)-2, leastSparkline), mostSparkline)
+	rows[0] = append(rows[0], "OVER TIME")
+	for i, s := range m {
+		shape := sparkline(s.Values, width)
+		if n := len(s.Histograms); n > 0 {
+			shape = count(n, "histogram")
+		}
+		rows[i+1] = append(rows[i+1], shape)
+	}
+	return rows
+}
+
+// count is a number of things, of which there may be one.
+func count(n int, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return strconv.Itoa(n) + " " + thing
 }
 
 // summary is a native histogram in few words.
@@ -124,39 +143,59 @@ func printable(s string) string {
 	return strings.ReplaceAll(quoted[1:len(quoted)-1], `\"`, `"`)
 }
 
-// overTime is a series in one line: least, mean, greatest and last value, and
-// its shape. NaN is no value, unless there is nothing else.
+// overTime is a series in numbers: least, mean, greatest and last value. NaN is
+// no value, unless there is nothing else.
 func overTime(values []model.SamplePair) []string {
-	least, greatest, sum, n := math.Inf(1), math.Inf(-1), 0.0, 0
-	for _, p := range values {
-		v := float64(p.Value)
-		if math.IsNaN(v) {
-			continue
-		}
-		least, greatest = min(least, v), max(greatest, v)
-		sum += v
-		n++
-	}
-	if n == 0 {
-		least, greatest, sum, n = math.NaN(), math.NaN(), math.NaN(), 1
-	}
+	least, greatest := extremes(values)
+	sum, n := 0.0, 0
 	last := math.NaN()
-	if len(values) > 0 {
-		last = float64(values[len(values)-1].Value)
+	for _, p := range values {
+		last = float64(p.Value)
+		if !math.IsNaN(last) {
+			sum += last
+			n++
+		}
 	}
-	return []string{short(least), short(sum / float64(n)), short(greatest), short(last), sparkline(values, least, greatest)}
+	return []string{short(least), short(sum / float64(n)), short(greatest), short(last)}
 }
 
-// short is a number for reading; -o json has every digit.
-func short(v float64) string { return strconv.FormatFloat(v, 'g', 6, 64) }
+// extremes are the least and the greatest value, NaN if there is none.
+func extremes(values []model.SamplePair) (least, greatest float64) {
+	least, greatest = math.NaN(), math.NaN()
+	for _, p := range values {
+		v := float64(p.Value)
+		switch {
+		case math.IsNaN(v):
+		case math.IsNaN(least):
+			least, greatest = v, v
+		default:
+			least, greatest = min(least, v), max(greatest, v)
+		}
+	}
+	return least, greatest
+}
 
-const sparklineWidth = 40
+// short is a number for reading: four digits, or those before the point. -o
+// json has every digit.
+func short(v float64) string {
+	if a := math.Abs(v); a >= 1000 && a < 1e15 {
+		return strconv.FormatFloat(v, 'f', 0, 64)
+	}
+	return strconv.FormatFloat(v, 'g', 4, 64)
+}
 
-// sparkline draws values between least and greatest, each column the mean of
-// its share of the points and a blank where there are none.
-func sparkline(values []model.SamplePair, least, greatest float64) string {
+const (
+	lineWidth      = 80 // of the narrowest usual terminal
+	leastSparkline = 12
+	mostSparkline  = 40
+)
+
+// sparkline draws values in at most so many columns, each the mean of its share
+// of the points and a blank where there are none.
+func sparkline(values []model.SamplePair, width int) string {
 	bars := []rune("▁▂▃▄▅▆▇█")
-	width := min(len(values), sparklineWidth)
+	least, greatest := extremes(values)
+	width = min(len(values), width)
 	var out strings.Builder
 	for column := range width {
 		share := values[column*len(values)/width : (column+1)*len(values)/width]
@@ -180,55 +219,8 @@ func sparkline(values []model.SamplePair, least, greatest float64) string {
 	return strings.TrimRight(out.String(), " ")
 }
 
-// printParts prints, for each organization, its status, why, and what it gave.
-func printParts(w io.Writer, parts federation.Completeness, colour bool) error {
-	rows := make([][]string, 0, len(parts))
-	for _, p := range parts {
-		rows = append(rows, []string{string(p.Org), string(p.Status), printable(describePart(p))})
-	}
-	lines := strings.SplitAfter(align(rows), "\n")
-	for i, p := range parts {
-		line := lines[i]
-		if colour {
-			line = strings.Replace(line, string(p.Status), paint(p.Status), 1)
-		}
-		if _, err := io.WriteString(w, line); err != nil {
-			return fmt.Errorf("writing completeness: %w", err)
-		}
-	}
-	return nil
-}
-
-func describePart(p federation.Part) string {
-	var says []string
-	if p.Reason != "" {
-		says = append(says, p.Reason)
-	}
-	if p.Status == federation.Complete || p.Status == federation.Partial {
-		took := p.Cost.Latency.Round(100 * time.Microsecond)
-		says = append(says, fmt.Sprintf("%d series, %d samples, %s", p.Cost.Series, p.Cost.Samples, took))
-	}
-	if len(p.Notices) > 0 {
-		says = append(says, "redacted: "+strings.Join(p.Notices, ", "))
-	}
-	return strings.Join(says, "; ")
-}
-
-// paint colours a status: green for all of it, yellow for some, red for none.
-func paint(s federation.Status) string {
-	code := "31"
-	switch s {
-	case federation.Complete:
-		code = "32"
-	case federation.Partial, federation.NotAsked:
-		code = "33"
-	case federation.Denied, federation.Unreachable, federation.Timeout:
-	}
-	return "\x1b[" + code + "m" + string(s) + "\x1b[0m"
-}
-
-// align puts rows in columns two spaces apart, without spaces at the end.
-func align(rows [][]string) string {
+// columns are how wide those of rows are.
+func columns(rows [][]string) []int {
 	var widths []int
 	for _, row := range rows {
 		for i, cell := range row {
@@ -238,6 +230,24 @@ func align(rows [][]string) string {
 			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
 		}
 	}
+	return widths
+}
+
+// lineLength is how long the longest of the lines that align makes can be.
+func lineLength(rows [][]string) int {
+	length := 0
+	for i, width := range columns(rows) {
+		if i > 0 {
+			length += 2
+		}
+		length += width
+	}
+	return length
+}
+
+// align puts rows in columns two spaces apart, without spaces at the end.
+func align(rows [][]string) string {
+	widths := columns(rows)
 	var out strings.Builder
 	for _, row := range rows {
 		var line strings.Builder

@@ -3,13 +3,16 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/alecthomas/kong"
 	"go.uber.org/goleak"
@@ -165,6 +168,10 @@ func TestQueryErrors(t *testing.T) {
 	if stdout, _, err = query(t, denied, "-o", "json", "x"); err == nil || stdout != denied.body+"\n" {
 		t.Errorf("json: %q %v", stdout, err)
 	}
+	alone := &gatewayStub{status: 422, completeness: twoParts, body: `{"status":"error","errorType":"execution","error":"globex: policy refuses\u001b[2J"}`}
+	if _, stderr, err = query(t, alone, "x"); err == nil || err.Error() != `globex: policy refuses\x1b[2J` || !strings.HasSuffix(stderr, "globex  denied\n") {
+		t.Errorf("it is said once: %q %v", stderr, err)
+	}
 	fine := &gatewayStub{body: `{"status":"success","data":{"resultType":"vector","result":[]}}`}
 	for _, c := range []struct {
 		stub *gatewayStub
@@ -211,17 +218,63 @@ func TestQueryNobodyThere(t *testing.T) {
 	}
 }
 
-func TestPartsInColour(t *testing.T) {
-	var out bytes.Buffer
-	parts := federation.Completeness{{Org: "acme", Status: federation.Complete}, {Org: "globex", Status: federation.Timeout, Reason: "no answer"}}
-	if err := printParts(&out, parts, true); err != nil {
+// People read lines of their terminal's length, in colour; programs one for each
+// organization.
+func TestPartsForPeople(t *testing.T) {
+	parts := federation.Completeness{
+		{Org: "acme", Status: federation.Complete, Cost: federation.Cost{Series: 1, Samples: 1}, Notices: []string{
+			"policy says: keep le, region, service, status; pseudonym pod; drop all other labels", "policy says: nothing of up is released",
+		}},
+		{Org: "globex", Status: federation.Timeout, Reason: "no answer"},
+		{Org: "initech", Status: federation.NotAsked},
+	}
+	for how, want := range map[style]string{
+		{}: "acme     complete   1 series, 1 sample, 0s; redacted: keep le, region, service, status; pseudonym pod; drop all other labels; nothing of up is released\n" +
+			"globex   timeout    no answer\n" +
+			"initech  not-asked\n",
+		{folded: true, coloured: true}: "acme     \x1b[32mcomplete\x1b[0m   1 series, 1 sample, 0s; redacted: keep le, region, service,\n" +
+			"                    status; pseudonym pod; drop all other labels; nothing of up\n" +
+			"                    is released\n" +
+			"globex   \x1b[31mtimeout\x1b[0m    no answer\n" +
+			"initech  \x1b[33mnot-asked\x1b[0m\n",
+	} {
+		var out bytes.Buffer
+		if err := printParts(&out, parts, how); err != nil {
+			t.Fatal(err)
+		}
+		if out.String() != want {
+			t.Errorf("%+v:\n%s\nwant\n%s", how, out.String(), want)
+		}
+	}
+	if styleOf(&bytes.Buffer{}) != (style{}) {
+		t.Error("a buffer is no terminal")
+	}
+}
+
+func TestShort(t *testing.T) {
+	for v, want := range map[float64]string{
+		0: "0", 3.5: "3.5", 0.010364612: "0.01036", 9.774940842: "9.775", 103137: "103137", -1234.56: "-1235",
+		1e18: "1e+18", 2e-9: "2e-09", math.Inf(-1): "-Inf",
+	} {
+		if got := short(v); got != want {
+			t.Errorf("%v is %s, want %s", v, got, want)
+		}
+	}
+}
+
+// A range's shape takes what a terminal leaves beside the numbers.
+func TestQueryRangeFitsATerminal(t *testing.T) {
+	var values []string
+	for i := range 100 {
+		values = append(values, fmt.Sprintf("[%d,\"%g\"]", i, 100000+float64(i%7)))
+	}
+	g := &gatewayStub{body: `{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"org":"initech","region":"eu-central"},"values":[` +
+		strings.Join(values, ",") + `]}]}}`}
+	stdout, _, err := query(t, g, "--range", "1h", "x")
+	if err != nil {
 		t.Fatal(err)
 	}
-	const want = "acme    \x1b[32mcomplete\x1b[0m  0 series, 0 samples, 0s\nglobex  \x1b[31mtimeout\x1b[0m   no answer\n"
-	if out.String() != want {
-		t.Errorf("%q, want %q", out.String(), want)
-	}
-	if onTerminal(&out) {
-		t.Error("a buffer is no terminal")
+	if line := strings.Split(stdout, "\n")[1]; utf8.RuneCountInString(line) != 80 {
+		t.Errorf("%d columns, want 80:\n%s", utf8.RuneCountInString(line), stdout)
 	}
 }

@@ -1,0 +1,175 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql/parser"
+
+	"github.com/parley-gateway/parley/federation"
+	"github.com/parley-gateway/parley/gateway/front"
+)
+
+// completeness prints a line for each organization. Warnings are for answers
+// that nobody had to be asked for; otherwise they say what the lines say. What
+// the error says a line needn't.
+func (c *queryCommand) completeness(w io.Writer, header http.Header, answer queryAnswer) error {
+	text := header.Get(front.CompletenessHeader)
+	if text == "" {
+		for _, warning := range answer.Warnings {
+			if _, err := fmt.Fprintln(w, "warning:", printable(warning)); err != nil {
+				return fmt.Errorf("writing warnings: %w", err)
+			}
+		}
+		return nil
+	}
+	var parts federation.Completeness
+	if err := json.Unmarshal([]byte(text), &parts); err != nil {
+		return fmt.Errorf("%s sent a header %s that can't be read: %w", c.Gateway, front.CompletenessHeader, err)
+	}
+	for i, p := range parts {
+		if answer.Error == string(p.Org)+": "+p.Reason {
+			parts[i].Reason = ""
+		}
+	}
+	how := styleOf(w)
+	if how.folded && answer.Error == "" {
+		if _, err := fmt.Fprintln(w); err != nil { // the table ends here
+			return fmt.Errorf("writing completeness: %w", err)
+		}
+	}
+	if err := printParts(w, parts, how); err != nil {
+		return err
+	}
+	for _, m := range ofNobody(c.Expression, parts) {
+		if _, err := fmt.Fprintf(w, "%s is none of the organizations there are: %s\n", printable(m.String()), strings.Join(orgs(parts), ", ")); err != nil {
+			return fmt.Errorf("writing completeness: %w", err)
+		}
+	}
+	return nil
+}
+
+// ofNobody are the question's matchers on org that match no organization.
+func ofNobody(expression string, parts federation.Completeness) []*labels.Matcher {
+	expr, err := parser.ParseExpr(expression)
+	if err != nil {
+		return nil // the gateway says what is wrong with it
+	}
+	var out []*labels.Matcher
+	for _, m := range slices.Concat(parser.ExtractSelectors(expr)...) {
+		if m.Name == "org" && !slices.ContainsFunc(orgs(parts), m.Matches) {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+func orgs(parts federation.Completeness) []string {
+	names := make([]string, 0, len(parts))
+	for _, p := range parts {
+		names = append(names, string(p.Org))
+	}
+	return names
+}
+
+// style is how the lines about organizations are written: for programs, one
+// each, when it is zero.
+type style struct{ folded, coloured bool }
+
+// styleOf is for people when w is a terminal.
+func styleOf(w io.Writer) style {
+	f, ok := w.(*os.File)
+	if !ok {
+		return style{}
+	}
+	info, err := f.Stat()
+	if err != nil || info.Mode()&os.ModeCharDevice == 0 {
+		return style{}
+	}
+	return style{folded: true, coloured: os.Getenv("NO_COLOR") == ""}
+}
+
+// printParts prints, for each organization, its status, why, and what it gave.
+func printParts(w io.Writer, parts federation.Completeness, how style) error {
+	rows := make([][]string, 0, len(parts))
+	for _, p := range parts {
+		rows = append(rows, []string{string(p.Org), string(p.Status), ""})
+	}
+	beside := lineLength(rows)
+	lines := strings.SplitAfter(align(rows), "\n")
+	for i, p := range parts {
+		what := printable(describePart(p))
+		line := strings.TrimSuffix(lines[i], "\n")
+		if what != "" {
+			line += strings.Repeat(" ", beside-utf8.RuneCountInString(line))
+		}
+		if how.folded {
+			what = fold(what, beside, lineWidth)
+		}
+		if how.coloured {
+			line = strings.Replace(line, string(p.Status), paint(p.Status), 1)
+		}
+		if _, err := io.WriteString(w, line+what+"\n"); err != nil {
+			return fmt.Errorf("writing completeness: %w", err)
+		}
+	}
+	return nil
+}
+
+// fold breaks text that begins at a column into lines that end before another
+// one, the next ones below the first.
+func fold(text string, from, before int) string {
+	var out strings.Builder
+	at := from
+	for i, word := range strings.Split(text, " ") {
+		n := utf8.RuneCountInString(word)
+		switch {
+		case i == 0:
+		case at+1+n > before:
+			out.WriteString("\n" + strings.Repeat(" ", from))
+			at = from
+		default:
+			out.WriteByte(' ')
+			at++
+		}
+		out.WriteString(word)
+		at += n
+	}
+	return out.String()
+}
+
+func describePart(p federation.Part) string {
+	var says []string
+	if p.Reason != "" {
+		says = append(says, p.Reason)
+	}
+	if p.Status == federation.Complete || p.Status == federation.Partial {
+		took := p.Cost.Latency.Round(100 * time.Microsecond)
+		says = append(says, fmt.Sprintf("%d series, %s, %s", p.Cost.Series, count(p.Cost.Samples, "sample"), took))
+	}
+	if len(p.Notices) > 0 {
+		says = append(says, "redacted: "+strings.ReplaceAll(strings.Join(p.Notices, "; "), "policy says: ", ""))
+	}
+	return strings.Join(says, "; ")
+}
+
+// paint colours a status: green for all of it, yellow for some, red for none.
+func paint(s federation.Status) string {
+	code := "31"
+	switch s {
+	case federation.Complete:
+		code = "32"
+	case federation.Partial, federation.NotAsked:
+		code = "33"
+	case federation.Denied, federation.Unreachable, federation.Timeout:
+	}
+	return "\x1b[" + code + "m" + string(s) + "\x1b[0m"
+}
