@@ -38,7 +38,7 @@ type Company struct {
 // Companies returns acme, globex and initech, each at its beginning.
 func Companies() []Company {
 	return []Company{
-		{Org: "acme", Title: "a customer-facing backend that has globex's agents work for it", model: newModel(acme)},
+		{Org: "acme", Title: "a backend that globex's agents work for", model: newModel(acme)},
 		{Org: "globex", Title: "agent workers in three regions", model: newModel(globex)},
 		{Org: "initech", Title: "an agent marketplace, with people in the loop", model: newModel(initech)},
 	}

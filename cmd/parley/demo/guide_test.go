@@ -25,7 +25,9 @@ func TestGuideFitsAScreen(t *testing.T) {
 			t.Errorf("%d lines, a screen has 24", len(lines))
 		}
 		for _, line := range lines {
-			if len(line) > 100 {
+			// A question is one line, to be copied.
+			question := strings.HasPrefix(line, "  bin/parley") || strings.HasPrefix(line, "  curl")
+			if len(line) > 100 || len(line) > 80 && !question {
 				t.Errorf("%d columns: %s", len(line), line)
 			}
 		}
