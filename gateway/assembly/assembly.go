@@ -249,7 +249,7 @@ func (g *Gateway) makePeerDoor(context.Context) (err error) {
 			return verifier.Verify(context.Background(), state)
 		},
 		Agreement: g.directory.ByWorkload, Gateway: peerfront.Of(g.pipeline), Log: g.config.Log,
-		Health: g.config.PeerHealth, Reflection: g.config.PeerReflection,
+		Health: g.config.PeerHealth, Reflection: g.config.PeerReflection, Registerer: g.registry,
 		Count: func(partner tenants.OrgID, _ string, n int) { g.meter.Wire(partner, transfer.Answered, n) },
 	}
 	if g.config.Tracing != nil {

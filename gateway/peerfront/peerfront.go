@@ -16,6 +16,7 @@
 package peerfront
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -24,6 +25,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
 	"go.opentelemetry.io/otel/metric/noop"
@@ -65,12 +67,19 @@ type Config struct {
 	MaxDuration time.Duration
 	// MaxStreams bounds the questions under way on one connection; default 64.
 	MaxStreams uint32
+	// MaxConnections bounds the connections that are open at once, and
+	// MaxPartnerConnections those of one trust domain: one for each replica of a
+	// partner's gateway, and a new one now and then before the old one ends.
+	// Default 1024 and 64. What is one too many is closed.
+	MaxConnections, MaxPartnerConnections int
 	// MaxConnectionAge is after how long a connection is asked to end, give or
 	// take a tenth; default 30m. Questions under way may finish.
 	MaxConnectionAge time.Duration
 	// Count is told of the bytes on the wire; default: nobody is. A caller that
 	// was not recognized has the empty name.
 	Count func(partner tenants.OrgID, direction string, n int)
+	// Registerer gets the metrics of connections; default: there are none.
+	Registerer prometheus.Registerer
 	// Tracer and Propagator trace questions across gateways; default: no traces.
 	Tracer     trace.TracerProvider
 	Propagator propagation.TextMapPropagator
@@ -80,7 +89,8 @@ type Config struct {
 
 // Server is the door.
 type Server struct {
-	grpc *grpc.Server
+	grpc        *grpc.Server
+	connections *connections
 }
 
 // New returns the door, closed until Serve.
@@ -93,20 +103,20 @@ func New(c Config) (*Server, error) {
 	case c.TLS.ClientAuth < tls.RequireAnyClientCert:
 		return nil, errors.New("peer door: TLS must require a client certificate")
 	}
-	if c.MaxDuration == 0 {
-		c.MaxDuration = 2 * time.Minute
-	}
-	if c.MaxStreams == 0 {
-		c.MaxStreams = 64
-	}
-	if c.MaxConnectionAge == 0 {
-		c.MaxConnectionAge = 30 * time.Minute
-	}
+	c.MaxDuration = cmp.Or(c.MaxDuration, 2*time.Minute)
+	c.MaxStreams = cmp.Or(c.MaxStreams, 64)
+	c.MaxConnections = cmp.Or(c.MaxConnections, 1024)
+	c.MaxPartnerConnections = cmp.Or(c.MaxPartnerConnections, 64)
+	c.MaxConnectionAge = cmp.Or(c.MaxConnectionAge, 30*time.Minute)
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	s := &service{config: c}
-	server := grpc.NewServer(serverOptions(c, s)...)
+	open, err := newConnections(c)
+	if err != nil {
+		return nil, err
+	}
+	s := &service{config: c, describes: newSparing(c.Now)}
+	server := grpc.NewServer(serverOptions(c, s, open)...)
 	federationv1.RegisterFederationServer(server, s)
 	if c.Health {
 		healthv1.RegisterHealthServer(server, health.NewServer())
@@ -114,12 +124,12 @@ func New(c Config) (*Server, error) {
 	if c.Reflection {
 		reflection.Register(server)
 	}
-	return &Server{grpc: server}, nil
+	return &Server{grpc: server, connections: open}, nil
 }
 
-func serverOptions(c Config, s *service) []grpc.ServerOption {
+func serverOptions(c Config, s *service, open *connections) []grpc.ServerOption {
 	options := []grpc.ServerOption{
-		grpc.Creds(handshakes{credentials.NewTLS(c.TLS), c.Log}),
+		grpc.Creds(handshakes{credentials.NewTLS(c.TLS), open}),
 		grpc.ChainStreamInterceptor(s.recoverStream, s.recordUnreadable),
 		grpc.ChainUnaryInterceptor(s.recoverUnary),
 		grpc.MaxRecvMsgSize(wire.MaxRequest),
@@ -153,7 +163,7 @@ const maxHeaderList = 16 << 10
 // Serve opens the door on the listener, which it closes at the end. It returns
 // when the listener fails, or nil after Shutdown.
 func (s *Server) Serve(l net.Listener) error {
-	if err := s.grpc.Serve(l); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+	if err := s.grpc.Serve(bounded{l, s.connections}); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 		return fmt.Errorf("peer door: %w", err)
 	}
 	return nil

@@ -25,6 +25,8 @@ import (
 type service struct {
 	federationv1.UnimplementedFederationServer
 	config Config
+	// describes bounds what is logged of those that are refused.
+	describes *sparing
 }
 
 // Ask answers one question.
@@ -116,7 +118,9 @@ func (s *service) Describe(ctx context.Context, request *federationv1.DescribeRe
 	}
 	if err != nil {
 		// Nothing was asked, so there is no exchange to record.
-		s.config.Log.WarnContext(ctx, "describe refused", "workload", principal.Workload.String(), "partner", principal.Org, "error", err)
+		if leftOut, ok := s.describes.turn(); ok {
+			s.config.Log.WarnContext(ctx, "describe refused", "workload", principal.Workload.String(), "partner", principal.Org, "error", err, "left_out", leftOut)
+		}
 		return nil, wire.EncodeFailure(err).Err()
 	}
 	return wire.EncodeDescription(d), nil
