@@ -94,7 +94,7 @@ func serve(ctx context.Context, c *config.Config, log *slog.Logger) (err error) 
 		Source: source, Lookback: c.Metrics.LookbackDelta, MaxSamples: c.Metrics.MaxSamples,
 		Secret: secret, AuditDir: c.Audit.Dir,
 		Front: listeners.front, Peer: listeners.peer, Bundle: listeners.bundle,
-		Authentication: authentication(c, log), DefaultPurpose: c.Front.DefaultPurpose, DefaultCase: c.Front.DefaultCase,
+		Authentication: authentication(c, log), FrontHosts: c.Front.Hosts, DefaultPurpose: c.Front.DefaultPurpose, DefaultCase: c.Front.DefaultCase,
 		QueryTimeout: c.Front.QueryTimeout, Profiling: c.Front.Pprof,
 		Log: log, Tracing: tracing,
 	}

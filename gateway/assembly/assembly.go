@@ -74,6 +74,9 @@ type Config struct {
 	BundleTLS *tls.Config
 	// Authentication is how our users are known; nil: nobody is asked.
 	Authentication func(*identity.Verifier) (*identity.Authenticator, error)
+	// FrontHosts are the names, beside those of loopback, that our users on this
+	// machine call the front door by.
+	FrontHosts     []string
 	DefaultPurpose tenants.Purpose
 	DefaultCase    tenants.CaseID
 	QueryTimeout   time.Duration // default 30s
@@ -223,7 +226,8 @@ func (g *Gateway) makeFront(context.Context) (err error) {
 	g.front, err = front.New(front.Config{
 		Org: g.config.Org, Answerer: front.Answers(g.pipeline), Authenticator: g.auth, DefaultPurpose: g.config.DefaultPurpose, DefaultCase: g.config.DefaultCase,
 		Timeout: g.config.QueryTimeout,
-		Version: g.config.Version, Logger: g.config.Log, Ready: g.ready, Profiling: g.config.Profiling, LocalOnly: !g.auth.Configured(),
+		Version: g.config.Version, Logger: g.config.Log, Ready: g.ready, Profiling: g.config.Profiling,
+		LocalOnly: !g.auth.Configured() || g.auth.TrustsLoopback(), Hosts: g.config.FrontHosts,
 		Metrics: promhttp.HandlerFor(g.registry, promhttp.HandlerOpts{EnableOpenMetrics: true}),
 	})
 	return err

@@ -53,6 +53,11 @@ func (k checker) front(f Front) {
 	if f.QueryTimeout <= 0 {
 		k.Problemf("front.query_timeout", "must be more than zero")
 	}
+	for i, host := range f.Hosts {
+		if !isHost(host) {
+			k.Problemf("front.hosts["+strconv.Itoa(i)+"]", "want a name without a port such as parley.acme.example, not %q", host)
+		}
+	}
 	if t := f.TLS; t != nil {
 		switch {
 		case t.SVID:
@@ -236,6 +241,16 @@ func (k checker) listen(path, addr string) {
 func isHostPort(addr string) bool {
 	host, port, err := net.SplitHostPort(addr)
 	return err == nil && host != "" && !strings.ContainsAny(host, " /@") && isPort(port) && port != "0"
+}
+
+// isHost says whether a Host header can name it, port aside.
+func isHost(s string) bool {
+	if _, err := netip.ParseAddr(s); err == nil {
+		return true
+	}
+	return s != "" && !strings.ContainsFunc(s, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '_' && r != '.'
+	})
 }
 
 func isPort(s string) bool {

@@ -105,6 +105,13 @@ type Front struct {
 	// How we know who asks. When any is configured, a request that none of
 	// them vouches for is refused. Left out: anybody on this machine may ask.
 	Authentication Authentication `yaml:"authentication"`
+	// Names, without a port, under which users on this machine reach the door
+	// through a proxy on it that passes the name on, such as nginx. Where nobody
+	// is asked who they are, and where a trusted proxy is on this machine, a
+	// request from this machine must be for one of them or for a loopback
+	// address, such as http://127.0.0.1:9480, unless a token or a certificate
+	// vouches for it: it could be a web page's. Left out: none.
+	Hosts []string `yaml:"hosts"`
 	// The purpose of requests without the header X-Parley-Purpose. Left out:
 	// they have none, and no partner is asked.
 	DefaultPurpose tenants.Purpose `yaml:"default_purpose"`

@@ -86,9 +86,14 @@ type Config struct {
 	Metrics http.Handler
 	// Profiling serves /debug/pprof/.
 	Profiling bool
-	// LocalOnly is for a door at which nobody is asked who they are: it refuses
-	// what a browser on this machine sends for pages of elsewhere.
+	// LocalOnly is for a door at which what comes from this machine is believed:
+	// nobody is asked who they are, or a proxy on this machine may say it. It
+	// refuses what a browser on this machine sends for pages of elsewhere, unless
+	// a token or a certificate vouches for the request.
 	LocalOnly bool
+	// Hosts are names, beside those of loopback, that this door may be called by
+	// on this machine where it is LocalOnly.
+	Hosts []string
 }
 
 // Defaults of Config.
@@ -148,7 +153,7 @@ func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // serve answers the request and returns the name of its route, for the log.
 func (f *Front) serve(w *response, r *http.Request) string {
-	if f.config.LocalOnly && fromElsewhere(r) {
+	if f.config.LocalOnly && f.forElsewhere(r) {
 		writeError(w, notLocal)
 		return "not local"
 	}

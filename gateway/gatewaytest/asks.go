@@ -87,13 +87,17 @@ func (r Reply) Completeness(t testing.TB) map[tenants.OrgID]federation.Part {
 func (o *Org) URL() string { return "http://" + o.frontAddr }
 
 // Do sends a request to its front door as one of its own users; header is a
-// list of name, value pairs.
+// list of name, value pairs, Host among them.
 func (o *Org) Do(ctx context.Context, path string, query url.Values, header ...string) (Reply, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, o.URL()+path+"?"+query.Encode(), nil)
 	if err != nil {
 		return Reply{}, err
 	}
 	for i := 0; i+1 < len(header); i += 2 {
+		if header[i] == "Host" {
+			request.Host = header[i+1]
+			continue
+		}
 		request.Header.Set(header[i], header[i+1])
 	}
 	response, err := o.world.client.Do(request)

@@ -82,6 +82,11 @@ decision := `+releaseRequests+` if {
 	if reply := acme.Asks(byOrg); reply.Code != http.StatusUnauthorized {
 		t.Errorf("nobody got %d %s", reply.Code, reply.Body)
 	}
+	// A page in a browser beside Grafana isn't Grafana, whatever address its
+	// name has today.
+	if reply := acme.Asks(byOrg, identity.ProxyUserHeader, "ada", "Host", "rebound.example"); reply.Code != http.StatusForbidden {
+		t.Errorf("a page of elsewhere got %d %s", reply.Code, reply.Body)
+	}
 	// initech doesn't trust proxies: the header says nothing there.
 	if reply := world.Org("initech").Asks(byOrg, identity.ProxyUserHeader, "ada"); reply.Code != http.StatusOK || last(t, globex).Principal.User != "" {
 		t.Errorf("initech: %d, globex recorded %+v", reply.Code, last(t, globex).Principal)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -74,6 +75,17 @@ func NewAuthenticator(config AuthConfig) (*Authenticator, error) {
 func (a *Authenticator) Configured() bool {
 	return a.config.SVID != nil || a.tokens != nil || len(a.config.TrustedProxies) > 0
 }
+
+// TrustsLoopback says whether a proxy on this machine is believed: then so is
+// whatever else on it makes a connection to the door.
+func (a *Authenticator) TrustsLoopback() bool {
+	return slices.ContainsFunc(a.config.TrustedProxies, func(trusted netip.Prefix) bool {
+		return slices.ContainsFunc(loopback, trusted.Overlaps)
+	})
+}
+
+// loopback is IPv4's and IPv6's (RFC 6890).
+var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
 
 // Ready returns nil when users can be recognized: when JWTs are accepted and
 // their keys are not known yet, it says why.

@@ -325,6 +325,21 @@ func TestJWTConfigIsChecked(t *testing.T) {
 	refused(t, err, "verifier")
 }
 
+func TestTrustsLoopback(t *testing.T) {
+	for prefix, want := range map[string]bool{
+		"127.0.0.1/32": true, "127.0.0.0/8": true, "::1/128": true, "0.0.0.0/1": true, "::/64": true,
+		"10.1.2.0/24": false, "128.0.0.0/1": false, "fd00::/8": false,
+	} {
+		a := authenticator(t, identity.AuthConfig{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32"), netip.MustParsePrefix(prefix)}})
+		if got := a.TrustsLoopback(); got != want {
+			t.Errorf("%s: %v", prefix, got)
+		}
+	}
+	if authenticator(t, identity.AuthConfig{}).TrustsLoopback() {
+		t.Error("nobody is trusted, but this machine is")
+	}
+}
+
 func TestTrustedProxy(t *testing.T) {
 	a := authenticator(t, identity.AuthConfig{TrustedProxies: []netip.Prefix{
 		netip.MustParsePrefix("10.1.2.0/24"), netip.MustParsePrefix("fd00::/8"),
