@@ -80,6 +80,8 @@ func (g grammar) aggregation(depth int, grouping string) string {
 		inner = pick(g, "0.9", "0.5", "1", "2", "-1") + ", " + g.steady()
 	case depth > 0 && g.r.IntN(2) == 0:
 		inner = g.vector(depth - 1)
+	case g.r.IntN(3) > 0: // what may be pushed down where policy hides something
+		inner = g.steady()
 	}
 	if operator == "topk" {
 		inner = "3, " + inner

@@ -30,7 +30,11 @@ type twins struct {
 // what the real one finds in its folder when it starts.
 func newTwins(t *testing.T, r *rand.Rand) twins {
 	t.Helper()
-	series := append(metricstest.Random(r), requests(r)...)
+	return twinsOf(t, append(metricstest.Random(r), requests(r)...))
+}
+
+func twinsOf(t *testing.T, series []metricstest.Series) twins {
+	t.Helper()
 	dir, copied := filepath.Join(t.TempDir(), "tsdb"), filepath.Join(t.TempDir(), "tsdb")
 	written, err := metrics.OpenTSDB(metrics.TSDBConfig{Dir: dir})
 	if err != nil {

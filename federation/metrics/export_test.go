@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
@@ -54,6 +55,57 @@ func (q *rawQuerier) Select(ctx context.Context, _ bool, hints *storage.SelectHi
 		})
 	}
 	return set
+}
+
+// Backend is a store whose own engine evaluates what is pushed down, going
+// through series in an order of its own.
+type Backend struct {
+	*TSDB
+	Engine    *promql.Engine
+	Order     uint64
+	Evaluated []string
+}
+
+func (*Backend) evaluates(context.Context) bool { return true }
+
+// evaluate gives back what a real one could say in JSON.
+func (b *Backend) evaluate(ctx context.Context, e evaluation) (promql.Matrix, error) {
+	b.Evaluated = append(b.Evaluated, e.expression)
+	over := rawQueryable{b.TSDB, b.Order}
+	warned := &warnings{QueryEngine: b.Engine}
+	m, err := run(ctx, warned, over, e.expression, e.question)
+	if err != nil || warned.some || slices.ContainsFunc(m, func(s promql.Series) bool { return len(s.Histograms) > 0 }) {
+		return nil, errNotEvaluated
+	}
+	return m, nil
+}
+
+// warnings is an engine that notes whether one was given.
+type warnings struct {
+	promql.QueryEngine
+	some bool
+}
+
+func (w *warnings) NewInstantQuery(ctx context.Context, q storage.Queryable, opts promql.QueryOpts, expression string, at time.Time) (promql.Query, error) {
+	query, err := w.QueryEngine.NewInstantQuery(ctx, q, opts, expression, at)
+	return warningQuery{query, w}, err
+}
+
+func (w *warnings) NewRangeQuery(ctx context.Context, q storage.Queryable, opts promql.QueryOpts, expression string, start, end time.Time, step time.Duration) (promql.Query, error) {
+	query, err := w.QueryEngine.NewRangeQuery(ctx, q, opts, expression, start, end, step)
+	return warningQuery{query, w}, err
+}
+
+type warningQuery struct {
+	promql.Query
+	noted *warnings
+}
+
+func (q warningQuery) Exec(ctx context.Context) *promql.Result {
+	result := q.Query.Exec(ctx)
+	texts, _ := result.Warnings.AsStrings("", 0, 0)
+	q.noted.some = q.noted.some || len(texts) > 0
+	return result
 }
 
 // Pseudonym is what the view of a Local holds instead of a value.

@@ -259,7 +259,7 @@ func (b buildInfo) isPrometheus3() bool {
 // evaluate asks the backend's query API. An error of the query itself is
 // errNotEvaluated: its text may show what is hidden, so the view has to find
 // its own.
-func (p *Prometheus) evaluate(ctx context.Context, e evaluation) (promql.Matrix, error) { //nolint:unparam // it is called through evaluator
+func (p *Prometheus) evaluate(ctx context.Context, e evaluation) (promql.Matrix, error) {
 	if external, known := p.external(ctx); !known || readsExternal(e.expression, external) {
 		return nil, errNotEvaluated
 	}

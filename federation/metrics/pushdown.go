@@ -24,12 +24,13 @@ import (
 //     each is kept or pseudonymized; what is pseudonymized is renamed in the
 //     result, which is one to one;
 //   - nothing below looks at a value of a label that isn't kept, or at a label
-//     that is dropped, or at the order of series;
+//     that is dropped, or at the order of series, which at the backend is that
+//     of hidden labels: see aggregationOfHidden;
 //   - all samples it touches are within the view's time.
 //
 // The rest of the syntax is an allow-list: a function or operator that isn't
 // placed isn't pushed down. What goes down equals the view up to the order in
-// which floating-point numbers are added.
+// which floating-point numbers are added, and the sign of a zero.
 func (l *Local) pushDown(ctx context.Context, expr parser.Expr, q Question, v *view) (promql.Matrix, error) {
 	backend, ok := l.config.Source.(evaluator)
 	if !ok {
@@ -80,8 +81,8 @@ func planPushDown(expr parser.Expr, r *rules) (pushDownPlan, error) {
 	if err != nil {
 		return pushDownPlan{}, err
 	}
-	p := &pusher{rules: r}
-	root, err := p.node(copied)
+	p := &pusher{rules: r, hides: !r.everything}
+	root, err := p.node(&copied)
 	if err != nil {
 		return pushDownPlan{}, err
 	}
@@ -93,7 +94,10 @@ func planPushDown(expr parser.Expr, r *rules) (pushDownPlan, error) {
 
 // pusher rewrites an expression in place while it checks it.
 type pusher struct {
-	rules   *rules
+	rules *rules
+	// hides: the view is not all of the store, so that the order of series at
+	// the backend may be that of something hidden.
+	hides   bool
 	dataset *policy.Dataset // the one all selectors belong to
 }
 
@@ -105,33 +109,48 @@ type shape struct {
 	labelsKnown bool
 	// hasOrg: in the view the result carries the org label.
 	hasOrg bool
+	// raw: the samples of series as they are. tame: those, or one function of
+	// each series without a number of the asker's.
+	raw, tame bool
+	// aggregated: the result of an aggregation, as it is.
+	aggregated bool
+	// histograms: it may hold native histograms. inexact: those were added up,
+	// which Prometheus does without compensation.
+	histograms, inexact bool
 }
 
-func (p *pusher) node(expr parser.Expr) (shape, error) {
-	switch n := expr.(type) {
+// node may put another expression in the place of the one it is given.
+func (p *pusher) node(at *parser.Expr) (shape, error) {
+	switch n := (*at).(type) {
 	case *parser.NumberLiteral:
 		return shape{scalar: true}, nil
 	case *parser.ParenExpr:
-		return p.node(n.Expr)
+		return p.node(&n.Expr)
 	case *parser.UnaryExpr:
-		return p.node(n.Expr)
+		s, err := p.node(&n.Expr)
+		return s.computed(), err
 	case *parser.VectorSelector:
 		return p.selector(n)
 	case *parser.MatrixSelector:
-		return p.node(n.VectorSelector)
+		return p.node(&n.VectorSelector)
 	case *parser.SubqueryExpr:
 		if n.Step == 0 {
 			return shape{}, fmt.Errorf("a subquery without a step has the backend's default")
 		}
-		return p.node(n.Expr)
+		s, err := p.node(&n.Expr)
+		return s.computed(), err
 	case *parser.Call:
 		return p.call(n)
 	case *parser.AggregateExpr:
-		return p.aggregate(n)
+		s, err := p.aggregate(n)
+		if err == nil && p.hides && (n.Op == parser.MIN || n.Op == parser.MAX) {
+			*at = &parser.ParenExpr{Expr: &parser.BinaryExpr{Op: parser.ADD, LHS: n, RHS: &parser.NumberLiteral{Val: 0}}}
+		}
+		return s, err
 	case *parser.BinaryExpr:
 		return p.binary(n)
 	}
-	return shape{}, fmt.Errorf("%T is not placed", expr)
+	return shape{}, fmt.Errorf("%T is not placed", *at)
 }
 
 func (p *pusher) selector(n *parser.VectorSelector) (shape, error) {
@@ -139,11 +158,12 @@ func (p *pusher) selector(n *parser.VectorSelector) (shape, error) {
 		return shape{}, fmt.Errorf("modifiers anchored and smoothed are not placed")
 	}
 	var pushed []*labels.Matcher
-	named := false
+	named, bucket := false, false
 	for _, m := range n.LabelMatchers {
 		switch {
 		case m.Name == labels.MetricName:
 			named = named || m.Type == labels.MatchEqual
+			bucket = bucket || m.Type == labels.MatchEqual && strings.HasSuffix(m.Value, bucketSuffix)
 			pushed = append(pushed, m)
 		case m.Name == orgLabel && m.Matches(string(p.rules.org)):
 		case p.rules.alwaysKept(m.Name):
@@ -166,8 +186,12 @@ func (p *pusher) selector(n *parser.VectorSelector) (shape, error) {
 	n.LabelMatchers = append(pushed, filter...)
 	// The text of a selector carries its name before the braces.
 	n.Name = ""
-	return shape{hasOrg: true}, nil
+	return shape{hasOrg: true, raw: true, tame: true, histograms: !bucket}, nil
 }
+
+// bucketSuffix ends the names of classic histograms' buckets, and of no native
+// histogram.
+const bucketSuffix = "_bucket"
 
 // only returns the one dataset and its one selector that can match.
 func (p *pusher) only(asked []*labels.Matcher) (*policy.Dataset, policy.Selector, error) {
@@ -202,6 +226,17 @@ var perSeries = []string{
 	"present_over_time", "rate", "resets", "round", "sgn", "sqrt", "stddev_over_time", "stdvar_over_time", "sum_over_time", "timestamp",
 }
 
+// Of perSeries, ofHistograms make native histograms of native histograms; the
+// others make numbers or nothing of them.
+var ofHistograms = []string{"avg_over_time", "delta", "idelta", "increase", "irate", "last_over_time", "rate", "sum_over_time"}
+
+// Of perSeries, comparing say whether samples differ, be it in the last digit.
+var comparing = []string{"changes", "resets"}
+
+// Of perSeries, wild make much of little (exp), or a zero with a sign where
+// there was none (ceil).
+var wild = []string{"ceil", "exp"}
+
 func (p *pusher) call(n *parser.Call) (shape, error) {
 	if n.Func.Name == "histogram_quantile" {
 		return p.histogramQuantile(n)
@@ -210,8 +245,8 @@ func (p *pusher) call(n *parser.Call) (shape, error) {
 		return shape{}, fmt.Errorf("function %s is not placed", n.Func.Name)
 	}
 	var out shape
-	for i, arg := range n.Args {
-		s, err := p.node(arg)
+	for i := range n.Args {
+		s, err := p.node(&n.Args[i])
 		if err != nil {
 			return shape{}, err
 		}
@@ -222,21 +257,41 @@ func (p *pusher) call(n *parser.Call) (shape, error) {
 			return shape{}, fmt.Errorf("argument %d of %s is not a number", i+1, n.Func.Name)
 		}
 	}
+	if out.inexact && slices.Contains(comparing, n.Func.Name) {
+		return shape{}, fmt.Errorf("%s would show the last digits of native histograms", n.Func.Name)
+	}
+	tame := out.raw && len(n.Args) == 1 && !slices.Contains(wild, n.Func.Name)
+	out = out.computed()
+	out.tame = tame
+	if !slices.Contains(ofHistograms, n.Func.Name) {
+		out.histograms, out.inexact = false, false
+	}
 	return out, nil
+}
+
+// computed is the shape of what an operator makes of each series.
+func (s shape) computed() shape {
+	s.raw, s.tame, s.aggregated = false, false, false
+	return s
 }
 
 // histogramQuantile looks at le, which it takes from the result.
 func (p *pusher) histogramQuantile(n *parser.Call) (shape, error) {
-	if s, err := p.node(n.Args[0]); err != nil || !s.scalar {
+	if s, err := p.node(&n.Args[0]); err != nil || !s.scalar {
 		return shape{}, fmt.Errorf("the quantile is not a number")
 	}
-	s, err := p.node(n.Args[1])
+	s, err := p.node(&n.Args[1])
 	if err != nil {
 		return shape{}, err
 	}
 	if !s.labelsKnown || p.mode(labels.BucketLabel) != policy.Keep {
 		return shape{}, fmt.Errorf("the buckets are not aggregated by a kept le")
 	}
+	if s.inexact {
+		return shape{}, fmt.Errorf("a quantile would show the last digits of native histograms")
+	}
+	s = s.computed()
+	s.histograms = false
 	return s, nil
 }
 
@@ -244,39 +299,78 @@ func (p *pusher) mode(label string) policy.Mode {
 	return strictest([]*policy.Dataset{p.dataset}, label).Mode
 }
 
-// aggregations don't look at the order of series or at their labels' values.
+// aggregations don't look at their series' labels.
 var aggregations = []parser.ItemType{
 	parser.SUM, parser.AVG, parser.MIN, parser.MAX, parser.COUNT, parser.GROUP, parser.STDDEV, parser.STDVAR, parser.QUANTILE,
+}
+
+// aggregationOfHidden refuses an aggregation that would show the order of
+// series at the backend, where policy hides labels that it depends on. What is
+// computed of aggregations shows nothing that they don't, so that anything may
+// be above one.
+//
+//   - A count or group has no order.
+//   - A minimum or maximum has none but for zeros: of 0 and -0 the first counts.
+//     aggregate adds 0, which takes the sign off. What makes signed zeros of
+//     other numbers isn't pushed, as there the view would differ.
+//   - A sum is compensated (Kahan and Neumaier): that of n numbers is the exact
+//     one, rounded once, whatever the order, when n*n times the largest is not
+//     above 2^53 times the smallest that isn't zero; beyond that, very nearly
+//     always. An asker's arithmetic can leave that range and then blow up the
+//     last digit, so that what is summed has to be tame.
+//   - An average divides sum and compensation one by one, standard deviations
+//     aren't compensated, and where a quantile finds NaNs goes by the order.
+func (p *pusher) aggregationOfHidden(op parser.ItemType, inner shape) error {
+	switch op { //nolint:exhaustive // those of aggregations that may go down
+	case parser.COUNT, parser.GROUP:
+		return nil
+	case parser.MIN, parser.MAX:
+		if inner.tame || inner.aggregated {
+			return nil
+		}
+	case parser.SUM:
+		if inner.tame {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s of what is below it would show the order of series", op)
 }
 
 func (p *pusher) aggregate(n *parser.AggregateExpr) (shape, error) {
 	if !slices.Contains(aggregations, n.Op) || n.Without {
 		return shape{}, fmt.Errorf("aggregation %s is not placed", n.Op)
 	}
-	if n.Op == parser.QUANTILE && !p.rules.everything {
-		// With several NaNs Prometheus's sort goes by the order of series, which
-		// at the backend is that of hidden labels.
-		return shape{}, fmt.Errorf("a quantile shows the order of series")
-	}
 	if n.Param != nil {
-		if s, err := p.node(n.Param); err != nil || !s.scalar {
+		if s, err := p.node(&n.Param); err != nil || !s.scalar {
 			return shape{}, fmt.Errorf("the parameter of %s is not a number", n.Op)
 		}
 	}
-	inner, err := p.node(n.Expr)
+	inner, err := p.node(&n.Expr)
 	if err != nil {
 		return shape{}, err
 	}
 	if inner.scalar || p.dataset == nil {
 		return shape{}, fmt.Errorf("an aggregation of no series")
 	}
-	out := shape{labelsKnown: true}
+	if p.hides {
+		if err := p.aggregationOfHidden(n.Op, inner); err != nil {
+			return shape{}, err
+		}
+	}
+	added := n.Op == parser.SUM || n.Op == parser.AVG
+	out := shape{
+		labelsKnown: true, aggregated: true,
+		histograms: added && inner.histograms, inexact: added && inner.histograms && p.hides,
+	}
 	var grouping []string
 	for _, name := range n.Grouping {
 		switch {
 		case name == orgLabel:
 			out.hasOrg = inner.hasOrg
 		case name == labels.MetricName:
+			if p.hides && (n.Op == parser.MIN || n.Op == parser.MAX) {
+				return shape{}, fmt.Errorf("the name is lost where 0 is added")
+			}
 			grouping = append(grouping, name)
 		case strings.HasSuffix(name, orgLabel):
 			return shape{}, fmt.Errorf("grouping by %s can't be pushed down", name)
@@ -293,23 +387,28 @@ func (p *pusher) aggregate(n *parser.AggregateExpr) (shape, error) {
 }
 
 func (p *pusher) binary(n *parser.BinaryExpr) (shape, error) {
-	left, err := p.node(n.LHS)
+	left, err := p.node(&n.LHS)
 	if err != nil {
 		return shape{}, err
 	}
-	right, err := p.node(n.RHS)
+	right, err := p.node(&n.RHS)
 	if err != nil {
 		return shape{}, err
 	}
 	switch {
 	case left.scalar:
-		return right, nil
+		return right.computed(), nil
 	case right.scalar:
-		return left, nil
+		return left.computed(), nil
 	}
 	m := n.VectorMatching
 	if !left.labelsKnown || !right.labelsKnown || left.hasOrg != right.hasOrg || m == nil || len(m.MatchingLabels) > 0 || m.On || len(m.Include) > 0 {
 		return shape{}, fmt.Errorf("matching of two sides is only pushed down for aggregations matched on all labels")
 	}
-	return left, nil
+	if left.inexact && right.inexact && (n.Op == parser.EQLC || n.Op == parser.NEQ) {
+		return shape{}, fmt.Errorf("%s would show the last digits of native histograms", n.Op)
+	}
+	out := left.computed()
+	out.histograms, out.inexact = left.histograms || right.histograms, left.inexact || right.inexact
+	return out, nil
 }
