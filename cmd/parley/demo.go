@@ -27,9 +27,9 @@ import (
 )
 
 type demoCommand struct {
-	HTTP string        `name:"http" default:"127.0.0.1:9480" placeholder:"HOST:PORT" help:"Where acme's gateway listens; globex and initech get the next two ports (${default})."`
-	For  time.Duration `placeholder:"30s" help:"Stop this long after it is ready; without it at Ctrl-C."`
-	Data string        `placeholder:"DIR" type:"path" help:"Keep everything in this folder; without it nothing is left behind."`
+	HTTP string         `name:"http" default:"127.0.0.1:9480" placeholder:"HOST:PORT" help:"Where acme's gateway listens; globex and initech get the next two ports (${default})."`
+	For  *time.Duration `placeholder:"30s" help:"Stop this long after it is ready; without it at Ctrl-C."`
+	Data string         `placeholder:"DIR" type:"path" help:"Keep everything in this folder, and go on from what is in it; without it nothing is left behind."`
 }
 
 // Help is shown by parley demo --help.
@@ -38,7 +38,7 @@ func (*demoCommand) Help() string {
 
   parley demo
   parley demo --http 127.0.0.1:9500 --for 30s
-  parley demo --data demo-data   # agreements, policies, audit logs and metrics to look at
+  parley demo --data demo-data   # agreements, policies, audit logs to look at
 
 Three organizations run on this machine, each with its own trust domain,
 gateway, policy and metrics, and ask one another over SPIFFE mTLS. It says what
@@ -266,8 +266,8 @@ func (c *demoCommand) runStands(ctx context.Context, stands []*stand, stdout io.
 			stop(err)
 		}
 	}
-	if c.For > 0 {
-		timer := time.AfterFunc(c.For, func() { stop(nil) })
+	if c.For != nil {
+		timer := time.AfterFunc(*c.For, func() { stop(nil) })
 		defer timer.Stop()
 	}
 	<-ctx.Done()

@@ -22,7 +22,8 @@ type devCACommand struct {
 func (*devCACommand) Help() string {
 	return `Example:
 
-  parley dev-ca --dir ca --trust-domain acme.example --id spiffe://acme.example/parley
+  parley dev-ca --dir ca --trust-domain acme.example \
+    --id spiffe://acme.example/parley
 
 The folder then holds the CA (ca.pem, ca.key), the trust bundle to hand to
 partners (bundle.json), and the SVID (svid.pem, svid.key). A development CA
