@@ -13,6 +13,8 @@ package policy
 import (
 	"context"
 	"fmt"
+	"math"
+	"strconv"
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -126,6 +128,14 @@ type Obligations struct {
 	// NotBefore and NotAfter bound the samples of the view, both included. Zero
 	// is unbounded.
 	NotBefore, NotAfter time.Time
+	// Resolution is the time between two samples of the view: of each interval
+	// of that length, counted from the Unix epoch, it holds the last sample, at
+	// the interval's end. A question's steps and ranges may not be shorter. Zero
+	// leaves samples as they are.
+	Resolution time.Duration
+	// Functions are the PromQL functions and aggregations that are answered; a
+	// selector must stand under one of them. Empty is all, and selectors alone.
+	Functions []string
 	// Epoch is for how long a value keeps its pseudonym. Zero means a single
 	// question.
 	Epoch time.Duration
@@ -162,6 +172,8 @@ type Dataset struct {
 	Labels map[string]LabelRule
 	// Others is the rule for labels not named; its zero value drops.
 	Others LabelRule
+	// Rounding is of the samples of rows and of the sums of cells.
+	Rounding Rounding
 	// Cells are what is released of a dataset whose release is Aggregate; nil
 	// for the others. Labels then are the rules of its dimensions, all of them
 	// named, and Others drops.
@@ -175,6 +187,9 @@ type Cells struct {
 	// without being named.
 	Dimensions []string
 	// Units are the labels that tell one unit from another: counted, never seen.
+	// Empty says that the increments of counters are the units: of each interval
+	// of the obligations' Resolution, which is then not zero, an increase between
+	// zero and K is suppressed, and nothing but sums of increases leaves.
 	Units []string
 	// K is the least number of distinct units in a cell that leaves; at least 2.
 	K int
@@ -187,6 +202,42 @@ type Cells struct {
 	// Schema is the finest schema of native histograms that leaves, -4 to 8; nil
 	// leaves it. Buckets with fewer than K observations are merged.
 	Schema *int32
+}
+
+// Rounding makes numbers less exact. The zero value leaves them.
+type Rounding struct {
+	// Digits are the significant decimal digits that stay; zero is all.
+	Digits int
+	// Base is what numbers are multiples of, after Digits; zero is nothing.
+	Base float64
+}
+
+// Coarser is a rounding that tells no more than r and o do.
+func (r Rounding) Coarser(o Rounding) Rounding {
+	out := Rounding{Digits: min(r.Digits, o.Digits), Base: max(r.Base, o.Base)}
+	if r.Digits == 0 || o.Digits == 0 {
+		out.Digits = max(r.Digits, o.Digits)
+	}
+	return out
+}
+
+// Round returns the number as it may be told. What isn't finite stays, stale
+// markers among it.
+func (r Rounding) Round(v float64) float64 {
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return v
+	}
+	if r.Digits > 0 {
+		// Formatting is exact where multiplying by a power of ten is not; the text
+		// of a finite number is one.
+		v, _ = strconv.ParseFloat(strconv.FormatFloat(v, 'e', r.Digits-1, 64), 64)
+	}
+	if r.Base > 0 {
+		if n := math.Round(v / r.Base); !math.IsInf(n, 0) {
+			v = n * r.Base
+		}
+	}
+	return v
 }
 
 // OtherCell is the value of the dimensions of the cell that holds what was

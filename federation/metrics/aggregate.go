@@ -85,7 +85,7 @@ func (v *view) raw(d *policy.Dataset) *view {
 			o.Datasets = append(o.Datasets, policy.Dataset{Name: other.Name, Series: other.Series, Release: policy.Deny})
 		}
 	}
-	return &view{source: v.source, rules: newRules(v.rules.org, o, keys{}), oldest: v.oldest, newest: v.newest}
+	return &view{source: v.source, rules: newRules(v.rules.org, o, keys{}), oldest: v.oldest, newest: v.newest, resolution: v.resolution}
 }
 
 // cellStore is what the rest of an expression is evaluated over: cells under

@@ -62,7 +62,7 @@ func newCells(matrix promql.Matrix, l leaf, d *policy.Dataset) cells {
 		c.members = append(c.members, contribution{unit: string(s.Metric.BytesWithLabels(nil, d.Cells.Units...)), series: s})
 	}
 	var out cells
-	t := newThreshold(l, d.Cells)
+	t := newThreshold(l, d)
 	others := map[string]*cell{}
 	for _, c := range byLabels {
 		sums, counts, small := t.release(c)
@@ -98,9 +98,10 @@ func otherCell(ls labels.Labels, d *policy.Dataset) labels.Labels {
 
 // threshold decides, time by time, which cells leave.
 type threshold struct {
-	cells *policy.Cells
-	leaf  leaf
-	n     int
+	cells    *policy.Cells
+	rounding policy.Rounding
+	leaf     leaf
+	n        int
 
 	// By time, of the cell at hand:
 	series, histograms, units []int
@@ -108,10 +109,10 @@ type threshold struct {
 	ofUnit, largest, total    []float64
 }
 
-func newThreshold(l leaf, c *policy.Cells) *threshold {
+func newThreshold(l leaf, d *policy.Dataset) *threshold {
 	n := l.times.count()
 	return &threshold{
-		cells: c, leaf: l, n: n,
+		cells: d.Cells, rounding: d.Rounding, leaf: l, n: n,
 		series: make([]int, n), histograms: make([]int, n), units: make([]int, n), last: make([]int, n),
 		ofUnit: make([]float64, n), largest: make([]float64, n), total: make([]float64, n),
 	}
@@ -135,7 +136,7 @@ func (t *threshold) release(c *cell) (sum, count promql.Series, small []bool) {
 	for i, ok := range leaves {
 		f := math.Float64frombits(value.StaleNaN)
 		if ok {
-			f = float64(t.series[i])
+			f = t.rounding.Round(float64(t.series[i]))
 		}
 		count.Floats = append(count.Floats, promql.FPoint{T: t.leaf.times.at(i), F: f})
 	}
@@ -206,11 +207,12 @@ func (t *threshold) sum(c *cell, leaves []bool) promql.Series {
 		switch {
 		case ok && t.histograms[i] > 0:
 			if h := releaseHistogram(histograms[i].value(), t.cells, t.leaf.observations()); h != nil {
+				roundHistogram(h, t.rounding)
 				out.Histograms = append(out.Histograms, promql.HPoint{T: at, H: h})
 				continue
 			}
 		case ok:
-			out.Floats = append(out.Floats, promql.FPoint{T: at, F: floats[i].value()})
+			out.Floats = append(out.Floats, promql.FPoint{T: at, F: t.rounding.Round(floats[i].value())})
 			continue
 		}
 		out.Floats = append(out.Floats, promql.FPoint{T: at, F: math.Float64frombits(value.StaleNaN)})

@@ -28,6 +28,9 @@ func (l *Local) series(ctx context.Context, q Question, v *view, o policy.Obliga
 		return nil, federation.Errorf(federation.BadQuestion, "a question for series needs at least one selector")
 	}
 	if !q.LabelsOnly {
+		if len(o.Functions) > 0 {
+			return nil, federation.Errorf(federation.NeedsAggregation, "series by themselves are not answered; ask with one of these around the selector: %s", strings.Join(o.Functions, ", "))
+		}
 		if err := refuseRows(q.Selectors, v.rules); err != nil {
 			return nil, err
 		}
@@ -179,8 +182,8 @@ func (v *view) list(ctx context.Context, q Question, labelsOnly bool) ([]viewSer
 	return out, release, nil
 }
 
-func hasSamples(s storage.ChunkSeries, mint, maxt int64) bool {
-	return chunkedSeries{chunks: s, mint: mint, maxt: maxt}.Iterator(nil).Next() != chunkenc.ValNone
+func (s viewSeries) hasSamples(mint, maxt int64) bool {
+	return s.samples(mint, maxt).Iterator(nil).Next() != chunkenc.ValNone
 }
 
 // trim releases the samples of a series between mint and maxt. Chunks that lie
@@ -189,12 +192,12 @@ func trim(s viewSeries, mint, maxt int64) (ReleasedSeries, error) {
 	out := ReleasedSeries{Labels: s.labels}
 	it := s.chunks.Iterator(nil)
 	last := int64(math.MinInt64)
-	whole := true
-	for it.Next() {
+	whole := s.floors.none()
+	for whole && it.Next() {
 		meta := it.At()
 		if meta.MinTime <= last {
 			whole = false
-			break
+			continue
 		}
 		last = meta.MaxTime
 		switch {
@@ -209,9 +212,6 @@ func trim(s viewSeries, mint, maxt int64) (ReleasedSeries, error) {
 		default:
 			whole = false
 		}
-		if !whole {
-			break
-		}
 	}
 	if err := it.Err(); err != nil {
 		return out, err
@@ -219,7 +219,7 @@ func trim(s viewSeries, mint, maxt int64) (ReleasedSeries, error) {
 	if whole {
 		return out, nil
 	}
-	encoder := storage.NewSeriesToChunkEncoder(chunkedSeries{labels: s.labels, chunks: s.chunks, mint: mint, maxt: maxt})
+	encoder := storage.NewSeriesToChunkEncoder(s.samples(mint, maxt))
 	encoded := encoder.Iterator(nil)
 	out.Chunks = nil
 	for encoded.Next() {
@@ -301,13 +301,14 @@ func (l *Local) exemplars(ctx context.Context, q Question, v *view) (*Released, 
 		return nil, err
 	}
 	mint, maxt := max(q.Start.UnixMilli(), v.oldest), min(q.End.UnixMilli(), v.newest)
+	coarse := floors{resolution: v.resolution}
 	byLabels := map[string]*exemplar.QueryResult{}
 	for _, asked := range parser.ExtractSelectors(expr) {
 		pushed, possible := v.rules.narrow(asked)
 		if !possible || mint > maxt {
 			continue
 		}
-		found, err := l.config.Source.rawExemplars(ctx, mint, maxt, [][]*labels.Matcher{pushed})
+		found, err := l.config.Source.rawExemplars(ctx, coarse.from(mint), maxt, [][]*labels.Matcher{pushed})
 		if err != nil {
 			return nil, err
 		}
@@ -319,11 +320,18 @@ func (l *Local) exemplars(ctx context.Context, q Question, v *view) (*Released, 
 			if !ok || !matches(asked, ls) {
 				continue
 			}
-			key := ls.String()
-			if byLabels[key] == nil {
-				byLabels[key] = &exemplar.QueryResult{SeriesLabels: ls}
-			}
+			key, rounding := ls.String(), v.rules.rounding(f.SeriesLabels)
 			for _, e := range f.Exemplars {
+				if v.resolution > 0 {
+					e.Ts = coarse.end(e.Ts)
+				}
+				if e.Ts < mint || e.Ts > maxt {
+					continue
+				}
+				if byLabels[key] == nil {
+					byLabels[key] = &exemplar.QueryResult{SeriesLabels: ls}
+				}
+				e.Value = rounding.Round(e.Value)
 				e.Labels = v.rules.exemplarLabels(f.SeriesLabels, e.Labels)
 				byLabels[key].Exemplars = append(byLabels[key].Exemplars, e)
 			}

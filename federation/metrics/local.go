@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
@@ -128,7 +129,7 @@ func (l *Local) Answer(ctx context.Context, q Question, d policy.Decision, by As
 	}
 	cost.Latency = l.config.Now().Sub(start)
 	return released, federation.Part{
-		Org: l.config.Org, Status: federation.Complete, Cost: cost, Coverage: coverage(q, v), Notices: notices(v.rules, q),
+		Org: l.config.Org, Status: federation.Complete, Cost: cost, Coverage: coverage(q, v), Notices: notices(v, q),
 	}, nil
 }
 
@@ -195,6 +196,15 @@ func (l *Local) view(o policy.Obligations, by Asking) (*view, error) {
 	if !o.NotAfter.IsZero() {
 		v.newest = o.NotAfter.UnixMilli()
 	}
+	if o.Resolution > 0 {
+		// Only intervals that lie in the view's time whole and are over: until
+		// then their last sample is another one from moment to moment.
+		v.resolution = o.Resolution.Milliseconds()
+		v.newest = min(v.newest, l.config.Now().UnixMilli())
+		if v.oldest != math.MinInt64 {
+			v.oldest = floors{resolution: v.resolution}.end(v.oldest + v.resolution - 1)
+		}
+	}
 	return v, nil
 }
 
@@ -206,6 +216,9 @@ func (l *Local) query(ctx context.Context, q Question, v *view, o policy.Obligat
 		return nil, federation.Errorf(federation.BadQuestion, "%v", err)
 	}
 	if err := refuseReserved(expr); err != nil {
+		return nil, err
+	}
+	if err := checkFloors(expr, q, o); err != nil {
 		return nil, err
 	}
 	if q.Lookback == 0 {
@@ -256,7 +269,8 @@ func withinLimits(by tenants.OrgID, c federation.Cost, limits tenants.Limits) er
 }
 
 // notices say in words what policy redacts of the answer to a question.
-func notices(r *rules, q Question) []string {
+func notices(v *view, q Question) []string {
+	r := v.rules
 	if r.everything {
 		return nil
 	}
@@ -265,6 +279,12 @@ func notices(r *rules, q Question) []string {
 	rows := slices.ContainsFunc(r.datasets, func(d policy.Dataset) bool { return d.Release == policy.Row })
 	if some && (rows || len(said) == 0) {
 		said = append(said, "policy says: "+modes(r))
+	}
+	if v.resolution > 0 {
+		said = append(said, "policy says: one sample every "+model.Duration(v.resolution*int64(time.Millisecond)).String())
+	}
+	if r.rounds {
+		said = append(said, "policy says: numbers are rounded")
 	}
 	if len(unreleased) > 0 {
 		said = append(said, "policy says: nothing of "+strings.Join(unreleased, ", ")+" is released")

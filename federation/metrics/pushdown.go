@@ -26,7 +26,8 @@ import (
 //   - nothing below looks at a value of a label that isn't kept, or at a label
 //     that is dropped, or at the order of series, which at the backend is that
 //     of hidden labels: see aggregationOfHidden;
-//   - all samples it touches are within the view's time.
+//   - all samples it touches are within the view's time, and in the view as they
+//     are.
 //
 // The rest of the syntax is an allow-list: a function or operator that isn't
 // placed isn't pushed down. What goes down equals the view up to the order in
@@ -34,6 +35,9 @@ import (
 func (l *Local) pushDown(ctx context.Context, expr parser.Expr, q Question, v *view) (promql.Matrix, error) {
 	backend, ok := l.config.Source.(evaluator)
 	if !ok {
+		return nil, errNotEvaluated
+	}
+	if v.resolution > 0 || v.rules.rounds {
 		return nil, errNotEvaluated
 	}
 	if window := touched(expr, q); window.Start.UnixMilli() < v.oldest || window.End.UnixMilli() > v.newest {

@@ -37,6 +37,8 @@ type rules struct {
 	datasets []policy.Dataset
 	// everything: the view is the store, with nothing but the org label added.
 	everything bool
+	// rounds: a dataset makes numbers less exact.
+	rounds bool
 
 	pseudonyms map[string]string
 	keyed      hash.Hash // HMAC under the partner's key of the epoch
@@ -52,6 +54,7 @@ func newRules(org tenants.OrgID, o policy.Obligations, keys keys) *rules {
 		org:        org,
 		datasets:   o.Datasets,
 		everything: releasesEverything(o.Datasets),
+		rounds:     slices.ContainsFunc(o.Datasets, func(d policy.Dataset) bool { return d.Rounding != policy.Rounding{} }),
 		pseudonyms: map[string]string{},
 		keyed:      hmac.New(sha256.New, keys.pseudonym),
 		surrogates: hmac.New(sha256.New, keys.surrogate),
@@ -65,7 +68,7 @@ func releasesEverything(datasets []policy.Dataset) bool {
 		return false
 	}
 	d := datasets[0]
-	if d.Release != policy.Row || d.Others.Mode != policy.Keep || !slices.ContainsFunc(d.Series, func(s policy.Selector) bool { return len(s) == 0 }) {
+	if d.Release != policy.Row || d.Rounding != (policy.Rounding{}) || d.Others.Mode != policy.Keep || !slices.ContainsFunc(d.Series, func(s policy.Selector) bool { return len(s) == 0 }) {
 		return false
 	}
 	for _, rule := range d.Labels {
@@ -113,6 +116,17 @@ func (r *rules) membership(ls labels.Labels) []*policy.Dataset {
 	}
 	r.member = member
 	return member
+}
+
+// rounding is how exact the samples of a raw series are in the view.
+func (r *rules) rounding(raw labels.Labels) policy.Rounding {
+	var out policy.Rounding
+	if r.rounds {
+		for _, d := range r.membership(r.withOrg(raw)) {
+			out = out.Coarser(d.Rounding)
+		}
+	}
+	return out
 }
 
 // whole says whether the view holds every series of a metric, whatever the

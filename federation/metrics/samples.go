@@ -14,11 +14,16 @@ type chunkedSeries struct {
 	labels     labels.Labels
 	chunks     storage.ChunkSeries
 	mint, maxt int64
+	floors     floors
 }
 
 func (s chunkedSeries) Labels() labels.Labels { return s.labels }
 
 func (s chunkedSeries) Iterator(reuse chunkenc.Iterator) chunkenc.Iterator {
+	if !s.floors.none() {
+		raw := chunkedSeries{chunks: s.chunks, mint: s.floors.from(s.mint), maxt: s.maxt}
+		return s.floors.over(raw.Iterator(nil), s.mint, s.maxt)
+	}
 	it, ok := reuse.(*sampleIterator)
 	if !ok {
 		it = &sampleIterator{}

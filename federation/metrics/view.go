@@ -25,6 +25,8 @@ type view struct {
 	rules  *rules
 	// oldest and newest bound the samples, Unix milliseconds, both included.
 	oldest, newest int64
+	// resolution is that of the floors of every series.
+	resolution int64
 }
 
 // viewSeries is a series as the view holds it.
@@ -36,6 +38,12 @@ type viewSeries struct {
 	surrogate string
 	chunks    storage.ChunkSeries
 	content   uint64 // hash of the samples; only set where labels collide
+	floors    floors
+}
+
+// samples are those between mint and maxt that the view holds.
+func (s viewSeries) samples(mint, maxt int64) chunkedSeries {
+	return chunkedSeries{labels: s.labels, chunks: s.chunks, mint: mint, maxt: maxt, floors: s.floors}
 }
 
 // fetch returns the visible series that match, in an order that depends on
@@ -55,6 +63,8 @@ func (v *view) fetch(ctx context.Context, sel selection) ([]viewSeries, func() e
 		return nil, none, nil
 	}
 	sel.matchers = pushed
+	mint := sel.mint
+	sel.mint = floors{resolution: v.resolution}.from(mint)
 	raw, err := v.source.selectRaw(ctx, sel)
 	if err != nil {
 		return nil, none, err
@@ -66,10 +76,14 @@ func (v *view) fetch(ctx context.Context, sel selection) ([]viewSeries, func() e
 			return nil, none, errors.Join(err, raw.release())
 		}
 		ls, ok := v.rules.visible(s.Labels())
-		if !ok || !matches(asked, ls) || v.bounded() && !hasSamples(s, sel.mint, sel.maxt) {
+		if !ok || !matches(asked, ls) {
 			continue
 		}
-		out = append(out, viewSeries{labels: ls, chunks: s})
+		seen := viewSeries{labels: ls, chunks: s, floors: floors{v.resolution, v.rules.rounding(s.Labels())}}
+		if v.bounded() && !seen.hasSamples(mint, sel.maxt) {
+			continue
+		}
+		out = append(out, seen)
 	}
 	if err := v.order(out); err != nil {
 		return nil, none, errors.Join(err, raw.release())
@@ -206,7 +220,7 @@ func (v *view) distinguish(group []viewSeries) error {
 		s := &group[i]
 		s.surrogate = v.rules.surrogate(s.chunks.Labels())
 		var err error
-		if s.content, err = v.hash(s.chunks); err != nil {
+		if s.content, err = v.hash(*s); err != nil {
 			return err
 		}
 	}
@@ -218,18 +232,18 @@ func (v *view) distinguish(group []viewSeries) error {
 
 // hash is over the samples the view may show. Chunks are hashed as they are
 // where all of them may be shown.
-func (v *view) hash(s storage.ChunkSeries) (uint64, error) {
+func (v *view) hash(s viewSeries) (uint64, error) {
 	var h xxhash.Digest
 	h.Reset()
 	write := func(b []byte) { _, _ = h.Write(b) } // a Digest's Write never fails
-	if !v.bounded() {
-		it := s.Iterator(nil)
+	if !v.bounded() && s.floors.none() {
+		it := s.chunks.Iterator(nil)
 		for it.Next() {
 			write(it.At().Chunk.Bytes())
 		}
 		return h.Sum64(), it.Err()
 	}
-	it := chunkedSeries{chunks: s, mint: v.oldest, maxt: v.newest}.Iterator(nil)
+	it := s.samples(v.oldest, v.newest).Iterator(nil)
 	var b [16]byte
 	for kind := it.Next(); kind != chunkenc.ValNone; kind = it.Next() {
 		if kind == chunkenc.ValFloat {
@@ -304,9 +318,9 @@ func (s *viewSeriesSet) Warnings() annotations.Annotations { return nil }
 
 func (s *viewSeriesSet) At() storage.Series {
 	current := s.series[s.index]
-	ls := current.labels
+	out := current.samples(s.mint, s.maxt)
 	if current.surrogate != "" {
-		ls = labels.NewBuilder(ls).Set(surrogateLabel, current.surrogate).Labels()
+		out.labels = labels.NewBuilder(out.labels).Set(surrogateLabel, current.surrogate).Labels()
 	}
-	return chunkedSeries{labels: ls, chunks: current.chunks, mint: s.mint, maxt: s.maxt}
+	return out
 }

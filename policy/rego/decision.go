@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"golang.org/x/text/language"
 	"golang.org/x/text/message"
@@ -35,6 +36,8 @@ type verdict struct {
 	decision policy.Decision
 	// maxAge moves NotBefore along with the clock; zero is no bound.
 	maxAge time.Duration
+	// delay does the same to NotAfter.
+	delay time.Duration
 }
 
 // at returns the decision on a question asked now.
@@ -42,6 +45,9 @@ func (v verdict) at(now time.Time) policy.Decision {
 	d := v.decision
 	if oldest := now.Add(-v.maxAge); v.maxAge > 0 && oldest.After(d.Obligations.NotBefore) {
 		d.Obligations.NotBefore = oldest
+	}
+	if newest := now.Add(-v.delay); v.delay > 0 && (d.Obligations.NotAfter.IsZero() || newest.Before(d.Obligations.NotAfter)) {
+		d.Obligations.NotAfter = newest
 	}
 	return d
 }
@@ -80,7 +86,10 @@ type decisionDocument struct {
 	NotBefore      *time.Time `json:"not_before"`
 	NotAfter       *time.Time `json:"not_after"`
 	MaxAge         duration   `json:"max_age"`
-	PseudonymEpoch epoch      `json:"pseudonym_epoch"`
+	Delay          duration
+	Resolution     duration
+	Functions      []string
+	PseudonymEpoch epoch `json:"pseudonym_epoch"`
 	Limits         limitsDocument
 }
 
@@ -95,8 +104,13 @@ type datasetDocument struct {
 	Release policy.Release
 	Labels  map[string]rule
 
+	Round struct {
+		Digits int
+		Base   float64
+	}
 	Dimensions      []string
 	Units           []string
+	Unit            string
 	K               int
 	Other           bool
 	Dominance       float64
@@ -161,8 +175,8 @@ func (d decisionDocument) verdict(side policy.Side) (verdict, error) {
 	if err != nil {
 		return verdict{}, err
 	}
-	obliges := len(d.Datasets) > 0 || d.NotBefore != nil || d.NotAfter != nil || d.MaxAge > 0 ||
-		d.PseudonymEpoch > 0 || d.Limits != limitsDocument{}
+	obliges := len(d.Datasets) > 0 || d.NotBefore != nil || d.NotAfter != nil || d.MaxAge > 0 || d.Delay > 0 ||
+		d.Resolution > 0 || len(d.Functions) > 0 || d.PseudonymEpoch > 0 || d.Limits != limitsDocument{}
 	switch {
 	case side == policy.Ask && obliges:
 		return verdict{}, errors.New("a decision on what may be asked has obligations; only allow and reasons can be kept there")
@@ -171,15 +185,21 @@ func (d decisionDocument) verdict(side policy.Side) (verdict, error) {
 	case len(o.Datasets) == 0:
 		return verdict{}, errors.New("allow is true without datasets, so that there is nothing to answer with")
 	}
-	v.decision.Obligations, v.maxAge = o, time.Duration(d.MaxAge)
+	v.decision.Obligations, v.maxAge, v.delay = o, time.Duration(d.MaxAge), time.Duration(d.Delay)
 	return v, nil
 }
 
 func (d decisionDocument) obligations() (policy.Obligations, error) {
 	o := policy.Obligations{
-		Datasets: make([]policy.Dataset, 0, len(d.Datasets)),
-		Epoch:    time.Duration(d.PseudonymEpoch),
-		Limits:   tenants.Limits{Series: d.Limits.Series, Samples: d.Limits.Samples, Range: time.Duration(d.Limits.Range)},
+		Datasets:   make([]policy.Dataset, 0, len(d.Datasets)),
+		Resolution: time.Duration(d.Resolution), Functions: d.Functions,
+		Epoch:  time.Duration(d.PseudonymEpoch),
+		Limits: tenants.Limits{Series: d.Limits.Series, Samples: d.Limits.Samples, Range: time.Duration(d.Limits.Range)},
+	}
+	for _, name := range d.Functions {
+		if !isFunction(name) {
+			return o, fmt.Errorf("functions: PromQL has no function %s", name)
+		}
 	}
 	if d.NotBefore != nil {
 		o.NotBefore = *d.NotBefore
@@ -207,14 +227,31 @@ func (d decisionDocument) obligations() (policy.Obligations, error) {
 			}
 			out.Labels[name] = policy.LabelRule(r)
 		}
+		out.Rounding = policy.Rounding{Digits: ds.Round.Digits, Base: ds.Round.Base}
 		if ds.Release == policy.Aggregate {
 			if err := ds.cells(&out); err != nil {
 				return o, err
+			}
+			if len(out.Cells.Units) == 0 && o.Resolution == 0 {
+				return o, fmt.Errorf("dataset %q: events are counted by intervals of the resolution, and the decision has none", ds.Name)
 			}
 		}
 		o.Datasets = append(o.Datasets, out)
 	}
 	return o, nil
+}
+
+// isFunction says whether PromQL has a function or aggregation of that name.
+func isFunction(name string) bool {
+	if _, ok := parser.Functions[name]; ok {
+		return true
+	}
+	for item, text := range parser.ItemTypeStr {
+		if text == name && item.IsAggregator() {
+			return true
+		}
+	}
+	return false
 }
 
 // cells reads what is an aggregate's alone.

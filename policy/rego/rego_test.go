@@ -367,7 +367,13 @@ func TestEverythingThatGoesWrongDenies(t *testing.T) {
 		"empty datasets":        {allow("", ""), "without datasets"},
 		"no release":            {replace(`, "release": "row"`, ``), "missing property 'release'"},
 		"a wrong release":       {replace(`"row"`, `"rows"`), "must be one of"},
-		"cells without k":       {replace(`"row"`, `"aggregate"`), "missing properties 'dimensions', 'units', 'k'"},
+		"cells without k":       {replace(`"row"`, `"aggregate"`), "missing properties 'dimensions', 'k'"},
+		"cells without units":   {replace(`"row"`, `"aggregate", "dimensions": ["pod"], "k": 5`), "missing property 'units'"},
+		"events with units":     {replace(`"row"`, `"aggregate", "dimensions": ["pod"], "k": 5, "unit": "event", "units": ["user"]`), "/datasets/0/units"},
+		"events at any time":    {replace(`"row"`, `"aggregate", "dimensions": ["pod"], "k": 5, "unit": "event"`), "the decision has none"},
+		"no such function":      {allow(dataset, `, "functions": ["sum", "rates"]`), "PromQL has no function rates"},
+		"digits of nothing":     {replace(`"row"`, `"row", "round": {"digits": 0}`), "/datasets/0/round/digits"},
+
 		"k of one":              {replace(`"row"`, `"aggregate", "dimensions": ["region"], "units": ["user"], "k": 1`), "/datasets/0/k"},
 		"k without cells":       {replace(`"row"`, `"row", "k": 5`), "/datasets/0/k"},
 		"a unit that is seen":   {replace(`"row"`, `"aggregate", "dimensions": ["pod"], "units": ["pod"], "k": 5`), "both a dimension"},
@@ -589,4 +595,35 @@ func TestAFolderOfLinks(t *testing.T) {
 		t.Fatal(err)
 	}
 	denies(t, w.decide(t, globexAsks("slo-review")), "linked")
+}
+
+// What moves with the clock does, and never past what stands.
+func TestAgeAndDelayMoveWithTheClock(t *testing.T) {
+	for rule, want := range map[string][2]time.Time{
+		`"max_age": "1d"`:                {noon.Add(-24 * time.Hour), {}},
+		`"delay": "1h"`:                  {{}, noon.Add(-time.Hour)},
+		`"max_age": "1d", "delay": "1h"`: {noon.Add(-24 * time.Hour), noon.Add(-time.Hour)},
+		`"delay": "1h", "not_after": "2000-01-01T00:00:00Z"`: {{}, time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)},
+		`"delay": "1h", "not_after": "2100-01-01T00:00:00Z"`: {{}, noon.Add(-time.Hour)},
+	} {
+		src := &sources{files: []file{{name: "p.rego", path: "p.rego", text: []byte(`package p
+decision := {"allow": true, "datasets": [{"name": "up", "series": ["up"], "release": "row"}], ` + rule + `}`)}}}
+		rev, err := compile(t.Context(), src, Config{CacheEntries: 8, Timeout: DefaultTimeout})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 { // once from the cache
+			v, err := rev.verdict(t.Context(), asks("globex", "p", "slo-review", "up"), noon)
+			if err != nil {
+				t.Fatal(err)
+			}
+			o := v.at(noon).Obligations
+			if !o.NotBefore.Equal(want[0]) || !o.NotAfter.Equal(want[1]) {
+				t.Errorf("%s: from %s to %s, want %v", rule, o.NotBefore, o.NotAfter, want)
+			}
+			if later := v.at(noon.Add(time.Minute)).Obligations; strings.Contains(rule, "max_age") && !later.NotBefore.Equal(want[0].Add(time.Minute)) {
+				t.Errorf("%s: a minute later from %s", rule, later.NotBefore)
+			}
+		}
+	}
 }
