@@ -3,6 +3,8 @@ package gateway
 import (
 	"context"
 	"errors"
+	"fmt"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -108,15 +110,15 @@ func denial(d policy.Decision) error {
 // answered from our own data only and never relayed. absent are the parts of
 // those that can't be asked at all.
 func (g *Gateway) plan(q Question, own policy.Decision, exchangeID federation.ExchangeID) (members []metrics.Member, absent federation.Completeness) {
+	contributes := func(org tenants.OrgID, own bool, ask asks) {
+		members = append(members, metrics.Member{Org: org, Own: own, Ask: g.recovering(org, exchangeID, ask)})
+	}
 	by := metrics.Asking{Org: q.Principal.Org, ExchangeID: exchangeID}
-	members = []metrics.Member{{
-		Org: g.config.Org, Own: true,
-		Ask: func(ctx context.Context, question metrics.Question) (*metrics.Released, federation.Part, error) {
-			ctx, span := g.tracer.Start(ctx, "parley.evaluate")
-			defer span.End()
-			return g.config.Local.Answer(ctx, question, own, by)
-		},
-	}}
+	contributes(g.config.Org, true, func(ctx context.Context, question metrics.Question) (*metrics.Released, federation.Part, error) {
+		ctx, span := g.tracer.Start(ctx, "parley.evaluate")
+		defer span.End()
+		return g.config.Local.Answer(ctx, question, own, by)
+	})
 	if q.Door == PeerDoor {
 		return members, nil
 	}
@@ -127,14 +129,33 @@ func (g *Gateway) plan(q Question, own policy.Decision, exchangeID federation.Ex
 			})
 			continue
 		}
-		members = append(members, metrics.Member{
-			Org: agreement.Partner,
-			Ask: func(ctx context.Context, question metrics.Question) (*metrics.Released, federation.Part, error) {
-				return g.askPartner(ctx, agreement, q.Principal, question, exchangeID)
-			},
+		contributes(agreement.Partner, false, func(ctx context.Context, question metrics.Question) (*metrics.Released, federation.Part, error) {
+			return g.askPartner(ctx, agreement, q.Principal, question, exchangeID)
 		})
 	}
 	return members, absent
+}
+
+// asks is a member's Ask.
+type asks = func(context.Context, metrics.Question) (*metrics.Released, federation.Part, error)
+
+// recovering makes a panic in asking an organization that organization's
+// failure: it is asked in a goroutine of its own, where a panic would be the
+// end of the gateway.
+func (g *Gateway) recovering(org tenants.OrgID, exchangeID federation.ExchangeID, ask asks) asks {
+	return func(ctx context.Context, question metrics.Question) (released *metrics.Released, part federation.Part, err error) {
+		defer func() {
+			cause := recover()
+			if cause == nil {
+				return
+			}
+			g.config.Log.ErrorContext(ctx, "panic while asking", "org", org, "exchange", exchangeID, "cause", fmt.Sprint(cause), "stack", string(debug.Stack()))
+			e := federation.AsError(fmt.Errorf("panic: %v", cause))
+			e.Org = org
+			released, part, err = nil, federation.Part{Org: org, Status: federation.StatusOf(e), Reason: e.Message}, e
+		}()
+		return ask(ctx, question)
+	}
 }
 
 // askPartner asks one partner, if our side of the agreement and our policy
