@@ -102,7 +102,7 @@ type Gateway struct {
 	pipeline  *gateway.Gateway
 	front     *front.Front
 	peerDoor  *peerfront.Server
-	closers   []func() error // in order of making
+	closers   []ending // in order of making; the audit log is the first
 }
 
 const defaultReload = time.Second
@@ -120,13 +120,29 @@ func New(ctx context.Context, c Config) (_ *Gateway, err error) {
 		}
 	}()
 	for _, step := range []func(context.Context) error{
-		g.makeDirectory, g.makePolicies, g.makeMeter, g.makeBundles, g.makePipeline, g.makeFront, g.makePeerDoor, g.makeMetrics,
+		g.makeDirectory, g.makePolicies, g.makeMeter, g.makeAudit, g.makeBundles, g.makePipeline, g.makeFront, g.makePeerDoor, g.makeMetrics,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, err
 		}
 	}
 	return g, nil
+}
+
+// makeAudit comes before whatever else has to be closed, so that the audit log
+// is closed when nothing is left that could have something to record.
+func (g *Gateway) makeAudit(context.Context) error {
+	g.auditor = g.config.Auditor
+	if g.auditor != nil {
+		return nil
+	}
+	log, err := audit.Open(audit.Config{Dir: g.config.AuditDir, Logger: g.config.Log})
+	if err != nil {
+		return err
+	}
+	g.auditor = log
+	g.closers = append(g.closers, ending{"the audit log", auditTimeout, log.Close})
+	return nil
 }
 
 func (g *Gateway) makeDirectory(context.Context) (err error) {
@@ -157,29 +173,20 @@ func (g *Gateway) makeBundles(context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	g.closers = append(g.closers, g.bundles.Close)
+	g.closes("the bundles of partners", g.bundles.Close)
 	g.pool = g.newPool()
-	g.closers = append(g.closers, g.pool.Close)
+	g.closes("the connections to partners", g.pool.Close)
 	cancel := g.directory.Subscribe(func(agreements []tenants.Agreement) {
 		g.pool.Retain(agreements)
 		if err := g.bundles.SetPartners(agreements); err != nil {
 			g.config.Log.Error("agreements changed, but not all of the change took effect", "error", err)
 		}
 	})
-	g.closers = append(g.closers, func() error { cancel(); return nil })
+	g.closes("the watch on agreements", func() error { cancel(); return nil })
 	return identity.RegisterSVIDExpiry(g.registry, g.config.Identity)
 }
 
 func (g *Gateway) makePipeline(context.Context) error {
-	g.auditor = g.config.Auditor
-	if g.auditor == nil {
-		log, err := audit.Open(audit.Config{Dir: g.config.AuditDir, Logger: g.config.Log})
-		if err != nil {
-			return err
-		}
-		g.auditor = log
-		g.closers = append(g.closers, log.Close)
-	}
 	local, err := metrics.NewLocal(metrics.LocalConfig{
 		Org: g.config.Org, Source: g.config.Source, Secret: g.config.Secret, Lookback: g.config.Lookback,
 		MaxSamples: g.config.MaxSamples, Logger: g.config.Log,
@@ -216,7 +223,7 @@ func (g *Gateway) makeFront(context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	g.closers = append(g.closers, g.auth.Close)
+	g.closes("authentication", g.auth.Close)
 	if !g.auth.Configured() {
 		if err := onlyLoopback(g.config.Front); err != nil {
 			return err
@@ -281,12 +288,14 @@ func (g *Gateway) newPool() *peer.Pool {
 	})
 }
 
+// closes remembers how a part is closed.
+func (g *Gateway) closes(what string, end func() error) {
+	g.closers = append(g.closers, ending{what, closeTimeout, end})
+}
+
 // Close releases what New made, in reverse order. Run closes by itself.
 func (g *Gateway) Close() error {
-	var errs []error
-	for i := len(g.closers) - 1; i >= 0; i-- {
-		errs = append(errs, g.closers[i]())
-	}
+	all := g.closers
 	g.closers = nil
-	return errors.Join(errs...)
+	return backwards(all)
 }

@@ -20,11 +20,9 @@ import (
 	"github.com/parley-gateway/parley/gateway/identity"
 )
 
-// shutdownTimeout is how long questions under way may take to end.
-const shutdownTimeout = 10 * time.Second
-
 // Run opens the doors and serves until ctx ends, then lets questions under way
-// finish and closes everything. The error is that of the door that failed.
+// finish and closes everything, the audit log last. The error is that of the
+// door that failed, and names what hung.
 func (g *Gateway) Run(ctx context.Context) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	var running sync.WaitGroup
@@ -45,28 +43,32 @@ func (g *Gateway) Run(ctx context.Context) error {
 	frontDoor := front.NewServer(g.config.Front.Addr().String(), g.front)
 	frontDoor.Handler = g.traced(g.front)
 	background(func() error { return serveHTTP(frontDoor, secured(g.config.Front, g.frontTLS())) })
-	shutdowns := []func(context.Context) error{func(ctx context.Context) error { return shutdown(ctx, frontDoor) }}
+	var doors []ending
+	door := func(what string, shut func(context.Context) error) {
+		doors = append(doors, ending{what, shutdownTimeout + closeTimeout, func() error {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+			defer cancel()
+			return shut(ctx)
+		}})
+	}
+	door("the front door", func(ctx context.Context) error { return shutdown(ctx, frontDoor) })
 	if g.peerDoor != nil {
 		background(func() error { return g.peerDoor.Serve(g.config.Peer) })
-		shutdowns = append(shutdowns, func(ctx context.Context) error { g.peerDoor.Shutdown(ctx); return nil })
+		door("the peer door", func(ctx context.Context) error { g.peerDoor.Shutdown(ctx); return nil })
 	}
 	if g.config.Bundle != nil {
 		bundleDoor := g.bundleDoor()
 		background(func() error { return serveHTTP(bundleDoor, secured(g.config.Bundle, g.bundleTLS())) })
-		shutdowns = append(shutdowns, func(ctx context.Context) error { return shutdown(ctx, bundleDoor) })
+		door("the bundle endpoint", func(ctx context.Context) error { return shutdown(ctx, bundleDoor) })
 	}
 	<-ctx.Done()
-	deadline, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
-	defer cancel()
 	var errs []error
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
 		errs = append(errs, cause)
 	}
-	for _, end := range shutdowns {
-		errs = append(errs, end(deadline))
-	}
+	errs = append(errs, together(doors))
 	stop(nil)
-	running.Wait()
+	errs = append(errs, ending{"work in the background", closeTimeout, func() error { running.Wait(); return nil }}.run())
 	return errors.Join(append(errs, g.Close())...)
 }
 
@@ -118,14 +120,6 @@ func serveHTTP(s *http.Server, l net.Listener) error {
 		return fmt.Errorf("serve %s: %w", l.Addr(), err)
 	}
 	return nil
-}
-
-// shutdown waits for the requests under way; when ctx ends they are cut off.
-func shutdown(ctx context.Context, s *http.Server) error {
-	if err := s.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
-		return err
-	}
-	return s.Close()
 }
 
 // ready is what stands behind /-/ready.
