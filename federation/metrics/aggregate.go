@@ -42,11 +42,11 @@ func (l *Local) releaseLeaf(ctx context.Context, leaf leaf, v *view, lookback ti
 	}
 	q := leaf.times.question(lookback)
 	for _, d := range v.rules.cellsOf(leaf.selector.LabelMatchers) {
-		matrix, err := l.evaluateRaw(ctx, leaf, q, v, d)
+		finest, err := l.finest(ctx, leaf, q, v, d)
 		if err != nil {
 			return out, err
 		}
-		out.add(v.rules.released(d, newCells(matrix, leaf, d)))
+		out.add(v.rules.released(d, finest))
 	}
 	if _, possible := v.rules.narrow(leaf.selector.LabelMatchers); possible {
 		matrix, err := run(ctx, l.engine, v, leaf.expr.String(), q)
@@ -56,6 +56,18 @@ func (l *Local) releaseLeaf(ctx context.Context, leaf leaf, v *view, lookback ti
 		out.add(rowsAsCells(matrix, leaf.times))
 	}
 	return out, nil
+}
+
+// finest are the cells of one dataset that leave.
+func (l *Local) finest(ctx context.Context, leaf leaf, q Question, v *view, d *policy.Dataset) (cells, error) {
+	if countsEvents(d) {
+		return l.releaseEvents(ctx, leaf, v, d)
+	}
+	matrix, err := l.evaluateRaw(ctx, leaf, q, v, d)
+	if err != nil {
+		return cells{}, err
+	}
+	return newCells(matrix, leaf, d), nil
 }
 
 // evaluateRaw evaluates a leaf over a dataset's raw series. Where what is
@@ -77,7 +89,7 @@ func (l *Local) evaluateRaw(ctx context.Context, leaf leaf, q Question, v *view,
 // another dataset denies or releases in cells of its own is in neither: two
 // lattices have no common one.
 func (v *view) raw(d *policy.Dataset) *view {
-	o := policy.Obligations{Datasets: []policy.Dataset{{
+	o := policy.Obligations{Resolution: time.Duration(v.rules.resolution) * time.Millisecond, Datasets: []policy.Dataset{{
 		Name: d.Name, Series: d.Series, Release: policy.Row, Others: policy.LabelRule{Mode: policy.Keep},
 	}}}
 	for i := range v.rules.datasets {
@@ -85,7 +97,7 @@ func (v *view) raw(d *policy.Dataset) *view {
 			o.Datasets = append(o.Datasets, policy.Dataset{Name: other.Name, Series: other.Series, Release: policy.Deny})
 		}
 	}
-	return &view{source: v.source, rules: newRules(v.rules.org, o, keys{}), oldest: v.oldest, newest: v.newest, resolution: v.resolution}
+	return &view{source: v.source, rules: newRules(v.rules.org, o, keys{}), oldest: v.oldest, newest: v.newest}
 }
 
 // cellStore is what the rest of an expression is evaluated over: cells under
@@ -127,7 +139,8 @@ type cellSeriesSet struct {
 	index  int
 }
 
-func (s *cellSeriesSet) Next() bool                        { s.index++; return s.index < len(s.series) }
+func (s *cellSeriesSet) Next() bool { s.index++; return s.index < len(s.series) }
+
 func (s *cellSeriesSet) At() storage.Series                { return promql.NewStorageSeries(s.series[s.index]) }
 func (s *cellSeriesSet) Err() error                        { return nil }
 func (s *cellSeriesSet) Warnings() annotations.Annotations { return nil }
@@ -151,7 +164,7 @@ func (v *view) listCells(ctx context.Context, sel selection) ([]labels.Labels, e
 			return nil, err
 		}
 		for _, c := range counted {
-			if len(c.units) < d.Cells.K {
+			if !countsEvents(d) && len(c.units) < d.Cells.K {
 				continue
 			}
 			if ls := v.rules.seenLabels(d, c.labels); matches(asked, ls) {

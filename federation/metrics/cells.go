@@ -308,7 +308,7 @@ func mergeCells(same []promql.Series) promql.Series {
 	}
 	out := promql.Series{Metric: same[0].Metric}
 	for at := range times {
-		var f, h = floats[at], histograms[at]
+		f, h := floats[at], histograms[at]
 		switch {
 		case f != nil && h == nil:
 			out.Floats = append(out.Floats, promql.FPoint{T: at, F: f.value()})

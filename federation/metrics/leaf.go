@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -51,8 +52,9 @@ func leafOf(expr parser.Expr) (leaf, bool) {
 		out := leaf{expr: n, function: n.Func.Name}
 		switch arg := unwrapParens(n.Args[0]).(type) {
 		case *parser.MatrixSelector:
-			out.selector, out.seconds = arg.VectorSelector.(*parser.VectorSelector), arg.Range.Seconds()
-			return out, true
+			selector, ok := arg.VectorSelector.(*parser.VectorSelector)
+			out.selector, out.seconds = selector, arg.Range.Seconds()
+			return out, ok
 		case *parser.SubqueryExpr:
 			selector, ok := unwrapParens(arg.Expr).(*parser.VectorSelector)
 			out.selector, out.seconds = selector, arg.Range.Seconds()
@@ -91,6 +93,9 @@ func (l leaf) with(matchers []*labels.Matcher) (string, error) {
 	other.selector.Name, other.selector.LabelMatchers = "", matchers
 	return copied.String(), nil
 }
+
+// milliseconds is the length of the function's range.
+func (l leaf) milliseconds() int64 { return int64(math.Round(l.seconds * 1000)) }
 
 // observations is by what the buckets of the leaf's native histograms have to
 // be multiplied to be numbers of observations.
@@ -286,6 +291,14 @@ func (p *cellPlanner) replace(e *parser.Expr, n *parser.AggregateExpr, l leaf, a
 			return p.refuse(d, l.selector, fmt.Sprintf("%s is not one of its dimensions, so it can't be matched", m.Name))
 		}
 	}
+	for _, d := range touched {
+		if !countsEvents(d) {
+			continue
+		}
+		if why := checkEvents(n.Op, l, p.rules.resolution); why != "" {
+			return p.refuse(d, l.selector, why)
+		}
+	}
 	p.pin(&l)
 	l.times = at
 	i := slices.IndexFunc(p.leaves, func(o leaf) bool { return o.key() == l.key() })
@@ -353,6 +366,9 @@ func (p *cellPlanner) refuse(d *policy.Dataset, n *parser.VectorSelector, what s
 	example := "sum(rate(" + name + "[5m]))"
 	if len(dimensions) > 0 {
 		example = "sum by (" + strings.Join(dimensions, ", ") + ") (rate(" + name + "[5m]))"
+	}
+	if countsEvents(d) {
+		return federation.Errorf(federation.NeedsAggregation, "%s releases this as numbers of at least %d events: %s; for example sum(increase(%s[1h]))", p.rules.org, d.Cells.K, what, name)
 	}
 	return federation.Errorf(federation.NeedsAggregation,
 		"%s releases this as sums over at least %d %s: %s; put sum, count, avg or group directly around a selector or a function such as rate, for example %s",

@@ -301,7 +301,7 @@ func (l *Local) exemplars(ctx context.Context, q Question, v *view) (*Released, 
 		return nil, err
 	}
 	mint, maxt := max(q.Start.UnixMilli(), v.oldest), min(q.End.UnixMilli(), v.newest)
-	coarse := floors{resolution: v.resolution}
+	coarse := floors{resolution: v.rules.resolution}
 	byLabels := map[string]*exemplar.QueryResult{}
 	for _, asked := range parser.ExtractSelectors(expr) {
 		pushed, possible := v.rules.narrow(asked)
@@ -322,7 +322,7 @@ func (l *Local) exemplars(ctx context.Context, q Question, v *view) (*Released, 
 			}
 			key, rounding := ls.String(), v.rules.rounding(f.SeriesLabels)
 			for _, e := range f.Exemplars {
-				if v.resolution > 0 {
+				if v.rules.resolution > 0 {
 					e.Ts = coarse.end(e.Ts)
 				}
 				if e.Ts < mint || e.Ts > maxt {

@@ -199,10 +199,9 @@ func (l *Local) view(o policy.Obligations, by Asking) (*view, error) {
 	if o.Resolution > 0 {
 		// Only intervals that lie in the view's time whole and are over: until
 		// then their last sample is another one from moment to moment.
-		v.resolution = o.Resolution.Milliseconds()
 		v.newest = min(v.newest, l.config.Now().UnixMilli())
 		if v.oldest != math.MinInt64 {
-			v.oldest = floors{resolution: v.resolution}.end(v.oldest + v.resolution - 1)
+			v.oldest = floors{resolution: v.rules.resolution}.end(v.oldest + v.rules.resolution - 1)
 		}
 	}
 	return v, nil
@@ -280,8 +279,8 @@ func notices(v *view, q Question) []string {
 	if some && (rows || len(said) == 0) {
 		said = append(said, "policy says: "+modes(r))
 	}
-	if v.resolution > 0 {
-		said = append(said, "policy says: one sample every "+model.Duration(v.resolution*int64(time.Millisecond)).String())
+	if v.rules.resolution > 0 {
+		said = append(said, "policy says: one sample every "+model.Duration(v.rules.resolution*int64(time.Millisecond)).String())
 	}
 	if r.rounds {
 		said = append(said, "policy says: numbers are rounded")
@@ -304,7 +303,11 @@ func cellNotices(r *rules) []string {
 		if names := seenDimensions(d); len(names) > 0 {
 			by = " by " + strings.Join(names, ", ")
 		}
-		out = append(out, fmt.Sprintf("policy says: of %s only sums%s over at least %d %s", d.Name, by, d.Cells.K, strings.Join(d.Cells.Units, " and ")))
+		units := strings.Join(d.Cells.Units, " and ")
+		if countsEvents(d) {
+			units = "events"
+		}
+		out = append(out, fmt.Sprintf("policy says: of %s only sums%s over at least %d %s", d.Name, by, d.Cells.K, units))
 	}
 	slices.Sort(out)
 	return slices.Compact(out)

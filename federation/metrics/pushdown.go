@@ -37,7 +37,7 @@ func (l *Local) pushDown(ctx context.Context, expr parser.Expr, q Question, v *v
 	if !ok {
 		return nil, errNotEvaluated
 	}
-	if v.resolution > 0 || v.rules.rounds {
+	if v.rules.resolution > 0 || v.rules.rounds {
 		return nil, errNotEvaluated
 	}
 	if window := touched(expr, q); window.Start.UnixMilli() < v.oldest || window.End.UnixMilli() > v.newest {

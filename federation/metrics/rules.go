@@ -37,6 +37,8 @@ type rules struct {
 	datasets []policy.Dataset
 	// everything: the view is the store, with nothing but the org label added.
 	everything bool
+	// resolution is the view's, in milliseconds; zero is none.
+	resolution int64
 	// rounds: a dataset makes numbers less exact.
 	rounds bool
 
@@ -54,6 +56,7 @@ func newRules(org tenants.OrgID, o policy.Obligations, keys keys) *rules {
 		org:        org,
 		datasets:   o.Datasets,
 		everything: releasesEverything(o.Datasets),
+		resolution: o.Resolution.Milliseconds(),
 		rounds:     slices.ContainsFunc(o.Datasets, func(d policy.Dataset) bool { return d.Rounding != policy.Rounding{} }),
 		pseudonyms: map[string]string{},
 		keyed:      hmac.New(sha256.New, keys.pseudonym),

@@ -25,8 +25,6 @@ type view struct {
 	rules  *rules
 	// oldest and newest bound the samples, Unix milliseconds, both included.
 	oldest, newest int64
-	// resolution is that of the floors of every series.
-	resolution int64
 }
 
 // viewSeries is a series as the view holds it.
@@ -64,7 +62,7 @@ func (v *view) fetch(ctx context.Context, sel selection) ([]viewSeries, func() e
 	}
 	sel.matchers = pushed
 	mint := sel.mint
-	sel.mint = floors{resolution: v.resolution}.from(mint)
+	sel.mint = floors{resolution: v.rules.resolution}.from(mint)
 	raw, err := v.source.selectRaw(ctx, sel)
 	if err != nil {
 		return nil, none, err
@@ -79,7 +77,7 @@ func (v *view) fetch(ctx context.Context, sel selection) ([]viewSeries, func() e
 		if !ok || !matches(asked, ls) {
 			continue
 		}
-		seen := viewSeries{labels: ls, chunks: s, floors: floors{v.resolution, v.rules.rounding(s.Labels())}}
+		seen := viewSeries{labels: ls, chunks: s, floors: floors{v.rules.resolution, v.rules.rounding(s.Labels())}}
 		if v.bounded() && !seen.hasSamples(mint, sel.maxt) {
 			continue
 		}

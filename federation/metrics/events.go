@@ -1,0 +1,161 @@
+package metrics
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/value"
+	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/promql/parser"
+
+	"github.com/parley-gateway/parley/policy"
+)
+
+// Where the increments of counters are the people, one more is one person more,
+// however many series there are. Then the finest cells are increases over the
+// intervals of the view's resolution, each thresholded for itself, and a longer
+// range is a sum of them: two ranges that differ by an interval differ by what
+// is released of it anyway.
+
+// countsEvents says whether a dataset's units are the increments of counters.
+func countsEvents(d *policy.Dataset) bool { return len(d.Cells.Units) == 0 }
+
+// eventFunctions are those of a range whose value is a sum of increases.
+var eventFunctions = []string{"increase", "rate"}
+
+// checkEvents says why a leaf isn't a sum of whole intervals' increases; empty
+// when it is.
+func checkEvents(op parser.ItemType, l leaf, resolution int64) string {
+	call, _ := unwrapParens(l.expr).(*parser.Call)
+	switch {
+	case op != parser.SUM:
+		return op.String() + " is not answered of events; ask for their sum"
+	case call == nil, !slices.Contains(eventFunctions, l.function), call.Args[0].Type() != parser.ValueTypeMatrix:
+		return "events are answered as sum(increase(...)) or sum(rate(...))"
+	}
+	if _, ok := unwrapParens(call.Args[0]).(*parser.MatrixSelector); !ok {
+		return "events are answered as sum(increase(...)) or sum(rate(...))"
+	}
+	if ms := l.milliseconds(); ms%resolution != 0 {
+		return fmt.Sprintf("the range has to be a multiple of %s", model.Duration(resolution*int64(time.Millisecond)))
+	}
+	return ""
+}
+
+// releaseEvents returns the sums of a leaf over events.
+func (l *Local) releaseEvents(ctx context.Context, leaf leaf, v *view, d *policy.Dataset) (cells, error) {
+	w := windowsOf(leaf, v.rules.resolution)
+	matchers, _ := v.rules.onRaw(d, leaf.selector.LabelMatchers)
+	q := times{start: w.first - w.length, end: w.last, step: w.length}.question(time.Millisecond)
+	matrix, err := run(ctx, l.engine, v.raw(d), FormatSelector(matchers), q)
+	if err != nil {
+		return cells{}, err
+	}
+	byLabels := map[string]*eventCell{}
+	names := cellLabels(d, false)
+	for _, s := range matrix {
+		key := string(s.Metric.BytesWithLabels(nil, names...))
+		if byLabels[key] == nil {
+			byLabels[key] = &eventCell{labels: s.Metric.MatchLabels(true, names...), increases: make([][]float64, w.count())}
+		}
+		byLabels[key].add(s.Floats, w)
+	}
+	var out cells
+	for _, c := range byLabels {
+		out.sums = append(out.sums, c.release(leaf, w, d))
+	}
+	return out, nil
+}
+
+// windows are the intervals that a leaf's ranges are made of, each known by its
+// end: from first to last, Unix milliseconds.
+type windows struct{ first, last, length int64 }
+
+func windowsOf(l leaf, length int64) windows {
+	w := windows{length: length, first: math.MaxInt64, last: math.MinInt64}
+	for i := range l.times.count() {
+		end := w.end(l, i)
+		w.first, w.last = min(w.first, end-l.milliseconds()+length), max(w.last, end)
+	}
+	return w
+}
+
+func (w windows) count() int { return int((w.last-w.first)/w.length) + 1 }
+
+// end is the end of the last interval that is over at the leaf's i-th time.
+func (w windows) end(l leaf, i int) int64 {
+	at := l.times.at(i)
+	if l.selector.Timestamp != nil {
+		at = *l.selector.Timestamp
+	}
+	at -= l.selector.OriginalOffset.Milliseconds()
+	return at - mod(at, w.length)
+}
+
+// index is that of an interval's end.
+func (w windows) index(end int64) int { return int((end - w.first) / w.length) }
+
+// eventCell is what one set of dimensions has.
+type eventCell struct {
+	labels    labels.Labels
+	increases [][]float64 // of each series, by interval
+}
+
+// add adds a counter, given with its last value of each interval.
+func (c *eventCell) add(values []promql.FPoint, w windows) {
+	for i := 1; i < len(values); i++ {
+		before, now := values[i-1], values[i]
+		if now.T-before.T != w.length {
+			continue // a gap: whose increase it was isn't known
+		}
+		increase := now.F - before.F
+		if now.F < before.F {
+			increase = now.F // it began anew
+		}
+		j := w.index(now.T)
+		c.increases[j] = append(c.increases[j], increase)
+	}
+}
+
+// release adds up what is released of the intervals of each range.
+func (c *eventCell) release(l leaf, w windows, d *policy.Dataset) promql.Series {
+	released := make([]float64, len(c.increases))
+	for j, increases := range c.increases {
+		released[j] = math.NaN()
+		if len(increases) == 0 {
+			continue
+		}
+		slices.Sort(increases)
+		var sum compensated
+		for _, v := range increases {
+			sum.add(v)
+		}
+		if v := sum.value(); v <= 0 || v >= float64(d.Cells.K) {
+			released[j] = d.Rounding.Round(v)
+		}
+	}
+	out := promql.Series{Metric: c.labels}
+	for i := range l.times.count() {
+		end := w.end(l, i)
+		var sum compensated
+		for j := w.index(end - l.milliseconds() + w.length); j <= w.index(end); j++ {
+			if v := released[j]; !math.IsNaN(v) {
+				sum.add(v)
+			}
+		}
+		v := math.Float64frombits(value.StaleNaN)
+		if sum.some {
+			v = sum.value()
+			if l.function == "rate" {
+				v /= l.seconds
+			}
+		}
+		out.Floats = append(out.Floats, promql.FPoint{T: l.times.at(i), F: v})
+	}
+	return out
+}
