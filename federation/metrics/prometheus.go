@@ -8,13 +8,12 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/prometheus/client_golang/api"
-	promapi "github.com/prometheus/client_golang/api/prometheus/v1"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/exemplar"
 	"github.com/prometheus/prometheus/model/labels"
@@ -49,7 +48,6 @@ type PrometheusConfig struct {
 // (streamed chunks), listings and PromQL over its HTTP API.
 type Prometheus struct {
 	config PrometheusConfig
-	api    promapi.API
 
 	mu     sync.Mutex
 	probed time.Time // guarded by mu; when the server was asked last what it is
@@ -77,34 +75,38 @@ func NewPrometheus(c PrometheusConfig) (*Prometheus, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	client, err := api.NewClient(api.Config{Address: c.URL.String(), Client: c.Client})
-	if err != nil {
-		return nil, fmt.Errorf("Prometheus at %s: %w", c.URL.Redacted(), err)
-	}
-	return &Prometheus{config: c, api: promapi.NewAPI(client)}, nil
+	return &Prometheus{config: c}, nil
 }
 
 func (p *Prometheus) selectRaw(ctx context.Context, sel selection) (rawSet, error) {
 	external, known := p.external(ctx)
 	sel.matchers = stored(sel.matchers, external, known)
 	if sel.labelsOnly && known {
-		return p.listSeries(ctx, sel, external)
+		listed, err := p.listSeries(ctx, sel, external)
+		if !errors.Is(err, errNotListed) {
+			return listed, err
+		}
 	}
 	return p.readRaw(ctx, sel)
 }
 
-// listSeries lists label sets by /api/v1/series.
+// listSeries lists label sets by /api/v1/series. A list that comes with a
+// warning, as that of a Thanos while a store is away, is errNotListed.
 func (p *Prometheus) listSeries(ctx context.Context, sel selection, external []labels.Label) (rawSet, error) {
-	sets, _, err := p.api.Series(ctx, []string{FormatSelector(sel.named())}, instant(sel.mint), instant(sel.maxt))
-	if err != nil {
+	var sets []map[string]string
+	warnings, err := p.list(ctx, "/api/v1/series", sel.form(), &sets)
+	switch {
+	case err != nil:
 		return rawSet{}, p.unavailable("list series", err)
+	case len(warnings) > 0:
+		return rawSet{}, errNotListed
 	}
 	out := rawSet{release: func() error { return nil }}
 	builder := labels.NewScratchBuilder(16)
 	for _, set := range sets {
 		builder.Reset()
 		for name, value := range set {
-			builder.Add(string(name), string(value))
+			builder.Add(name, value)
 		}
 		builder.Sort()
 		out.series = append(out.series, rawChunks{labels: withExternal(builder.Labels(), external)})
@@ -116,34 +118,39 @@ func (p *Prometheus) listRaw(ctx context.Context, sel selection, label string, l
 	if external, known := p.external(ctx); !known || len(external) > 0 {
 		return nil, errNotListed
 	}
-	selectors := []string{FormatSelector(sel.named())}
-	var opts []promapi.Option
-	if limit > 0 {
-		opts = append(opts, promapi.WithLimit(uint64(limit)))
-	}
-	if label == "" {
-		names, _, err := p.api.LabelNames(ctx, selectors, instant(sel.mint), instant(sel.maxt), opts...)
-		if err != nil {
-			return nil, p.unavailable("list label names", err)
+	endpoint, ask := "/api/v1/labels", p.list
+	if label != "" {
+		// Other names are no part of a path.
+		if !model.LegacyValidation.IsValidLabelName(label) {
+			return nil, errNotListed
 		}
-		return asStrings(names), nil
+		endpoint, ask = "/api/v1/label/"+label+"/values", p.get
 	}
-	values, _, err := p.api.LabelValues(ctx, label, selectors, instant(sel.mint), instant(sel.maxt), opts...)
+	form := sel.form()
+	if limit > 0 {
+		form.Set("limit", strconv.Itoa(limit))
+	}
+	var listed []string
+	warnings, err := ask(ctx, endpoint, form, &listed)
 	if err != nil {
-		return nil, p.unavailable("list label values", err)
+		return nil, p.unavailable("list labels", err)
 	}
-	return asStrings(values), nil
+	// That there are more is what was asked for.
+	if slices.ContainsFunc(warnings, func(w string) bool { return limit == 0 || w != truncated }) {
+		return nil, errNotListed
+	}
+	return listed, nil
 }
+
+// truncated is how a server says that it kept to the limit.
+const truncated = "results truncated due to limit"
 
 // errNotListed says that the backend's list can't stand for the view's.
 var errNotListed = errors.New("not listed by the backend")
 
-func asStrings[T ~string](list []T) []string {
-	out := make([]string, len(list))
-	for i, s := range list {
-		out[i] = string(s)
-	}
-	return out
+// form is the selection as the API's listings take it.
+func (s selection) form() url.Values {
+	return url.Values{"match[]": {FormatSelector(s.named())}, "start": {timestamp(instant(s.mint))}, "end": {timestamp(instant(s.maxt))}}
 }
 
 // named is the matchers as a server accepts them: with one at least that an
@@ -158,17 +165,19 @@ func (s selection) named() []*labels.Matcher {
 }
 
 func (p *Prometheus) rawMetadata(ctx context.Context, metric string) (map[string][]metadata.Metadata, error) {
-	known, err := p.api.Metadata(ctx, metric, "")
+	form := url.Values{}
+	if metric != "" {
+		form.Set("metric", metric)
+	}
+	var known map[string][]metadata.Metadata
+	warnings, err := p.get(ctx, "/api/v1/metadata", form, &known)
+	if err == nil {
+		err = incomplete("metadata", warnings)
+	}
 	if err != nil {
 		return nil, p.unavailable("list metadata", err)
 	}
-	out := make(map[string][]metadata.Metadata, len(known))
-	for name, entries := range known {
-		for _, e := range entries {
-			out[name] = append(out[name], metadata.Metadata{Type: model.MetricType(e.Type), Help: e.Help, Unit: e.Unit})
-		}
-	}
-	return out, nil
+	return known, nil
 }
 
 func (p *Prometheus) rawExemplars(ctx context.Context, start, end int64, selectors [][]*labels.Matcher) ([]exemplar.QueryResult, error) {
@@ -180,15 +189,29 @@ func (p *Prometheus) rawExemplars(ctx context.Context, start, end int64, selecto
 	}
 	var out []exemplar.QueryResult
 	for _, matchers := range selectors {
-		found, err := p.api.QueryExemplars(ctx, FormatSelector(selection{matchers: stored(matchers, external, known)}.named()), instant(start), instant(end))
+		var found []struct {
+			SeriesLabels map[string]string `json:"seriesLabels"`
+			Exemplars    []struct {
+				Labels    map[string]string `json:"labels"`
+				Value     model.SampleValue `json:"value"`
+				Timestamp model.Time        `json:"timestamp"`
+			} `json:"exemplars"`
+		}
+		warnings, err := p.list(ctx, "/api/v1/query_exemplars", url.Values{
+			"query": {FormatSelector(selection{matchers: stored(matchers, external, known)}.named())},
+			"start": {timestamp(instant(start))}, "end": {timestamp(instant(end))},
+		}, &found)
+		if err == nil {
+			err = incomplete("exemplars", warnings)
+		}
 		if err != nil {
 			return nil, p.unavailable("list exemplars", err)
 		}
 		for _, f := range found {
-			r := exemplar.QueryResult{SeriesLabels: withExternal(fromLabelSet(f.SeriesLabels), external)}
+			r := exemplar.QueryResult{SeriesLabels: withExternal(labels.FromMap(f.SeriesLabels), external)}
 			for _, e := range f.Exemplars {
 				r.Exemplars = append(r.Exemplars, exemplar.Exemplar{
-					Labels: fromLabelSet(e.Labels), Value: float64(e.Value), Ts: int64(e.Timestamp), HasTs: true,
+					Labels: labels.FromMap(e.Labels), Value: float64(e.Value), Ts: int64(e.Timestamp), HasTs: true,
 				})
 			}
 			out = append(out, r)
@@ -197,12 +220,16 @@ func (p *Prometheus) rawExemplars(ctx context.Context, start, end int64, selecto
 	return out, nil
 }
 
-func fromLabelSet(set model.LabelSet) labels.Labels {
-	m := make(map[string]string, len(set))
-	for name, value := range set {
-		m[string(name)] = string(value)
+// incomplete is the error of a list that came with warnings and can't be had in
+// another way.
+func incomplete(what string, warnings []string) error {
+	if len(warnings) == 0 {
+		return nil
 	}
-	return labels.FromMap(m)
+	return &federation.Error{
+		Kind: federation.Unavailable, Message: "the metrics store can give only some of its " + what + " now",
+		Err: fmt.Errorf("a list of %s with %d warnings", what, len(warnings)),
+	}
 }
 
 // evaluation is PromQL for the backend itself.
@@ -230,7 +257,7 @@ func (p *Prometheus) evaluates(ctx context.Context) bool {
 		return ours
 	}
 	var info buildInfo
-	_, err := p.get(ctx, "/api/v1/status/buildinfo", &info)
+	_, err := p.get(ctx, "/api/v1/status/buildinfo", nil, &info)
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return false // the question was given up: that says nothing of the server

@@ -34,19 +34,38 @@ func (p *Prometheus) request(ctx context.Context, method, endpoint string, form 
 // get reads what an endpoint of the API has into data, and returns the warnings
 // that came with it: one may mean that something is missing. The error is for
 // Prometheus.unavailable.
-func (p *Prometheus) get(ctx context.Context, endpoint string, data any) (warnings []string, err error) {
-	response, err := p.request(ctx, http.MethodGet, endpoint, nil)
+func (p *Prometheus) get(ctx context.Context, endpoint string, form url.Values, data any) (warnings []string, err error) {
+	response, err := p.request(ctx, http.MethodGet, endpoint, form)
 	if err != nil {
 		return nil, err
 	}
-	defer response.Body.Close() //nolint:errcheck // nothing was written
-	defer drain(response.Body)
+	return decodeData(response, data)
+}
+
+// list is get for an endpoint that takes selectors, which may be too long for a
+// URL. It gets from a server, or a proxy before it, that doesn't like to be
+// posted to.
+func (p *Prometheus) list(ctx context.Context, endpoint string, form url.Values, data any) (warnings []string, err error) {
+	response, err := p.request(ctx, http.MethodPost, endpoint, form)
+	if err != nil {
+		return nil, err
+	}
+	switch response.StatusCode {
+	case http.StatusForbidden, http.StatusMethodNotAllowed, http.StatusNotImplemented:
+		drain(response.Body)
+		if err := response.Body.Close(); err != nil {
+			return nil, err
+		}
+		return p.get(ctx, endpoint, form, data)
+	}
 	return decodeData(response, data)
 }
 
 // decodeData reads the envelope around the API's data. See
 // https://prometheus.io/docs/prometheus/latest/querying/api/#format-overview.
 func decodeData(response *http.Response, data any) (warnings []string, err error) {
+	defer response.Body.Close() //nolint:errcheck // nothing was written
+	defer drain(response.Body)
 	if response.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("status %s", response.Status)
 	}
