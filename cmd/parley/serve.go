@@ -89,7 +89,7 @@ func serve(ctx context.Context, c *config.Config, log *slog.Logger) (err error) 
 	closers = append(closers, listeners.close)
 	settings := assembly.Config{
 		Org: c.Org, TrustDomain: c.TrustDomain, Version: version,
-		Identity: svid, BundleCacheDir: filepath.Join(c.Audit.Dir, "bundles"),
+		Identity: svid, BundleCacheDir: filepath.Join(c.State.Dir, "bundles"),
 		AgreementsDir: c.Agreements.Dir, PolicyDir: c.Policy.Dir,
 		Source: source, Lookback: c.Metrics.LookbackDelta, MaxSamples: c.Metrics.MaxSamples,
 		Secret: secret, AuditDir: c.Audit.Dir,

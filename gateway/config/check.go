@@ -26,6 +26,7 @@ func check(doc *yamlstrict.Document, c *Config) {
 	k.requireWithin("policy", "dir")
 	k.requireWithin("pseudonyms", "key_file")
 	k.requireWithin("audit", "dir")
+	k.requireWithin("state", "dir")
 	k.identity(c)
 	k.front(c.Front)
 	k.doors(c)

@@ -53,6 +53,8 @@ type Config struct {
 	Pseudonyms Pseudonyms `yaml:"pseudonyms"`
 	// Where the record of every question is kept. Required.
 	Audit Audit `yaml:"audit"`
+	// What the gateway keeps for its next start.
+	State State `yaml:"state"`
 	// The gateway's own logs and traces; its metrics are at /metrics of front.
 	Telemetry Telemetry `yaml:"telemetry"`
 }
@@ -257,6 +259,15 @@ type Pseudonyms struct {
 type Audit struct {
 	// The journal's folder; made when it isn't there. While it can't be
 	// written, partners get no data. Required.
+	Dir string `yaml:"dir"`
+}
+
+// State is what a restart finds again.
+type State struct {
+	// A folder, made when it isn't there, in whose subfolder bundles the trust
+	// bundles of partners are kept as they were known last: a restart while a
+	// partner is down finds them. Left out: audit.dir. What is in bundles there
+	// is not moved when this is set.
 	Dir string `yaml:"dir"`
 }
 

@@ -62,6 +62,9 @@ func TestExampleLoads(t *testing.T) {
 	if c.Agreements.Dir != filepath.Join(dir, "agreements") || c.Front.TLS.KeyFile != filepath.Join(dir, "tls/front.key") {
 		t.Errorf("paths are not those of the file's folder: %+v %+v", c.Agreements, c.Front.TLS)
 	}
+	if c.Audit.Dir != filepath.Join(dir, "audit") || c.State.Dir != filepath.Join(dir, "state") {
+		t.Errorf("evidence in %s, state in %s", c.Audit.Dir, c.State.Dir)
+	}
 	if key, err := c.Pseudonyms.Key(); err != nil || len(key) != 32 {
 		t.Errorf("the pseudonym key: %d bytes, %v", len(key), err)
 	}
@@ -80,6 +83,9 @@ func TestMinimalHasTheDefaults(t *testing.T) {
 	}
 	if c.Peer != nil || c.BundleEndpoint != nil || c.Policy.Dir != "" || c.Telemetry.OTLP != nil {
 		t.Error("sections that were left out are there")
+	}
+	if c.State.Dir != c.Audit.Dir || !filepath.IsAbs(c.State.Dir) {
+		t.Errorf("bundles were kept in %s; they would be in %s", c.Audit.Dir, c.State.Dir)
 	}
 	if c.Metrics.LookbackDelta != 5*time.Minute || c.Metrics.MaxSamples != 50_000_000 || c.Metrics.TSDB.Retention != 15*24*time.Hour {
 		t.Errorf("metrics: %+v %+v", c.Metrics, c.Metrics.TSDB)

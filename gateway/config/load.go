@@ -45,6 +45,9 @@ func Load(path string) (*Config, error) {
 	if err := doc.Err(); err != nil {
 		return nil, err
 	}
+	if !doc.Has("state.dir") {
+		c.State.Dir = c.Audit.Dir
+	}
 	return c, nil
 }
 
@@ -62,6 +65,7 @@ func (c *Config) references() []reference {
 		{"policy.dir", &c.Policy.Dir, folder},
 		{"pseudonyms.key_file", &c.Pseudonyms.KeyFile, nothing}, // Key checks it
 		{"audit.dir", &c.Audit.Dir, newFolder},
+		{"state.dir", &c.State.Dir, newFolder},
 	}
 	if f := c.Identity.Files; f != nil {
 		refs = append(refs,
