@@ -60,7 +60,7 @@ type Config struct {
 	// default 5s.
 	BreakerDelay time.Duration
 	// Count is told of the bytes on the wire; default: nobody is.
-	Count func(partner tenants.OrgID, direction string, n int)
+	Count func(partner tenants.OrgID, flow wire.Flow, n int)
 	// Tracer and Propagator trace questions across gateways; default: no traces.
 	Tracer     trace.TracerProvider
 	Propagator propagation.TextMapPropagator

@@ -89,7 +89,7 @@ func TestAskAndDescribe(t *testing.T) {
 	startGlobex(t, a, globexID, "127.0.0.1:0", g)
 	config := acme(t, a, g.address)
 	var counted sync.Map
-	config.Count = func(partner tenants.OrgID, direction string, n int) { counted.Store(string(partner)+" "+direction, n) }
+	config.Count = func(partner tenants.OrgID, flow wire.Flow, n int) { counted.Store(string(partner)+" "+string(flow), n) }
 	client := newClient(t, config)
 
 	released, part, err := client.Ask(t.Context(), exchangeID, ada, isUp)

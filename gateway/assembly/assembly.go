@@ -25,6 +25,7 @@ import (
 
 	"github.com/parley-gateway/parley/federation/metrics"
 	"github.com/parley-gateway/parley/federation/peer"
+	"github.com/parley-gateway/parley/federation/peer/wire"
 	"github.com/parley-gateway/parley/gateway"
 	"github.com/parley-gateway/parley/gateway/audit"
 	"github.com/parley-gateway/parley/gateway/front"
@@ -261,7 +262,7 @@ func (g *Gateway) makePeerDoor(context.Context) (err error) {
 		},
 		Agreement: g.directory.ByWorkload, Gateway: peerfront.Of(g.pipeline), Log: g.config.Log,
 		Health: g.config.PeerHealth, Reflection: g.config.PeerReflection, Registerer: g.registry,
-		Count: func(partner tenants.OrgID, _ string, n int) { g.meter.Wire(partner, transfer.Answered, n) },
+		Count: func(partner tenants.OrgID, f wire.Flow, n int) { g.meter.Wire(partner, transfer.Answered, f, n) },
 	}
 	if g.config.Tracing != nil {
 		c.Tracer, c.Propagator = g.config.Tracing.Provider(), g.config.Tracing.Propagator()
@@ -278,7 +279,7 @@ func (g *Gateway) newPool() *peer.Pool {
 		Verify: func(state tls.ConnectionState) (spiffeid.ID, error) {
 			return verifier.Verify(context.Background(), state)
 		},
-		Count: func(partner tenants.OrgID, _ string, n int) { g.meter.Wire(partner, transfer.Asked, n) },
+		Count: func(partner tenants.OrgID, f wire.Flow, n int) { g.meter.Wire(partner, transfer.Asked, f, n) },
 	}
 	if g.config.Tracing != nil {
 		c.Tracer, c.Propagator = g.config.Tracing.Provider(), g.config.Tracing.Propagator()

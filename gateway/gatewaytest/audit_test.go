@@ -163,8 +163,10 @@ func TestMetricsAgreeWithTheRecords(t *testing.T) {
 			if want.partner == string(o.ID) {
 				continue
 			}
-			if wire := o.Metric("parley_wire_bytes_total", "partner", want.partner, "direction", want.direction); wire == 0 {
-				t.Errorf("%s counted no bytes on the wire with %s (%s)", o.ID, want.partner, want.direction)
+			for _, flow := range []string{"sent", "received"} {
+				if wire := o.Metric("parley_wire_bytes_total", "partner", want.partner, "direction", want.direction, "flow", flow); wire == 0 {
+					t.Errorf("%s counted no bytes %s on the wire with %s (%s)", o.ID, flow, want.partner, want.direction)
+				}
 			}
 		}
 	}

@@ -77,7 +77,7 @@ type Config struct {
 	MaxConnectionAge time.Duration
 	// Count is told of the bytes on the wire; default: nobody is. A caller that
 	// was not recognized has the empty name.
-	Count func(partner tenants.OrgID, direction string, n int)
+	Count func(partner tenants.OrgID, flow wire.Flow, n int)
 	// Registerer gets the metrics of connections; default: there are none.
 	Registerer prometheus.Registerer
 	// Tracer and Propagator trace questions across gateways; default: no traces.

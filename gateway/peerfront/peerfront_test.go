@@ -175,10 +175,10 @@ func (w *world) revoke(id spiffeid.ID) {
 	delete(w.agreement, id)
 }
 
-func (w *world) count(partner tenants.OrgID, direction string, n int) {
+func (w *world) count(partner tenants.OrgID, flow wire.Flow, n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.counted[string(partner)+" "+direction] += n
+	w.counted[string(partner)+" "+string(flow)] += n
 }
 
 func (w *world) bytes(key string) int {

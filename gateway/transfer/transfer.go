@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/parley-gateway/parley/federation"
+	"github.com/parley-gateway/parley/federation/peer/wire"
 	"github.com/parley-gateway/parley/gateway"
 	"github.com/parley-gateway/parley/tenants"
 )
@@ -57,7 +58,7 @@ var _ gateway.Meter = (*Meter)(nil)
 
 // New returns a Meter whose metrics are registered with reg.
 func New(reg prometheus.Registerer, c Config) (*Meter, error) {
-	flow := []string{"partner", "signal", "direction"}
+	way := []string{"partner", "signal", "direction"}
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 	}
@@ -65,7 +66,7 @@ func New(reg prometheus.Registerer, c Config) (*Meter, error) {
 		config: c,
 		questions: counter("parley_questions_total",
 			"Questions by how they ended. Direction answered: the partner (or, under our own name, our user) asked us; asked: we asked the partner.",
-			append(flow, "outcome")...),
+			append(way, "outcome")...),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:                            "parley_question_duration_seconds",
 			Help:                            "Time from a question's arrival, or from asking the partner, to the end of its answer.",
@@ -73,16 +74,16 @@ func New(reg prometheus.Registerer, c Config) (*Meter, error) {
 			NativeHistogramBucketFactor:     1.1,
 			NativeHistogramMaxBucketNumber:  160,
 			NativeHistogramMinResetDuration: time.Hour,
-		}, flow),
+		}, way),
 		series: counter("parley_disclosed_series_total",
-			"Series in answers, after redaction.", flow...),
+			"Series in answers, after redaction.", way...),
 		samples: counter("parley_disclosed_samples_total",
-			"Samples in answers, after redaction; a native histogram counts as one.", flow...),
+			"Samples in answers, after redaction; a native histogram counts as one.", way...),
 		bytes: counter("parley_disclosed_bytes_total",
-			"Message bytes of answers before compression.", flow...),
+			"Message bytes of answers before compression.", way...),
 		wire: counter("parley_wire_bytes_total",
-			"Bytes on the wire with a partner, both ways, after compression. Direction answered: on connections it made to us; asked: on ours to it.",
-			"partner", "direction"),
+			"Bytes on the wire with a partner, after compression. Direction answered: on connections it made to us; asked: on ours to it. Flow sent: from us to it; received: from it to us.",
+			"partner", "direction", "flow"),
 	}
 	var errs []error
 	for _, c := range []prometheus.Collector{m.questions, m.duration, m.series, m.samples, m.bytes, m.wire} {
@@ -115,19 +116,19 @@ func (m *Meter) Observe(x gateway.Exchange) {
 }
 
 // Wire counts n bytes sent to or received from a partner.
-func (m *Meter) Wire(partner tenants.OrgID, d Direction, n int) {
-	m.wire.WithLabelValues(m.partner(partner), string(d)).Add(amount(n))
+func (m *Meter) Wire(partner tenants.OrgID, d Direction, f wire.Flow, n int) {
+	m.wire.WithLabelValues(m.partner(partner), string(d), string(f)).Add(amount(n))
 }
 
 func (m *Meter) observe(partner tenants.OrgID, s tenants.Signal, d Direction, o gateway.Outcome, c federation.Cost) {
-	flow := []string{m.partner(partner), signal(s), string(d)}
-	m.questions.WithLabelValues(append(flow, outcome(o))...).Inc()
-	m.series.WithLabelValues(flow...).Add(amount(c.Series))
-	m.samples.WithLabelValues(flow...).Add(amount(c.Samples))
-	m.bytes.WithLabelValues(flow...).Add(amount(c.Bytes))
+	way := []string{m.partner(partner), signal(s), string(d)}
+	m.questions.WithLabelValues(append(way, outcome(o))...).Inc()
+	m.series.WithLabelValues(way...).Add(amount(c.Series))
+	m.samples.WithLabelValues(way...).Add(amount(c.Samples))
+	m.bytes.WithLabelValues(way...).Add(amount(c.Bytes))
 	// A partner that never answered has no latency to tell.
 	if c.Latency > 0 {
-		m.duration.WithLabelValues(flow...).Observe(c.Latency.Seconds())
+		m.duration.WithLabelValues(way...).Observe(c.Latency.Seconds())
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"github.com/parley-gateway/parley/federation"
+	"github.com/parley-gateway/parley/federation/peer/wire"
 	"github.com/parley-gateway/parley/gateway"
 	"github.com/parley-gateway/parley/gateway/audit"
 	"github.com/parley-gateway/parley/tenants"
@@ -130,7 +131,7 @@ func TestStrangersCannotMakeSeries(t *testing.T) {
 		front.Principal.Org = stranger
 		front.Completeness = federation.Completeness{{Org: stranger, Status: federation.Status(stranger), Cost: federation.Cost{Latency: 1}}}
 		m.Observe(front)
-		m.Wire(stranger, Answered, 10)
+		m.Wire(stranger, Answered, wire.Sent, 10)
 	}
 	x := answeredGlobex()
 	x.Principal = tenants.Principal{} // an unknown trust domain has no name at all
@@ -156,7 +157,7 @@ func TestAbsurdCostsOfAPartner(t *testing.T) {
 		Series: -1, Samples: math.MinInt, Bytes: math.MaxInt, Latency: math.MinInt64,
 	}}}
 	m.Observe(x)
-	m.Wire("globex", Asked, -5)
+	m.Wire("globex", Asked, wire.Received, -5)
 	if got := testutil.ToFloat64(m.samples.WithLabelValues("globex", "metrics", "asked")); got != 0 {
 		t.Errorf("samples: %v", got)
 	}
@@ -164,14 +165,16 @@ func TestAbsurdCostsOfAPartner(t *testing.T) {
 
 func TestWire(t *testing.T) {
 	m, reg := acme(t)
-	m.Wire("globex", Answered, 100)
-	m.Wire("globex", Answered, 20)
-	m.Wire("initech", Asked, 7)
+	m.Wire("globex", Answered, wire.Sent, 100)
+	m.Wire("globex", Answered, wire.Sent, 20)
+	m.Wire("globex", Answered, wire.Received, 3)
+	m.Wire("initech", Asked, wire.Received, 7)
 	compare(t, reg, `
-# HELP parley_wire_bytes_total Bytes on the wire with a partner, both ways, after compression. Direction answered: on connections it made to us; asked: on ours to it.
+# HELP parley_wire_bytes_total Bytes on the wire with a partner, after compression. Direction answered: on connections it made to us; asked: on ours to it. Flow sent: from us to it; received: from it to us.
 # TYPE parley_wire_bytes_total counter
-parley_wire_bytes_total{direction="answered",partner="globex"} 120
-parley_wire_bytes_total{direction="asked",partner="initech"} 7
+parley_wire_bytes_total{direction="answered",flow="received",partner="globex"} 3
+parley_wire_bytes_total{direction="answered",flow="sent",partner="globex"} 120
+parley_wire_bytes_total{direction="asked",flow="received",partner="initech"} 7
 `, "parley_wire_bytes_total")
 }
 

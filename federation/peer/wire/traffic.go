@@ -9,10 +9,13 @@ import (
 	"github.com/parley-gateway/parley/tenants"
 )
 
-// The directions of bytes, seen from the gateway that counts them.
+// Flow is which way bytes went, seen from the gateway that counts them.
+type Flow string
+
+// The two ways, as metrics spell them.
 const (
-	Sent     = "sent"
-	Received = "received"
+	Sent     Flow = "sent"
+	Received Flow = "received"
 )
 
 // Traffic counts the bytes that calls put on the wire: headers, trailers and
@@ -20,7 +23,7 @@ const (
 // gRPC stats handler for either end; Count is called at the end of each call
 // that moved any.
 type Traffic struct {
-	Count func(partner tenants.OrgID, direction string, n int)
+	Count func(partner tenants.OrgID, flow Flow, n int)
 	// Partner is the other end, where it is known beforehand. At the server it
 	// is told call by call with SetPartner, and is empty for a caller that was
 	// not recognized.
