@@ -23,6 +23,7 @@ type commands struct {
 	Demo    demoCommand    `cmd:"" help:"Run three organizations on this machine, to try things out."`
 	Query   queryCommand   `cmd:"" help:"Ask a gateway a question in PromQL."`
 	Config  configCommand  `cmd:"" help:"Check a gateway's config, or print its manual."`
+	Policy  policyCommand  `cmd:"" help:"Check, test, explain and try policies."`
 	DevCA   devCACommand   `cmd:"" name:"dev-ca" help:"Make a development CA and SVIDs as files."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }

@@ -38,6 +38,9 @@ type revision struct {
 	declared map[string]place
 	shape    shape
 	timeout  time.Duration
+	// src and compiler are what it was compiled from and by, to explain it.
+	src      *sources
+	compiler *ast.Compiler
 	// cache is of this revision alone, so that a new one starts empty.
 	cache *lru.Cache[string, verdict]
 }
@@ -98,7 +101,7 @@ func compile(ctx context.Context, src *sources, config Config) (*revision, error
 	if err := unknownData(compiler, data).orNil(); err != nil {
 		return nil, err
 	}
-	rev := &revision{id: src.sum(), packages: map[string]*prepared{}, declared: places, timeout: config.Timeout}
+	rev := &revision{id: src.sum(), packages: map[string]*prepared{}, declared: places, timeout: config.Timeout, src: src, compiler: compiler}
 	if rev.shape, err = newShape(); err != nil {
 		return nil, err
 	}

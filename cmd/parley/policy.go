@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/parley-gateway/parley/gateway/config"
+	"github.com/parley-gateway/parley/policy/inspect"
+	"github.com/parley-gateway/parley/policy/rego"
+	"github.com/parley-gateway/parley/tenants"
+)
+
+type policyCommand struct {
+	Check policyCheckCommand `cmd:"" help:"Load policies as serve would, and say everything that is wrong with them."`
+}
+
+// policySource is which policies a command is about.
+type policySource struct {
+	Config string `xor:"policies" required:"" placeholder:"FILE" type:"path" help:"A gateway's config, which names its policies and agreements."`
+	Dir    string `xor:"policies" required:"" placeholder:"DIR" type:"path" help:"A folder of policies alone."`
+}
+
+// output is how a command prints.
+type output struct {
+	Output string `short:"o" enum:"text,json" default:"text" help:"text, or json for programs."`
+}
+
+// open reads the config and the agreements, and says which policies to load.
+func (s policySource) open() (inspect.Config, *config.Config, error) {
+	c := inspect.Config{Dir: s.Dir, Now: time.Now}
+	if s.Config == "" {
+		return c, nil, isFolder(s.Dir)
+	}
+	settings, err := config.Load(s.Config)
+	if err != nil {
+		return c, nil, err
+	}
+	c.Org, c.Dir = settings.Org, settings.Policy.Dir
+	c.Agreements, err = tenants.ReadAgreements(settings.Agreements.Dir, tenants.Self{Org: settings.Org, TrustDomain: settings.TrustDomain})
+	if c.Agreements == nil {
+		c.Agreements = []tenants.Agreement{} // none, rather than assumed ones
+	}
+	return c, settings, err
+}
+
+func isFolder(dir string) error {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return fmt.Errorf("--dir: %w", err)
+	}
+	if !info.IsDir() {
+		return fmt.Errorf("--dir: %s is not a folder", dir)
+	}
+	return nil
+}
+
+// load opens and loads the policies.
+func (s policySource) load(ctx context.Context) (*inspect.Folder, *config.Config, error) {
+	c, settings, err := s.open()
+	if err != nil {
+		return nil, nil, err
+	}
+	folder, err := inspect.Load(ctx, c)
+	return folder, settings, err
+}
+
+// printJSON prints a value for programs.
+func printJSON(w io.Writer, v any) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	if err := encoder.Encode(v); err != nil {
+		return fmt.Errorf("writing the result: %w", err)
+	}
+	return nil
+}
+
+// nearby is a file's name as somebody in this folder would write it.
+func nearby(file string) string {
+	here, err := os.Getwd()
+	if err != nil {
+		return file
+	}
+	if relative, err := filepath.Rel(here, file); err == nil && len(relative) < len(file) {
+		return relative
+	}
+	return file
+}
+
+// within is a place as the name of the folder's file.
+func within(dir string, p rego.Place) string {
+	if rest, err := filepath.Rel(dir, p.File); err == nil && dir != "" && !strings.HasPrefix(rest, "..") {
+		p.File = rest
+	}
+	return p.String()
+}
+
+// paragraph is folded to the width of a terminal and begins with some text,
+// the lines after the first below its end.
+func paragraph(begin, text string) string {
+	return begin + fold(text, len([]rune(begin)), lineWidth) + "\n"
+}
+
+// colour paints text for people at a terminal.
+func (s style) colour(code, text string) string {
+	if !s.coloured {
+		return text
+	}
+	return "\x1b[" + code + "m" + text + "\x1b[0m"
+}
+
+// The colours of what is good, doubtful and bad, and of what matters less.
+const (
+	green  = "32"
+	yellow = "33"
+	red    = "31"
+	bold   = "1"
+)
+
+// found says how many things were found, as the error of a command whose
+// findings are printed already.
+func found(n int, thing string) error { return errors.New(count(n, thing)) }
+
+// write writes what a command has put together.
+func write(w io.Writer, text *strings.Builder) error {
+	if _, err := io.WriteString(w, text.String()); err != nil {
+		return fmt.Errorf("writing the result: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,223 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/parley-gateway/parley/policy"
+	"github.com/parley-gateway/parley/policy/inspect"
+	"github.com/parley-gateway/parley/policy/rego"
+	"github.com/parley-gateway/parley/tenants"
+	"github.com/parley-gateway/parley/tenants/yamlstrict"
+)
+
+type policyCheckCommand struct {
+	policySource
+	output
+}
+
+// Help is shown by parley policy check --help.
+func (*policyCheckCommand) Help() string {
+	return `Examples:
+
+  parley policy check --config gateway.yml
+  parley policy check --dir policies -o json
+
+Policies are compiled with the types of their input, and every package that an
+agreement names is asked sample questions: what it decides has to have the
+published shape. With --dir every package that could answer a partner is tried.
+The exit code is 1 when there is a problem, and all of them are printed.`
+}
+
+// Run checks.
+func (c *policyCheckCommand) Run(k *kong.Kong) error {
+	report, err := c.check(context.Background())
+	if err != nil {
+		return err
+	}
+	if c.Output == "json" {
+		err = printJSON(k.Stdout, report)
+	} else {
+		err = report.print(k.Stdout)
+	}
+	if n := len(report.Problems); n > 0 && err == nil {
+		return found(n, "problem")
+	}
+	return err
+}
+
+// policyReport is what was loaded, or why it can't be.
+type policyReport struct {
+	Dir      string          `json:"dir"`
+	Revision policy.Revision `json:"revision,omitempty"`
+	Packages []rego.Package  `json:"packages,omitempty"`
+	Samples  int             `json:"samples"`
+	Partners []partnerReport `json:"partners,omitempty"`
+	Problems []policyProblem `json:"problems"`
+
+	assumed bool
+}
+
+// partnerReport is which package answers a partner, and for which purposes at
+// all.
+type partnerReport struct {
+	Partner  tenants.OrgID    `json:"partner"`
+	Policy   string           `json:"policy"`
+	Purposes []purposeAnswers `json:"purposes"`
+}
+
+// purposeAnswers is whether a sample question is answered.
+type purposeAnswers struct {
+	Purpose tenants.Purpose `json:"purpose"`
+	Answer  inspect.Answer  `json:"answer"`
+}
+
+type policyProblem struct {
+	File string `json:"file,omitempty"`
+	Line int    `json:"line,omitempty"`
+	Text string `json:"text"`
+}
+
+func (c *policyCheckCommand) check(ctx context.Context) (policyReport, error) {
+	report := policyReport{Problems: []policyProblem{}}
+	from, _, err := c.open()
+	report.Dir = from.Dir
+	var bad yamlstrict.Problems
+	switch {
+	case errors.As(err, &bad) && from.Org != "": // the config is good, an agreement isn't
+		for _, p := range bad {
+			report.Problems = append(report.Problems, policyProblem(p))
+		}
+	case err != nil:
+		return report, err
+	}
+	folder, err := inspect.Load(ctx, from)
+	var broken *rego.LoadError
+	switch {
+	case errors.As(err, &broken):
+		for _, p := range broken.Problems {
+			report.Problems = append(report.Problems, policyProblem(p))
+		}
+		return report, nil
+	case err != nil:
+		return report, err
+	}
+	report.Revision, report.Packages, report.Samples = folder.Inventory.Revision, folder.Inventory.Packages, folder.Inventory.Samples
+	report.assumed = folder.Assumed
+	for _, a := range folder.Agreements {
+		answered, err := folder.Answers(ctx, a)
+		if err != nil {
+			return report, err
+		}
+		r := partnerReport{Partner: a.Partner, Policy: a.Policy}
+		for i, purpose := range a.Purposes {
+			r.Purposes = append(r.Purposes, purposeAnswers{Purpose: purpose, Answer: answered[i]})
+		}
+		report.Partners = append(report.Partners, r)
+	}
+	return report, nil
+}
+
+func (r policyReport) print(w io.Writer) error {
+	var out strings.Builder
+	for _, p := range r.Problems {
+		at := rego.Place{File: nearby(p.File), Line: p.Line}.String()
+		if p.File == "" {
+			at = "policies"
+		}
+		out.WriteString(at + ": " + p.Text + "\n")
+	}
+	if len(r.Problems) > 0 {
+		return write(w, &out)
+	}
+	if r.Dir == "" {
+		out.WriteString("the config names no folder of policies: what parley has built in decides\n")
+	} else {
+		fmt.Fprintf(&out, "%s: good, revision %.12s\n", nearby(r.Dir), r.Revision)
+	}
+	out.WriteString("\n" + align(r.packageRows()))
+	if len(r.Partners) > 0 {
+		out.WriteString("\n" + align(r.partnerRows()))
+	}
+	if r.Samples > 0 {
+		out.WriteString("\n" + count(r.Samples, "sample") + " decided as written down\n")
+	}
+	return write(w, &out)
+}
+
+// packageRows are the packages of the folder, and what decides for our own
+// users.
+func (r policyReport) packageRows() [][]string {
+	rows := [][]string{{"PACKAGE", "WHERE", "DECIDES"}}
+	for _, p := range r.Packages {
+		decides := ""
+		switch {
+		case p.Library && (!p.Decides || r.overridden(p.Name)):
+			continue
+		case p.Name == "parley.own", p.Name == "parley.default.own":
+			decides = "what our own users see"
+		case p.Name == "parley.ask", p.Name == "parley.default.ask":
+			decides = "whom our own users may ask"
+		case p.Name == "parley.default.answer":
+			continue
+		case !p.Decides:
+			decides = "nothing by itself"
+		default:
+			decides = r.users(p.Name)
+		}
+		where := within(r.Dir, p.Place)
+		if p.Library {
+			where = "built in"
+		}
+		rows = append(rows, []string{p.Name, where, decides})
+	}
+	return rows
+}
+
+// overridden says whether a package of the folder takes a default's place.
+func (r policyReport) overridden(name string) bool {
+	other, ok := map[string]string{"parley.default.own": "parley.own", "parley.default.ask": "parley.ask"}[name]
+	return ok && slices.ContainsFunc(r.Packages, func(p rego.Package) bool { return p.Name == other })
+}
+
+func (r policyReport) users(name string) string {
+	var partners []string
+	for _, p := range r.Partners {
+		if p.Policy == name && !r.assumed {
+			partners = append(partners, string(p.Partner))
+		}
+	}
+	switch {
+	case len(partners) > 0:
+		return "what is answered to " + strings.Join(partners, ", ")
+	case r.assumed:
+		return "what a partner is answered"
+	}
+	return "nothing: no agreement names it"
+}
+
+func (r policyReport) partnerRows() [][]string {
+	who := "PARTNER"
+	if r.assumed {
+		who = "IF AGREED WITH"
+	}
+	rows := [][]string{{who, "FOR", "IS ANSWERED"}}
+	for _, p := range r.Partners {
+		name := string(p.Partner)
+		for _, purpose := range p.Purposes {
+			rows = append(rows, []string{name, string(purpose.Purpose), answerWords[purpose.Answer]})
+			name = ""
+		}
+	}
+	return rows
+}
+
+var answerWords = map[inspect.Answer]string{
+	inspect.Answered: "yes", inspect.WithCase: "questions with a case", inspect.Sometimes: "some questions", inspect.Never: "no",
+}

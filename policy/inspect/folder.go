@@ -1,0 +1,96 @@
+package inspect
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/parley-gateway/parley/policy/rego"
+	"github.com/parley-gateway/parley/tenants"
+)
+
+// Config says which policies are looked at.
+type Config struct {
+	// Org is whose they are; empty: nobody's, see Us.
+	Org tenants.OrgID
+	Dir string
+	// Agreements are those that name the policies. Nil: every package that could
+	// answer a partner is taken to answer one, see Folder.Assumed.
+	Agreements []tenants.Agreement
+	// Now is the clock.
+	Now func() time.Time
+}
+
+// Us is the organization whose policies are looked at where nobody says whose
+// they are.
+const Us tenants.OrgID = "us"
+
+// Folder is a folder of policies that was loaded as a gateway loads it.
+type Folder struct {
+	Config
+
+	Policies  *rego.Policies
+	Inventory rego.Inventory
+	// Assumed says that the agreements are made up: with a partner for each
+	// package, for the purposes it speaks of.
+	Assumed bool
+}
+
+// Load loads a folder. The error has every problem of its sources, as that of
+// rego.New.
+func Load(ctx context.Context, c Config) (*Folder, error) {
+	if c.Org == "" {
+		c.Org = Us
+	}
+	f := &Folder{Config: c}
+	if err := f.load(ctx); err != nil || c.Agreements != nil {
+		return f, err
+	}
+	f.Assumed = true
+	for _, p := range f.Inventory.Packages {
+		if p.Answers {
+			f.Agreements = append(f.Agreements, assumed(p))
+		}
+	}
+	return f, f.load(ctx)
+}
+
+func (f *Folder) load(ctx context.Context) (err error) {
+	f.Policies, err = rego.New(ctx, rego.Config{
+		Org: f.Org, Dir: f.Dir, Now: f.Now, Log: slog.New(slog.DiscardHandler),
+		Agreements: func() []tenants.Agreement { return f.Agreements },
+	})
+	if err == nil {
+		f.Inventory = f.Policies.Inventory()
+	}
+	return err
+}
+
+// usualPurposes are asked for of a package that speaks of none.
+var usualPurposes = []tenants.Purpose{"capacity", "incident-response", "slo-review"}
+
+// assumed is an agreement that would name a package.
+func assumed(p rego.Package) tenants.Agreement {
+	a := tenants.Agreement{
+		Partner: "partner", Signals: []tenants.Signal{tenants.Metrics}, Purposes: p.Purposes, Policy: p.Name, File: p.Place.File,
+	}
+	last := p.Name[strings.LastIndexByte(p.Name, '.')+1:]
+	if org, err := tenants.ParseOrgID(strings.ReplaceAll(strings.ToLower(last), "_", "-")); err == nil {
+		a.Partner = org
+	}
+	if len(a.Purposes) == 0 {
+		a.Purposes = usualPurposes
+	}
+	return a
+}
+
+// Agreement returns the one with a partner.
+func (f *Folder) Agreement(partner tenants.OrgID) (tenants.Agreement, bool) {
+	for _, a := range f.Agreements {
+		if a.Partner == partner {
+			return a, true
+		}
+	}
+	return tenants.Agreement{}, false
+}

@@ -1,0 +1,184 @@
+package inspect
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/parley-gateway/parley/policy"
+	"github.com/parley-gateway/parley/tenants"
+)
+
+// Sample is a question that a partner might ask, as far as policies tell
+// questions apart.
+type Sample struct {
+	Partner tenants.OrgID   `json:"partner"`
+	Purpose tenants.Purpose `json:"purpose"`
+	Case    tenants.CaseID  `json:"case,omitempty"`
+	User    tenants.User    `json:"-"`
+	Kind    policy.Kind     `json:"kind"`
+	Metric  string          `json:"metric"`
+	// Back is how far into the past it goes.
+	Back time.Duration `json:"-"`
+}
+
+const (
+	sampleCase tenants.CaseID = "CASE-1"
+	// usualMetric is asked for where a policy names no other.
+	usualMetric = "http_requests_total"
+	// maxMetrics bounds how many metrics are asked for.
+	maxMetrics = 50
+)
+
+// request is what a gateway would make of it.
+func (f *Folder) request(a tenants.Agreement, s Sample) policy.Request {
+	now := f.Now()
+	r := policy.Request{
+		Side: policy.Answer, Owner: f.Org, Package: a.Policy, Signal: tenants.Metrics, Kind: s.Kind,
+		Principal: tenants.Principal{Org: a.Partner, Workload: a.GatewayID, User: s.User, Purpose: s.Purpose, Case: s.Case},
+		Window:    policy.Window{Start: now.Add(-s.Back), End: now},
+		Query:     s.Metric,
+		Selectors: []policy.Selector{{labels.MustNewMatcher(labels.MatchEqual, model.MetricNameLabel, s.Metric)}},
+	}
+	switch s.Kind {
+	case policy.Range:
+		r.Query, r.Functions, r.Step = "sum(rate("+s.Metric+"[5m]))", []string{"rate", "sum"}, time.Minute
+	case policy.Instant:
+		r.Query, r.Functions = "sum(rate("+s.Metric+"[5m]))", []string{"rate", "sum"}
+	case policy.LabelValues:
+		r.Label = "job"
+	case policy.Metadata:
+		r.Query, r.Selectors = "", nil
+	case policy.Series, policy.LabelNames, policy.Exemplars:
+	}
+	return r
+}
+
+// samples are questions of a partner for a purpose that differ in what the
+// policy looks at. The first is the plainest.
+func (f *Folder) samples(a tenants.Agreement, purpose tenants.Purpose, metrics []string) []Sample {
+	cases, users := []tenants.CaseID{""}, []tenants.User{{Subject: "someone", Proof: tenants.ProvenByJWT}}
+	kinds, backs := []policy.Kind{policy.Range}, []time.Duration{time.Hour}
+	p, _ := f.Inventory.Package(a.Policy)
+	if p.DependsOn("principal.case") {
+		cases = append(cases, sampleCase)
+	}
+	if p.DependsOn("principal.user", "principal.proof") {
+		users = append(users, tenants.User{}, tenants.User{Subject: "someone", Proof: tenants.ProvenBySVID})
+	}
+	if p.DependsOn("kind", "label") {
+		kinds = append(slices.DeleteFunc(policy.Kinds(tenants.Metrics), func(k policy.Kind) bool { return k == policy.Range }), policy.Range)
+		slices.Reverse(kinds)
+	}
+	if p.DependsOn("window") {
+		backs = append(backs, 30*24*time.Hour)
+	}
+	if !p.DependsOn("metrics", "selectors", "query", "functions") {
+		metrics = metrics[:1]
+	}
+	var out []Sample
+	for _, metric := range metrics {
+		for _, kind := range kinds {
+			for _, back := range backs {
+				for _, user := range users {
+					for _, c := range cases {
+						out = append(out, Sample{Partner: a.Partner, Purpose: purpose, Case: c, User: user, Kind: kind, Metric: metric, Back: back})
+					}
+				}
+			}
+		}
+	}
+	return out
+}
+
+// metrics are those that questions are about: a usual one, and those that the
+// policies' own expressions match.
+func (f *Folder) metrics() []string {
+	out := []string{usualMetric}
+	for _, s := range f.Inventory.Strings {
+		m, err := labels.NewMatcher(labels.MatchRegexp, model.MetricNameLabel, s)
+		if err != nil || len(out) == maxMetrics {
+			continue
+		}
+		name, found, known := valueOf([]*labels.Matcher{m, labels.MustNewMatcher(labels.MatchRegexp, model.MetricNameLabel, "[a-zA-Z_:][a-zA-Z0-9_:]+")})
+		if found && known && !slices.Contains(out, name) {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// Decided is a sample and what came of it.
+type Decided struct {
+	Sample
+	Decision policy.Decision
+}
+
+// Decide asks a partner's samples for a purpose.
+func (f *Folder) Decide(ctx context.Context, a tenants.Agreement, purpose tenants.Purpose) ([]Decided, error) {
+	return f.decide(ctx, a, f.samples(a, purpose, f.metrics()))
+}
+
+func (f *Folder) decide(ctx context.Context, a tenants.Agreement, samples []Sample) ([]Decided, error) {
+	out := make([]Decided, 0, len(samples))
+	for _, s := range samples {
+		d, err := f.Policies.Decide(ctx, f.request(a, s))
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, Decided{s, d})
+	}
+	return out, nil
+}
+
+// Answer is whether questions for a purpose are answered.
+type Answer string
+
+// The answers.
+const (
+	Answered  Answer = "yes"
+	WithCase  Answer = "case" // those that name a case
+	Sometimes Answer = "some" // some of them
+	Never     Answer = "no"
+)
+
+// Answers returns whether a partner is answered, by purpose in the order of
+// the agreement's.
+func (f *Folder) Answers(ctx context.Context, a tenants.Agreement) ([]Answer, error) {
+	out := make([]Answer, 0, len(a.Purposes))
+	for _, purpose := range a.Purposes {
+		decided, err := f.Decide(ctx, a, purpose)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, answerTo(decided))
+	}
+	return out, nil
+}
+
+func answerTo(decided []Decided) Answer {
+	allowed, withCase, allowedWithCase := 0, 0, 0
+	for _, d := range decided {
+		if d.Case != "" {
+			withCase++
+		}
+		if d.Decision.Allow {
+			allowed++
+			if d.Case != "" {
+				allowedWithCase++
+			}
+		}
+	}
+	switch {
+	case allowed == 0:
+		return Never
+	case allowed == len(decided):
+		return Answered
+	case allowed == withCase && allowedWithCase == withCase:
+		return WithCase
+	}
+	return Sometimes
+}
