@@ -144,7 +144,7 @@ func TestStrangersCannotMakeSeries(t *testing.T) {
 			t.Errorf("%s: %d series, want %d", name, got, c.want)
 		}
 	}
-	if got := testutil.ToFloat64(m.wire.WithLabelValues("unknown", "answered")); got != 10_000 {
+	if got := testutil.ToFloat64(m.wire.WithLabelValues("unknown", "answered", "sent")); got != 10_000 {
 		t.Errorf("%v bytes from strangers", got)
 	}
 }
