@@ -460,8 +460,15 @@ func TestOperations(t *testing.T) {
 	if got := d.get("/metrics"); got.raw != "up 1\n" {
 		t.Errorf("metrics: %s", got.raw)
 	}
+	d.get("/-/healthy")
+	if log := d.log.String(); log != "" {
+		t.Errorf("what machines ask again and again is in the log: %s", log)
+	}
 	if got := d.get("/debug/pprof/cmdline"); got.status != http.StatusOK {
 		t.Errorf("pprof: %d", got.status)
+	}
+	if log := d.log.String(); strings.Count(log, `"level":"INFO","msg":"request"`) != 1 {
+		t.Errorf("what people ask is not: %s", log)
 	}
 }
 

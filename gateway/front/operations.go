@@ -16,15 +16,22 @@ type Check struct {
 	Detail string `json:"detail,omitempty"`
 }
 
+// What machines ask of every gateway, again and again.
+const (
+	healthyPath = "/-/healthy"
+	readyPath   = "/-/ready"
+	metricsPath = "/metrics"
+)
+
 // operations finds the handler of what is served for the operator rather than
 // for users, with its name in the log. None of it asks a question.
 func (f *Front) operations(r *http.Request) (string, http.Handler) {
 	switch {
-	case r.URL.Path == "/-/healthy":
+	case r.URL.Path == healthyPath:
 		return r.URL.Path, readOnly(f.healthy)
-	case r.URL.Path == "/-/ready":
+	case r.URL.Path == readyPath:
 		return r.URL.Path, readOnly(f.ready)
-	case r.URL.Path == "/metrics" && f.config.Metrics != nil:
+	case r.URL.Path == metricsPath && f.config.Metrics != nil:
 		return r.URL.Path, readOnly(f.config.Metrics.ServeHTTP)
 	case strings.HasPrefix(r.URL.Path, "/debug/pprof/") && f.config.Profiling:
 		return "/debug/pprof/", profile(strings.TrimPrefix(r.URL.Path, "/debug/pprof/"))

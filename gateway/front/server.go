@@ -39,7 +39,8 @@ func NewServer(address string, f *Front) *http.Server {
 }
 
 // logRequest writes the access log: what was asked for and how it went, with
-// the exchange's id for the rest. No query, no user, no address.
+// the exchange's id for the rest. No query, no user, no address. What machines
+// ask every few seconds is for who looks for it.
 func (f *Front) logRequest(r *http.Request, where string, w *response, took time.Duration) {
 	attrs := []slog.Attr{
 		slog.String("method", r.Method),
@@ -52,7 +53,11 @@ func (f *Front) logRequest(r *http.Request, where string, w *response, took time
 		attrs = append(attrs, slog.String("exchange", string(w.session.question.ExchangeID)))
 		attrs = append(attrs, failureAttrs(w.session.failed())...)
 	}
-	f.config.Logger.LogAttrs(r.Context(), slog.LevelInfo, "request", attrs...)
+	level := slog.LevelInfo
+	if where == healthyPath || where == readyPath || where == metricsPath {
+		level = slog.LevelDebug
+	}
+	f.config.Logger.LogAttrs(r.Context(), level, "request", attrs...)
 }
 
 // failureAttrs say what kind of error the client was told, and of a defect
