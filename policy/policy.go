@@ -125,6 +125,8 @@ type Obligations struct {
 	// Datasets are what is released. A series in none of them isn't there; one
 	// in several gets, label by label, the mode that hides most.
 	Datasets []Dataset
+	// Queries are published, to be asked by name.
+	Queries []Query
 	// NotBefore and NotAfter bound the samples of the view, both included. Zero
 	// is unbounded.
 	NotBefore, NotAfter time.Time

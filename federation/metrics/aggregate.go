@@ -41,6 +41,9 @@ func (l *Local) releaseLeaf(ctx context.Context, leaf leaf, v *view, lookback ti
 		return out, nil
 	}
 	q := leaf.times.question(lookback)
+	if leaf.query != nil {
+		return l.releasePublished(ctx, leaf, v, q)
+	}
 	for _, d := range v.rules.cellsOf(leaf.selector.LabelMatchers) {
 		finest, err := l.finest(ctx, leaf, q, v, d)
 		if err != nil {

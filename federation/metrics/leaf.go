@@ -28,6 +28,12 @@ type leaf struct {
 	// seconds is the length of the function's range.
 	seconds float64
 	times   times
+
+	// query is the published query that expr is an instance of, with values, and
+	// offset its selector's, in milliseconds; nil for a leaf of cells.
+	query  *policy.Query
+	values map[string]string
+	offset int64
 }
 
 // leafFunctions may stand between a selector and its aggregation. What looks
@@ -66,6 +72,9 @@ func leafOf(expr parser.Expr) (leaf, bool) {
 
 // key tells leaves apart that have to be released separately.
 func (l leaf) key() string {
+	if l.query != nil {
+		return "" // two of them are two
+	}
 	return fmt.Sprintf("%s\xff%d\xff%d\xff%d", l.expr, l.times.start, l.times.end, l.times.step)
 }
 
@@ -187,7 +196,7 @@ func countsName(i int) string { return fmt.Sprintf("%s_counts_%d__", reservedPre
 // meets no cells, and refuses one that meets them where there is no leaf: by
 // its shape and policy alone, before any data is touched.
 func planCells(expr parser.Expr, r *rules, q Question) (*cellPlan, error) {
-	if !slices.ContainsFunc(parser.ExtractSelectors(expr), func(m []*labels.Matcher) bool { return len(r.cellsOf(m)) > 0 }) {
+	if !slices.ContainsFunc(parser.ExtractSelectors(expr), func(m []*labels.Matcher) bool { return len(r.cellsOf(m)) > 0 || r.published(m) != nil }) {
 		return nil, nil
 	}
 	copied, err := parser.ParseExpr(expr.String())
@@ -214,7 +223,7 @@ func (p *cellPlanner) visit(e *parser.Expr, at times, under string) error {
 	switch n := (*e).(type) {
 	case *parser.AggregateExpr:
 		found, ok := leafOf(n.Expr)
-		if ok && len(p.rules.cellsOf(found.selector.LabelMatchers)) > 0 {
+		if ok && p.rules.published(found.selector.LabelMatchers) == nil && len(p.rules.cellsOf(found.selector.LabelMatchers)) > 0 {
 			return p.replace(e, n, found, at)
 		}
 		if n.Param != nil {
@@ -224,11 +233,17 @@ func (p *cellPlanner) visit(e *parser.Expr, at times, under string) error {
 		}
 		return p.visit(&n.Expr, at, n.Op.String())
 	case *parser.VectorSelector:
+		if q := p.rules.published(n.LabelMatchers); q != nil {
+			return p.publish(e, q, n, at)
+		}
 		if touched := p.rules.cellsOf(n.LabelMatchers); len(touched) > 0 {
 			return p.refuse(touched[0], n, where(under))
 		}
 		return nil
 	case *parser.MatrixSelector:
+		if n, ok := n.VectorSelector.(*parser.VectorSelector); ok && p.rules.published(n.LabelMatchers) != nil {
+			return federation.Errorf(federation.NeedsAggregation, "%s is a published query: for a range of it ask a subquery, such as [1h:1m]", n.Name)
+		}
 		return p.visit(&n.VectorSelector, at, under)
 	case *parser.SubqueryExpr:
 		return p.visit(&n.Expr, at.inside(n, p.question), "a subquery")
@@ -257,6 +272,9 @@ func (p *cellPlanner) visit(e *parser.Expr, at times, under string) error {
 // refuseRows refuses to give series where only cells are released.
 func refuseRows(selectors []policy.Selector, r *rules) error {
 	for _, s := range selectors {
+		if q := r.published(s); q != nil {
+			return federation.Errorf(federation.NeedsAggregation, "%s is a published query: its series can't be read, ask it", q.Name)
+		}
 		p := &cellPlanner{rules: r}
 		var expr parser.Expr = &parser.VectorSelector{LabelMatchers: s}
 		if err := p.visit(&expr, times{}, ""); err != nil {

@@ -165,6 +165,11 @@ func (v *view) list(ctx context.Context, q Question, labelsOnly bool) ([]viewSer
 		for _, ls := range cells {
 			out = append(out, viewSeries{labels: ls})
 		}
+		for _, query := range v.rules.queries {
+			if name := labels.FromStrings(labels.MetricName, query.Name, orgLabel, string(v.rules.org)); labelsOnly && matches(s, name) {
+				out, unordered = append(out, viewSeries{labels: name}), true
+			}
+		}
 		unordered = unordered || len(cells) > 0
 	}
 	if unordered {

@@ -325,7 +325,7 @@ func (r *rules) unreleased(q Question) (unreleased []string, some bool) {
 	for _, s := range asked.Selectors {
 		_, rows := r.narrow(s)
 		switch {
-		case rows, len(r.cellsOf(s)) > 0:
+		case rows, len(r.cellsOf(s)) > 0, r.published(s) != nil:
 			some = true
 		case slices.ContainsFunc(s, func(m *labels.Matcher) bool { return m.Name == orgLabel && !m.Matches(string(r.org)) }):
 			// It asks for another organization's.

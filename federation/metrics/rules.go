@@ -35,6 +35,7 @@ const (
 type rules struct {
 	org      tenants.OrgID
 	datasets []policy.Dataset
+	queries  []policy.Query
 	// everything: the view is the store, with nothing but the org label added.
 	everything bool
 	// resolution is the view's, in milliseconds; zero is none.
@@ -55,6 +56,7 @@ func newRules(org tenants.OrgID, o policy.Obligations, keys keys) *rules {
 	return &rules{
 		org:        org,
 		datasets:   o.Datasets,
+		queries:    o.Queries,
 		everything: releasesEverything(o.Datasets),
 		resolution: o.Resolution.Milliseconds(),
 		rounds:     slices.ContainsFunc(o.Datasets, func(d policy.Dataset) bool { return d.Rounding != policy.Rounding{} }),

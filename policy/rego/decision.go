@@ -89,6 +89,7 @@ type decisionDocument struct {
 	Delay          duration
 	Resolution     duration
 	Functions      []string
+	Queries        []queryDocument
 	PseudonymEpoch epoch `json:"pseudonym_epoch"`
 	Limits         limitsDocument
 }
@@ -175,15 +176,15 @@ func (d decisionDocument) verdict(side policy.Side) (verdict, error) {
 	if err != nil {
 		return verdict{}, err
 	}
-	obliges := len(d.Datasets) > 0 || d.NotBefore != nil || d.NotAfter != nil || d.MaxAge > 0 || d.Delay > 0 ||
+	obliges := len(d.Datasets) > 0 || len(d.Queries) > 0 || d.NotBefore != nil || d.NotAfter != nil || d.MaxAge > 0 || d.Delay > 0 ||
 		d.Resolution > 0 || len(d.Functions) > 0 || d.PseudonymEpoch > 0 || d.Limits != limitsDocument{}
 	switch {
 	case side == policy.Ask && obliges:
 		return verdict{}, errors.New("a decision on what may be asked has obligations; only allow and reasons can be kept there")
 	case side == policy.Ask:
 		return v, nil
-	case len(o.Datasets) == 0:
-		return verdict{}, errors.New("allow is true without datasets, so that there is nothing to answer with")
+	case len(o.Datasets) == 0 && len(o.Queries) == 0:
+		return verdict{}, errors.New("allow is true without datasets or queries, so that there is nothing to answer with")
 	}
 	v.decision.Obligations, v.maxAge, v.delay = o, time.Duration(d.MaxAge), time.Duration(d.Delay)
 	return v, nil
@@ -209,6 +210,13 @@ func (d decisionDocument) obligations() (policy.Obligations, error) {
 		if o.NotAfter.IsZero() || o.NotAfter.Before(o.NotBefore) {
 			return o, errors.New("not_after leaves no time: it is before not_before or year 1")
 		}
+	}
+	for _, query := range d.Queries {
+		q, err := query.query()
+		if err != nil {
+			return o, err
+		}
+		o.Queries = append(o.Queries, q)
 	}
 	for _, ds := range d.Datasets {
 		out := policy.Dataset{
