@@ -21,6 +21,7 @@ import (
 	"github.com/parley-gateway/parley/federation"
 	"github.com/parley-gateway/parley/gateway"
 	"github.com/parley-gateway/parley/gateway/front"
+	"github.com/parley-gateway/parley/policy"
 	"github.com/parley-gateway/parley/tenants"
 )
 
@@ -311,6 +312,24 @@ func TestHeaders(t *testing.T) {
 		if got := d.do(req); got.status != http.StatusBadRequest || got.body.ErrorType != "bad_data" {
 			t.Errorf("%s: %q: %d %s", name, values, got.status, got.raw)
 		}
+	}
+}
+
+// An answer that can't say what it lacks isn't given.
+func TestCompletenessThatCantBeWritten(t *testing.T) {
+	p := &pipeline{store: store(), completeness: federation.Completeness{{
+		Org: "acme", Status: federation.Complete, Coverage: policy.Window{End: time.Date(10_000, 1, 1, 0, 0, 0, 0, time.UTC)},
+	}}}
+	d := open(t, p)
+	for _, path := range []string{"/api/v1/query?query=up", "/api/v1/series?match[]=up", "/api/v1/metadata"} {
+		got := d.get(path)
+		if got.status != http.StatusServiceUnavailable || got.body.Status != "error" || strings.Contains(got.raw, "instance") {
+			t.Errorf("%s: %d %s", path, got.status, got.raw)
+		}
+		if !strings.Contains(d.log.String(), "the completeness of the answer can't be written") {
+			t.Errorf("%s: the log doesn't say why: %s", path, d.log)
+		}
+		d.log.Reset()
 	}
 }
 

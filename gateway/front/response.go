@@ -32,7 +32,10 @@ func (w *response) WriteHeader(status int) {
 		return
 	}
 	w.status = status
-	w.announce()
+	if err := w.announce(); err != nil {
+		_ = w.session.fail(err) // kept, and what is sent instead
+		status = http.StatusInternalServerError
+	}
 	if status < http.StatusBadRequest || w.session == nil {
 		w.ResponseWriter.WriteHeader(status)
 		return
@@ -90,30 +93,32 @@ func (w *response) Flush() {
 // Unwrap serves http.ResponseController.
 func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// announce sets the headers about the request's questions.
-func (w *response) announce() {
+// announce sets the headers about the request's questions. An answer that
+// doesn't say what it lacks may not go out.
+func (w *response) announce() (err error) {
 	if w.session == nil {
-		return
+		return nil
 	}
 	w.Header().Set(ExchangeHeader, string(w.session.question.ExchangeID))
 	w.Header().Set("Cache-Control", "no-store")
-	w.announced = w.completeness()
+	w.announced, err = w.completeness()
 	if w.announced != "" {
 		w.Header().Set(CompletenessHeader, w.announced)
 	}
+	return err
 }
 
 // completeness is the header's value; empty when no question was answered.
-func (w *response) completeness() string {
+func (w *response) completeness() (string, error) {
 	c, asked := w.session.outcome()
 	if !asked {
-		return ""
+		return "", nil
 	}
 	b, err := json.Marshal(c)
 	if err != nil {
-		return ""
+		return "", fmt.Errorf("the completeness of the answer can't be written: %w", err)
 	}
-	return ascii(string(b))
+	return ascii(string(b)), nil
 }
 
 // finish ends the response. A streamed answer may have gone on to another
@@ -123,10 +128,15 @@ func (w *response) finish() {
 	if w.broken {
 		panic(http.ErrAbortHandler)
 	}
-	if w.session == nil || w.status == 0 {
+	if w.session == nil || w.status == 0 || w.replaced {
 		return
 	}
-	if now := w.completeness(); now != w.announced {
+	now, err := w.completeness()
+	if err != nil {
+		_ = w.session.fail(err) // for the log
+		panic(http.ErrAbortHandler)
+	}
+	if now != w.announced {
 		w.Header().Set(http.TrailerPrefix+CompletenessHeader, now)
 	}
 }
