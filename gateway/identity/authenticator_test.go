@@ -246,8 +246,9 @@ func TestJWKSIsReadAgainForAnUnknownKey(t *testing.T) {
 	must(t, ask(second)())
 	must(t, a.Ready())
 
-	// A flood of unknown keys is not passed on.
-	config.MinRefresh = time.Hour
+	// A flood of unknown keys is not passed on, until it is time to look again.
+	now := newClock()
+	config.MinRefresh, config.Clock = time.Minute, now.Now
 	set(jwks(t, first))
 	a = authenticator(t, identity.AuthConfig{JWT: config})
 	before := asked.Load()
@@ -256,6 +257,12 @@ func TestJWKSIsReadAgainForAnUnknownKey(t *testing.T) {
 	}
 	if n := asked.Load() - before; n > 0 {
 		t.Errorf("100 unknown keys made %d questions", n)
+	}
+	set(jwks(t, first, third))
+	now.Add(time.Minute)
+	must(t, ask(third)())
+	if n := asked.Load() - before; n != 1 {
+		t.Errorf("a minute later there were %d questions", n)
 	}
 }
 

@@ -44,6 +44,7 @@ const minRSA = 2048
 func newKeySet(config JWTConfig) *keySet {
 	config.Refresh = durationOr(config.Refresh, 5*time.Minute)
 	config.MinRefresh = durationOr(config.MinRefresh, 10*time.Second)
+	config.Clock = clockOr(config.Clock)
 	ctx, cancel := context.WithCancel(context.Background())
 	k := &keySet{config: config, log: loggerOr(config.Logger), ctx: ctx, cancel: cancel}
 	k.done.Go(k.run)
@@ -157,7 +158,7 @@ func fits(key any, alg string) bool {
 // read begins a reading, unless one is under way or was begun a moment ago.
 // The channel is closed when the reading under way ends; nil: there is none.
 func (k *keySet) read() <-chan struct{} {
-	now := time.Now()
+	now := k.config.Clock()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.closed || k.reading != nil {
