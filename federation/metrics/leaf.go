@@ -226,6 +226,9 @@ func (p *cellPlanner) visit(e *parser.Expr, at times, under string) error {
 		if ok && p.rules.published(found.selector.LabelMatchers) == nil && len(p.rules.cellsOf(found.selector.LabelMatchers)) > 0 {
 			return p.replace(e, n, found, at)
 		}
+		if !slices.Contains(aggregationsOverCells, n.Op) {
+			return notPlaced(n.Op.String())
+		}
 		if n.Param != nil {
 			if err := p.visit(&n.Param, at, n.Op.String()); err != nil {
 				return err
@@ -248,6 +251,9 @@ func (p *cellPlanner) visit(e *parser.Expr, at times, under string) error {
 	case *parser.SubqueryExpr:
 		return p.visit(&n.Expr, at.inside(n, p.question), "a subquery")
 	case *parser.Call:
+		if !slices.Contains(functionsOverCells, n.Func.Name) {
+			return notPlaced(n.Func.Name)
+		}
 		for i := range n.Args {
 			if err := p.visit(&n.Args[i], at, n.Func.Name); err != nil {
 				return err
@@ -255,6 +261,9 @@ func (p *cellPlanner) visit(e *parser.Expr, at times, under string) error {
 		}
 		return nil
 	case *parser.BinaryExpr:
+		if !slices.Contains(operatorsOverCells, n.Op) {
+			return notPlaced(n.Op.String())
+		}
 		if err := p.visit(&n.LHS, at, n.Op.String()); err != nil {
 			return err
 		}
@@ -266,7 +275,12 @@ func (p *cellPlanner) visit(e *parser.Expr, at times, under string) error {
 	case *parser.NumberLiteral, *parser.StringLiteral:
 		return nil
 	}
-	return federation.Errorf(federation.BadQuestion, "%T can't be asked of data that is released in cells", *e)
+	return notPlaced(fmt.Sprintf("%T", *e))
+}
+
+// notPlaced refuses what nobody has said is sound.
+func notPlaced(what string) error {
+	return federation.Errorf(federation.NeedsAggregation, "%s is not answered of data that is released in cells", what)
 }
 
 // refuseRows refuses to give series where only cells are released.
