@@ -19,6 +19,7 @@ import (
 
 type policyCommand struct {
 	Check policyCheckCommand `cmd:"" help:"Load policies as serve would, and say everything that is wrong with them."`
+	Test  policyTestCommand  `cmd:"" help:"Run the policies' tests, with OPA's test runner."`
 }
 
 // policySource is which policies a command is about.

@@ -31,6 +31,8 @@ type sources struct {
 	agreements []tenants.Agreement
 	// files are the library's and the folder's, sorted by name.
 	files []file
+	// tests says that the folder's tests are among them.
+	tests bool
 }
 
 // file is one source file.
@@ -47,19 +49,23 @@ const maxFileBytes = 16 << 20
 
 func readSources(dir string, org tenants.OrgID, agreements []tenants.Agreement) (*sources, error) {
 	s := &sources{org: org, agreements: slices.Clone(agreements)}
+	return s, s.read(dir)
+}
+
+func (s *sources) read(dir string) error {
 	slices.SortFunc(s.agreements, func(a, b tenants.Agreement) int { return strings.Compare(string(a.Partner), string(b.Partner)) })
 	lib, err := fs.Sub(library, "library")
 	if err != nil {
-		return nil, fmt.Errorf("embedded policy library: %w", err)
+		return fmt.Errorf("embedded policy library: %w", err)
 	}
 	if err := s.readFolder(lib, func(p string) string { return "parley's library/" + p }, true); err != nil {
-		return nil, err
+		return err
 	}
 	if dir == "" {
-		return s, nil
+		return nil
 	}
 	name := func(p string) string { return filepath.Join(dir, filepath.FromSlash(p)) }
-	return s, s.readFolder(os.DirFS(dir), name, false)
+	return s.readFolder(os.DirFS(dir), name, false)
 }
 
 func (s *sources) readFolder(fsys fs.FS, name func(string) string, library bool) error {
@@ -71,7 +77,7 @@ func (s *sources) readFolder(fsys fs.FS, name func(string) string, library bool)
 			}
 			return nil
 		}
-		if err == nil && !entry.IsDir() && isSource(p) {
+		if err == nil && !entry.IsDir() && (isSource(p) || s.tests && !library && isTest(p)) {
 			var f file
 			if f, err = readFile(fsys, p); err == nil {
 				f.name, f.library = name(p), library
@@ -95,8 +101,10 @@ func cause(err error) string {
 	return err.Error()
 }
 
+func isTest(p string) bool { return strings.HasSuffix(p, "_test.rego") }
+
 func isSource(p string) bool {
-	if strings.HasSuffix(p, "_test.rego") {
+	if isTest(p) {
 		return false
 	}
 	return slices.Contains([]string{".rego", ".json", ".yaml", ".yml"}, path.Ext(p))
