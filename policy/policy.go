@@ -138,6 +138,9 @@ type Obligations struct {
 	// Functions are the PromQL functions and aggregations that are answered; a
 	// selector must stand under one of them. Empty is all, and selectors alone.
 	Functions []string
+	// Differencing bounds how many questions may differ in little. Its zero value
+	// bounds nothing.
+	Differencing Differencing
 	// Epoch is for how long a value keeps its pseudonym. Zero means a single
 	// question.
 	Epoch time.Duration
@@ -204,6 +207,17 @@ type Cells struct {
 	// Schema is the finest schema of native histograms that leaves, -4 to 8; nil
 	// leaves it. Buckets with fewer than K observations are merged.
 	Schema *int32
+}
+
+// Differencing is what becomes of questions that differ in little: that select
+// otherwise from one metric, at other times from one selection, or that have
+// other numbers in them.
+type Differencing struct {
+	// Budget is how many of each there may be within Within; zero is no bound.
+	Budget int
+	Within time.Duration
+	// Refuse refuses those beyond; otherwise they are counted and logged.
+	Refuse bool
 }
 
 // Rounding makes numbers less exact. The zero value leaves them.

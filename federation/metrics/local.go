@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
@@ -38,12 +39,15 @@ type LocalConfig struct {
 	// Now is the clock; nil is time.Now.
 	Now    func() time.Time
 	Logger *slog.Logger
+	// Registerer takes the metrics; nil leaves them.
+	Registerer prometheus.Registerer
 }
 
 // Local answers from our own store, through the view that a decision allows.
 type Local struct {
-	config LocalConfig
-	engine *promql.Engine
+	config       LocalConfig
+	engine       *promql.Engine
+	differencing *differencing
 }
 
 const (
@@ -73,7 +77,11 @@ func NewLocal(c LocalConfig) (*Local, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Local{config: c, engine: newEngine(c.MaxSamples, c.Lookback)}, nil
+	remembered, err := newDifferencing(c.Registerer)
+	if err != nil {
+		return nil, err
+	}
+	return &Local{config: c, engine: newEngine(c.MaxSamples, c.Lookback), differencing: remembered}, nil
 }
 
 // newEngine is the reference engine, with Prometheus's defaults.
@@ -116,7 +124,7 @@ func (l *Local) Answer(ctx context.Context, q Question, d policy.Decision, by As
 	}
 	v, err := l.view(d.Obligations, by)
 	if err == nil {
-		released, err = l.answer(ctx, q, v, d.Obligations)
+		released, err = l.answer(ctx, q, v, d.Obligations, by)
 	}
 	var cost federation.Cost
 	if err == nil {
@@ -163,10 +171,10 @@ func coverage(q Question, v *view) policy.Window {
 	return policy.Window{Start: time.UnixMilli(start).UTC(), End: time.UnixMilli(end).UTC()}
 }
 
-func (l *Local) answer(ctx context.Context, q Question, v *view, o policy.Obligations) (*Released, error) {
+func (l *Local) answer(ctx context.Context, q Question, v *view, o policy.Obligations, by Asking) (*Released, error) {
 	switch q.Kind {
 	case policy.Instant, policy.Range:
-		return l.query(ctx, q, v, o)
+		return l.query(ctx, q, v, o, by)
 	case policy.Series:
 		return l.series(ctx, q, v, o)
 	case policy.LabelNames, policy.LabelValues:
@@ -209,7 +217,7 @@ func (l *Local) view(o policy.Obligations, by Asking) (*view, error) {
 
 // query evaluates PromQL: at the backend where that is proved equal to the
 // view, over the view otherwise.
-func (l *Local) query(ctx context.Context, q Question, v *view, o policy.Obligations) (*Released, error) {
+func (l *Local) query(ctx context.Context, q Question, v *view, o policy.Obligations, by Asking) (*Released, error) {
 	expr, err := parser.ParseExpr(q.Expression)
 	if err != nil {
 		return nil, federation.Errorf(federation.BadQuestion, "%v", err)
@@ -218,6 +226,9 @@ func (l *Local) query(ctx context.Context, q Question, v *view, o policy.Obligat
 		return nil, err
 	}
 	if err := checkFloors(expr, q, o); err != nil {
+		return nil, err
+	}
+	if err := l.checkDifferencing(ctx, expr, o, by); err != nil {
 		return nil, err
 	}
 	if q.Lookback == 0 {

@@ -190,7 +190,7 @@ func (g *Gateway) makeBundles(context.Context) (err error) {
 func (g *Gateway) makePipeline(context.Context) error {
 	local, err := metrics.NewLocal(metrics.LocalConfig{
 		Org: g.config.Org, Source: g.config.Source, Secret: g.config.Secret, Lookback: g.config.Lookback,
-		MaxSamples: g.config.MaxSamples, Logger: g.config.Log,
+		MaxSamples: g.config.MaxSamples, Logger: g.config.Log, Registerer: g.registry,
 	})
 	if err != nil {
 		return err

@@ -90,6 +90,7 @@ type decisionDocument struct {
 	Resolution     duration
 	Functions      []string
 	Queries        []queryDocument
+	Differencing   differencingDocument
 	PseudonymEpoch epoch `json:"pseudonym_epoch"`
 	Limits         limitsDocument
 }
@@ -97,6 +98,12 @@ type decisionDocument struct {
 type limitsDocument struct {
 	Series, Samples int
 	Range           duration
+}
+
+type differencingDocument struct {
+	Budget int
+	Within duration
+	Action string
 }
 
 type datasetDocument struct {
@@ -176,7 +183,7 @@ func (d decisionDocument) verdict(side policy.Side) (verdict, error) {
 	if err != nil {
 		return verdict{}, err
 	}
-	obliges := len(d.Datasets) > 0 || len(d.Queries) > 0 || d.NotBefore != nil || d.NotAfter != nil || d.MaxAge > 0 || d.Delay > 0 ||
+	obliges := d.Differencing != differencingDocument{} || len(d.Datasets) > 0 || len(d.Queries) > 0 || d.NotBefore != nil || d.NotAfter != nil || d.MaxAge > 0 || d.Delay > 0 ||
 		d.Resolution > 0 || len(d.Functions) > 0 || d.PseudonymEpoch > 0 || d.Limits != limitsDocument{}
 	switch {
 	case side == policy.Ask && obliges:
@@ -210,6 +217,9 @@ func (d decisionDocument) obligations() (policy.Obligations, error) {
 		if o.NotAfter.IsZero() || o.NotAfter.Before(o.NotBefore) {
 			return o, errors.New("not_after leaves no time: it is before not_before or year 1")
 		}
+	}
+	o.Differencing = policy.Differencing{
+		Budget: d.Differencing.Budget, Within: time.Duration(d.Differencing.Within), Refuse: d.Differencing.Action == "refuse",
 	}
 	for _, query := range d.Queries {
 		q, err := query.query()
