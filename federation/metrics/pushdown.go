@@ -37,13 +37,7 @@ func (l *Local) pushDown(ctx context.Context, expr parser.Expr, q Question, v *v
 	if !ok {
 		return nil, errNotEvaluated
 	}
-	if v.rules.resolution > 0 || v.rules.rounds {
-		return nil, errNotEvaluated
-	}
-	if window := touched(expr, q); window.Start.UnixMilli() < v.oldest || window.End.UnixMilli() > v.newest {
-		return nil, errNotEvaluated
-	}
-	plan, err := planPushDown(expr, v.rules)
+	plan, err := v.pushable(expr, q)
 	if err != nil || !backend.evaluates(ctx) {
 		return nil, errNotEvaluated
 	}
@@ -55,6 +49,18 @@ func (l *Local) pushDown(ctx context.Context, expr parser.Expr, q Question, v *v
 		matrix[i].Metric = plan.visible(matrix[i].Metric, v.rules)
 	}
 	return matrix, nil
+}
+
+// pushable plans what the backend is to evaluate. The error says why the view is
+// asked instead.
+func (v *view) pushable(expr parser.Expr, q Question) (pushDownPlan, error) {
+	if v.rules.resolution > 0 || v.rules.rounds {
+		return pushDownPlan{}, fmt.Errorf("samples are less exact in the view")
+	}
+	if window := touched(expr, q); window.Start.UnixMilli() < v.oldest || window.End.UnixMilli() > v.newest {
+		return pushDownPlan{}, fmt.Errorf("it touches a time that is hidden")
+	}
+	return planPushDown(expr, v.rules)
 }
 
 // pushDownPlan is an expression for the backend and how to read its result.

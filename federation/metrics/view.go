@@ -94,15 +94,8 @@ func (v *view) fetch(ctx context.Context, sel selection) ([]viewSeries, func() e
 // kept, and those of the one dataset selector that can match. possible is
 // false when nothing can match.
 func (r *rules) narrow(asked []*labels.Matcher) (pushed []*labels.Matcher, possible bool) {
-	for _, m := range asked {
-		switch {
-		case m.Name == orgLabel:
-			if !m.Matches(string(r.org)) {
-				return nil, false
-			}
-		case r.alwaysKept(m.Name):
-			pushed = append(pushed, m)
-		}
+	if pushed, possible = r.onKept(asked); !possible {
+		return nil, false
 	}
 	var candidates []policy.Selector
 	for _, d := range r.datasets {
@@ -126,6 +119,22 @@ func (r *rules) narrow(asked []*labels.Matcher) (pushed []*labels.Matcher, possi
 		}
 	}
 	return pushed, true
+}
+
+// onKept returns the matchers on labels that are always kept, which say of raw
+// series what they say of the view's.
+func (r *rules) onKept(asked []*labels.Matcher) (kept []*labels.Matcher, possible bool) {
+	for _, m := range asked {
+		switch {
+		case m.Name == orgLabel:
+			if !m.Matches(string(r.org)) {
+				return nil, false
+			}
+		case r.alwaysKept(m.Name):
+			kept = append(kept, m)
+		}
+	}
+	return kept, true
 }
 
 // alwaysKept says whether the view holds the label under its own name with
