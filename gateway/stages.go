@@ -26,16 +26,22 @@ func (g *Gateway) who(ctx context.Context, q Question) (tenants.Agreement, func(
 	if q.Door == FrontDoor {
 		return tenants.Agreement{}, func() {}, nil
 	}
-	agreement, ok := g.config.Directory.Partner(q.Principal.Org)
-	if !ok {
-		return agreement, nil, &tenants.Refusal{Reason: tenants.UnknownTrustDomain}
-	}
 	now := g.config.Now()
-	if err := agreement.Covers(now, tenants.Metrics, q.Principal.Purpose); err != nil {
+	agreement, err := covering(g.config.Directory, now, q.Principal)
+	if err != nil {
 		return agreement, nil, err
 	}
 	release, err := g.quota.Acquire(agreement, tenants.Limits{}, now)
 	return agreement, release, err
+}
+
+// covering is the agreement under which a partner may ask now.
+func covering(d Directory, now time.Time, by tenants.Principal) (tenants.Agreement, error) {
+	agreement, ok := d.Partner(by.Org)
+	if !ok {
+		return agreement, &tenants.Refusal{Reason: tenants.UnknownTrustDomain}
+	}
+	return agreement, agreement.Covers(now, tenants.Metrics, by.Purpose)
 }
 
 // may asks policy what of our own data the principal may see. A partner whom
@@ -43,12 +49,10 @@ func (g *Gateway) who(ctx context.Context, q Question) (tenants.Agreement, func(
 func (g *Gateway) may(ctx context.Context, q Question, agreement tenants.Agreement, x *Exchange) (policy.Decision, error) {
 	ctx, span := g.tracer.Start(ctx, "parley.may")
 	defer span.End()
-	request, err := q.Metrics.Request()
+	request, err := requested(g.config.Org, q, agreement)
 	if err != nil {
 		return policy.Decision{}, err
 	}
-	request.Side, request.Owner = policy.Answer, g.config.Org
-	request.Principal, request.Package = q.Principal, agreement.Policy
 	x.Query, x.Window = request.Query, request.Window
 	decision, err := g.config.Decider.Decide(ctx, request)
 	if err != nil {
@@ -59,17 +63,31 @@ func (g *Gateway) may(ctx context.Context, q Question, agreement tenants.Agreeme
 		decision.Obligations.Limits = decision.Obligations.Limits.Tighten(ownLimits)
 		return decision, nil
 	}
-	if !decision.Allow {
-		return decision, &federation.Error{Kind: federation.Refused, Message: federation.NotAllowed, Err: denial(decision)}
+	return agreed(agreement, q.Metrics, request, decision)
+}
+
+// requested is a question about our own data as policy sees it.
+func requested(owner tenants.OrgID, q Question, a tenants.Agreement) (policy.Request, error) {
+	request, err := q.Metrics.Request()
+	request.Side, request.Owner = policy.Answer, owner
+	request.Principal, request.Package = q.Principal, a.Policy
+	return request, err
+}
+
+// agreed is what of a decision counts for a partner: with the limits of the
+// agreement. The error is why its question is not answered.
+func agreed(a tenants.Agreement, q metrics.Question, request policy.Request, d policy.Decision) (policy.Decision, error) {
+	if !d.Allow {
+		return d, &federation.Error{Kind: federation.Refused, Message: federation.NotAllowed, Err: denial(d)}
 	}
-	limits := decision.Obligations.Limits.Tighten(agreement.Limits.OrDefault())
-	decision.Obligations.Limits = limits
-	if listing(q.Metrics.Kind) || q.Metrics.LabelsOnly {
+	limits := d.Obligations.Limits.Tighten(a.Limits.OrDefault())
+	d.Obligations.Limits = limits
+	if listing(q.Kind) || q.LabelsOnly {
 		// Listings that name no time ask for all of it. They get what is
 		// agreed, and the answer says so: see narrowed.
-		return decision, nil
+		return d, nil
 	}
-	return decision, limits.CheckRange(agreement.Partner, length(request.Window))
+	return d, limits.CheckRange(a.Partner, length(request.Window))
 }
 
 // length is how long a window is. Windows of thousands of years are longer

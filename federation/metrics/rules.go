@@ -205,26 +205,12 @@ func (r *rules) inMode(member []*policy.Dataset, l labels.Label) (value string, 
 	return "", true
 }
 
-// strictest is the rule that hides most. Two different generalizations have
-// no common one, so the label is dropped.
+// strictest is the rule that hides most.
 func strictest(member []*policy.Dataset, name string) policy.LabelRule {
-	if len(member) == 0 || strings.HasPrefix(name, reservedPrefix) {
+	if strings.HasPrefix(name, reservedPrefix) {
 		return policy.LabelRule{}
 	}
-	out := policy.LabelRule{Mode: policy.Keep}
-	for _, d := range member {
-		rule, named := d.Labels[name]
-		if !named {
-			rule = d.Others
-		}
-		switch {
-		case rule.Mode < out.Mode:
-			out = rule
-		case rule.Mode == policy.Generalize && out.Mode == policy.Generalize && rule.Mapping != out.Mapping:
-			return policy.LabelRule{}
-		}
-	}
-	return out
+	return policy.Strictest(member, name)
 }
 
 // pseudonym is HMAC-SHA-256 of the value, cut to 100 bits: enough that two of

@@ -50,7 +50,7 @@ func Load(ctx context.Context, c Config) (*Folder, error) {
 	f.Assumed = true
 	for _, p := range f.Inventory.Packages {
 		if p.Answers {
-			f.Agreements = append(f.Agreements, assumed(p))
+			f.Agreements = append(f.Agreements, assumed(p, c.Now()))
 		}
 	}
 	return f, f.load(ctx)
@@ -71,9 +71,10 @@ func (f *Folder) load(ctx context.Context) (err error) {
 var usualPurposes = []tenants.Purpose{"capacity", "incident-response", "slo-review"}
 
 // assumed is an agreement that would name a package.
-func assumed(p rego.Package) tenants.Agreement {
+func assumed(p rego.Package, now time.Time) tenants.Agreement {
 	a := tenants.Agreement{
 		Partner: "partner", Signals: []tenants.Signal{tenants.Metrics}, Purposes: p.Purposes, Policy: p.Name, File: p.Place.File,
+		NotAfter: now.AddDate(1, 0, 0),
 	}
 	last := p.Name[strings.LastIndexByte(p.Name, '.')+1:]
 	if org, err := tenants.ParseOrgID(strings.ReplaceAll(strings.ToLower(last), "_", "-")); err == nil {
