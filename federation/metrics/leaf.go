@@ -400,11 +400,11 @@ func (p *cellPlanner) refuse(d *policy.Dataset, n *parser.VectorSelector, what s
 		example = "sum by (" + strings.Join(dimensions, ", ") + ") (rate(" + name + "[5m]))"
 	}
 	if countsEvents(d) {
-		return federation.Errorf(federation.NeedsAggregation, "%s releases this as numbers of at least %d events: %s; for example sum(increase(%s[1h]))", p.rules.org, d.Cells.K, what, name)
+		return federation.Errorf(federation.NeedsAggregation, "this is released as numbers of at least %d events: %s; for example sum(increase(%s[1h]))", d.Cells.K, what, name)
 	}
 	return federation.Errorf(federation.NeedsAggregation,
-		"%s releases this as sums over at least %d %s: %s; put sum, count, avg or group directly around a selector or a function such as rate, for example %s",
-		p.rules.org, d.Cells.K, strings.Join(d.Cells.Units, " and "), what, example)
+		"this is released as sums over at least %d %s: %s; put sum, count, avg or group directly around a selector or a function such as rate, for example %s",
+		d.Cells.K, strings.Join(d.Cells.Units, " and "), what, example)
 }
 
 // seen says whether the cells of a dataset have a label.

@@ -1,5 +1,5 @@
-# What initech answers acme: requests for slo-review, what is waiting as well
-# during an incident.
+# What initech answers acme: requests for slo-review, what is waiting and how
+# fast people answer as well during an incident.
 package parley.partners.acme
 
 import data.initech.released
@@ -8,6 +8,6 @@ default decision := {"allow": false, "reasons": ["acme is answered for slo-revie
 
 decision := {"allow": true, "datasets": [released.requests]} if input.principal.purpose == "slo-review"
 
-decision := {"allow": true, "datasets": [released.requests, released.waiting]} if {
+decision := {"allow": true, "datasets": [released.requests, released.waiting, released.people]} if {
 	input.principal.purpose == "incident-response"
 }

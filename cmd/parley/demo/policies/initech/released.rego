@@ -11,10 +11,20 @@ requests := {
 	"labels": {"service": "keep", "region": "keep", "status": lib.status_class, "le": "keep", "pod": "pseudonym"},
 }
 
-# How long the queues are and how fast people answer, by region.
+# How long the queues are and how many steps wait for a person, by region.
 waiting := {
 	"name": "waiting",
-	"series": lib.named(["agent_queue_length", "human_response_.*"]),
+	"series": lib.named(["agent_queue_length", "human_response_pending"]),
 	"release": "row",
-	"labels": {"region": "keep", "queue": "keep", "workflow": "keep", "le": "keep"},
+	"labels": {"region": "keep", "queue": "keep", "workflow": "keep"},
+}
+
+# How fast people answer: never one of them, only sums over five at least.
+people := {
+	"name": "people",
+	"series": lib.named(["human_response_seconds_.*"]),
+	"release": "aggregate",
+	"dimensions": ["workflow"],
+	"units": ["reviewer"],
+	"k": 5,
 }
