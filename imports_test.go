@@ -52,6 +52,8 @@ var table = []rule{
 	{"proto/...", nil},
 	{"tools/...", []string{"tools/..."}},
 	{"deploy/...", []string{"tenants/...", "policy/...", "federation/...", "gateway/..."}},
+	// An attacker writes the messages himself.
+	{"e2e/attacks", []string{"tenants/...", "policy/...", "federation/...", "gateway/...", "tools/...", "e2e/...", "proto/..."}},
 	{"e2e/...", []string{"tenants/...", "policy/...", "federation/...", "gateway/...", "tools/...", "e2e/..."}},
 }
 

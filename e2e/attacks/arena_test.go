@@ -1,0 +1,271 @@
+package attacks
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/parley-gateway/parley/e2e/servers"
+	"github.com/parley-gateway/parley/tools/pinned"
+)
+
+// arena is where attacks are made: one store with all worlds, and the servers
+// that answer from it.
+type arena struct {
+	worlds  []*world
+	grounds []*ground
+	// owner asks globex's gateway as one of its own people.
+	owner  asker
+	random *rand.Rand
+	alpha  float64
+}
+
+// ground is one place to ask at.
+type ground struct {
+	name   string
+	policy string // empty where there is none of parley's
+	door   string
+	asker
+}
+
+// purposes are those for which globex answers by each policy.
+var purposes = map[string]string{Rows: "slo-review", Cells: "capacity", Events: "audit", Floors: "incident-response"}
+
+func newArena(t testing.TB, n int, r *rand.Rand) *arena {
+	t.Helper()
+	end := time.Now().Truncate(time.Minute)
+	a := &arena{worlds: newWorlds(n, end, r), random: r}
+	prometheus := a.prometheus(t)
+	proxy := labelProxy(t, prometheus.URL)
+
+	globex, acme := newOrg(t, "globex"), newOrg(t, "acme")
+	globex.agrees(t, acme, globexAnswersAcme)
+	acme.agrees(t, globex, "")
+	globex.serves(t, fmt.Sprintf("prometheus: {url: %q}", prometheus.URL))
+	acme.serves(t, "tsdb: {dir: tsdb}")
+
+	transport := &http.Transport{MaxIdleConnsPerHost: 2 * atOnce}
+	t.Cleanup(transport.CloseIdleConnections)
+	client := &http.Client{Transport: transport, Timeout: time.Minute}
+	conn := dialPeer(t, acme, globex)
+	a.owner = overHTTP{client: client, base: globex.url()}
+	a.grounds = []*ground{
+		{name: Direct, asker: overHTTP{client: client, base: prometheus.URL}},
+		{name: LabelProxy, asker: overHTTP{client: client, base: proxy}},
+	}
+	for _, policy := range []string{Rows, Cells, Events, Floors} {
+		a.grounds = append(a.grounds,
+			&ground{policy + FrontDoor, policy, FrontDoor, overHTTP{client: client, base: acme.url(), purpose: purposes[policy]}},
+			&ground{policy + PeerDoor, policy, PeerDoor, overPeer{conn: conn, purpose: purposes[policy]}})
+	}
+	return a
+}
+
+// prometheus starts globex's, with what is scraped from denied targets too.
+func (a *arena) prometheus(t testing.TB) *servers.Server {
+	t.Helper()
+	exporter := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for _, world := range a.worlds {
+			if r.URL.Path == "/"+world.service {
+				_, _ = fmt.Fprintf(w, "# HELP %[1]s %[2]s\n# TYPE %[1]s gauge\n%[1]s 1\n", helpedMetric(world), world.named(helped))
+			}
+		}
+	}))
+	t.Cleanup(exporter.Close)
+	var targets, rules strings.Builder
+	for _, w := range a.worlds {
+		fmt.Fprintf(&targets, "      - targets: [%q]\n        labels: {__metrics_path__: /%s, service: %s, tenant: %s, pod: %s}\n",
+			strings.TrimPrefix(exporter.URL, "http://"), w.service, w.service, internal, w.named(targeted))
+		fmt.Fprintf(&rules, "      - alert: overdue\n        expr: vector(1)\n        labels: {service: %s, tenant: %s, owner: %s}\n", w.service, internal, w.named(owning))
+	}
+	file := filepath.Join(t.TempDir(), "rules.yml")
+	if err := os.WriteFile(file, []byte("groups:\n  - name: payroll\n    interval: 1s\n    rules:\n"+rules.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := servers.Prometheus(t, servers.PrometheusConfig{
+		Data: store(t, a.worlds),
+		Config: `
+global: {scrape_interval: 2s}
+rule_files: [` + file + `]
+scrape_configs:
+  - job_name: denied
+    static_configs:
+` + targets.String(),
+		Flags: []string{
+			"--enable-feature=exemplar-storage,promql-experimental-functions", fmt.Sprint("--query.max-samples=", maxSamples),
+		},
+	})
+	ready := overHTTP{client: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}, base: p.URL}
+	eventually(t, func() string {
+		r, err := ready.ask(t.Context(), question{path: "/api/v1/query", form: url.Values{"query": {`count(up == 1) + count(ALERTS)`}}})
+		if v, _ := r.value(); err != nil || int(v) != 2*len(a.worlds) {
+			return fmt.Sprint("targets and alerts of all worlds, instead of ", r.body, err)
+		}
+		return ""
+	})
+	return p
+}
+
+// helpedMetric is a denied metric with a help text.
+func helpedMetric(w *world) string { return "internal_" + w.service + "_info" }
+
+// labelProxy starts prom-label-proxy, which lets through what has the label
+// tenant of what is shared.
+func labelProxy(t testing.TB, upstream string) string {
+	t.Helper()
+	bin, err := pinned.Build(t.Context(), "prom-label-proxy", os.Stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := freeAddress(t)
+	return servers.Start(t, address, "/healthz", filepath.Join(bin, "prom-label-proxy"),
+		"-insecure-listen-address="+address, "-upstream="+upstream, "-label=tenant", "-label-value="+shared, "-enable-label-apis").URL
+}
+
+// eventually waits until nothing is missing any more.
+func eventually(t testing.TB, missing func() string) {
+	t.Helper()
+	deadline := time.After(30 * time.Second)
+	again := time.NewTicker(50 * time.Millisecond)
+	defer again.Stop()
+	for {
+		what := missing()
+		if what == "" {
+			return
+		}
+		select {
+		case <-deadline:
+			t.Fatalf("not within 30s: %s", what)
+		case <-again.C:
+		}
+	}
+}
+
+// attack tries to learn a secret.
+type attack struct {
+	name string
+	// of is what it tries to learn.
+	of *secret
+	// policies hide that. They must not let it be learned, but where they are
+	// known to be open to it, for the reason that is given.
+	policies []string
+	open     map[string]string
+	// foreign: the secret is in series of another tenant.
+	foreign bool
+	// only is the one of parley's doors at which there is such an attack; empty:
+	// both.
+	only string
+	// guess returns a value of the secret; what is none is wrong. Or else:
+	guess func(*attempt) int
+	// watch measures how long something takes, for a secret of two values of
+	// which 1 is to take longer.
+	watch func(*attempt) time.Duration
+}
+
+// attempt is an attack in one world on one ground.
+type attempt struct {
+	context.Context
+	*world
+	ground *ground
+	owner  asker
+
+	seen []string
+	err  error // the first failure to ask at all
+}
+
+// put asks a question.
+func (a *attempt) put(q question) reply {
+	r, err := a.ground.ask(a, q)
+	if err != nil && a.err == nil {
+		a.err = fmt.Errorf("%s %v: %w", q.path, q.form, err)
+	}
+	a.seen = append(a.seen, r.canonical(a.world))
+	return r
+}
+
+// asks asks for an expression at the end of the data. SERVICE stands for the
+// matcher of the world.
+func (a *attempt) asks(expression string) reply { return a.asksAt(expression, a.end) }
+
+func (a *attempt) asksAt(expression string, at time.Time) reply {
+	return a.put(question{path: "/api/v1/query", form: url.Values{"query": {a.of(expression)}, "time": {seconds(at)}}})
+}
+
+// asksRange asks for an expression from start to end.
+func (a *attempt) asksRange(expression string, start, end time.Time, step time.Duration) reply {
+	return a.put(question{path: "/api/v1/query_range", form: url.Values{
+		"query": {a.of(expression)}, "start": {seconds(start)}, "end": {seconds(end)}, "step": {strconv.FormatFloat(step.Seconds(), 'f', -1, 64)},
+	}})
+}
+
+// lists asks a listing for what selectors match in the last half hour.
+func (a *attempt) lists(path string, selectors ...string) reply {
+	form := url.Values{"start": {seconds(a.end.Add(-30 * time.Minute))}, "end": {seconds(a.end)}}
+	for _, s := range selectors {
+		form.Add("match[]", a.of(s))
+	}
+	return a.put(question{path: path, form: form})
+}
+
+func (a *attempt) of(expression string) string {
+	return strings.ReplaceAll(expression, "SERVICE", fmt.Sprintf("service=%q", a.service))
+}
+
+func seconds(t time.Time) string { return strconv.FormatFloat(float64(t.UnixMilli())/1000, 'f', 3, 64) }
+
+// atOnce is how many worlds are attacked at once.
+const atOnce = 8
+
+// run makes an attack in every world on a ground.
+func (a *arena) run(t testing.TB, k *attack, g *ground) Got {
+	t.Helper()
+	attempts := make([]*attempt, len(a.worlds))
+	guesses := make([]int, len(a.worlds))
+	group, ctx := errgroup.WithContext(t.Context())
+	group.SetLimit(atOnce)
+	for i, w := range a.worlds {
+		attempts[i] = &attempt{Context: ctx, world: w, ground: g, owner: a.owner}
+		if k.guess == nil {
+			continue
+		}
+		group.Go(func() error {
+			guesses[i] = k.guess(attempts[i])
+			return attempts[i].err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		t.Fatalf("%s on %s: %v", k.name, g.name, err)
+	}
+	out := Got{Trials: len(a.worlds)}
+	if k.watch != nil {
+		guesses, out.Slower = a.timed(t, k, attempts)
+	}
+	truth, seen := make([]int, len(a.worlds)), make([]string, len(a.worlds))
+	for i, w := range a.worlds {
+		truth[i], seen[i] = w.truth[k.of], strings.Join(attempts[i].seen, "\n")
+		if guesses[i] == truth[i] {
+			out.Right++
+		}
+	}
+	out.Bits = Learned(k.of.values, out.Right, out.Trials, a.alpha)
+	if g.policy != "" && k.watch == nil {
+		out.Seen = Distinguishable(truth, seen, a.random, a.alpha)
+	}
+	return out
+}
+
+func (a *arena) timed(t testing.TB, k *attack, attempts []*attempt) ([]int, float64) {
+	t.Helper()
+	return nil, 0
+}

@@ -1,0 +1,104 @@
+package attacks
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"time"
+)
+
+// secret is something that a policy hides, of which every world has another
+// value: an index below values, each as likely as any other.
+type secret struct {
+	what   string
+	values int
+	name   func(value int) string // as it stands in the data; nil where it is a number
+}
+
+func numbered(format string) func(int) string {
+	return func(value int) string { return fmt.Sprintf(format, value) }
+}
+
+var (
+	spiking    = &secret{"which of 16 users has the spike", 16, numbered("user-%02d")}
+	userName   = &secret{"a user's name of four hexadecimal digits", 1 << 16, numbered("h%04x")}
+	spikingPod = &secret{"which of 16 pods has the spike", 16, numbered("pod-%02d")}
+	statusCode = &secret{"which of 16 status codes between 400 and 415", 16, func(v int) string { return fmt.Sprint(400 + v) }}
+	traced     = &secret{"which of 16 users an exemplar is of", 16, numbered("traced-%02d")}
+	tied       = &secret{"whose name comes first of two customers", 2, nil}
+
+	department = &secret{"which of 16 departments a denied series is of", 16, numbered("dept-%02d")}
+	level      = &secret{"which of 16 denied metrics there is", 16, numbered("internal_%02d_level")}
+	helped     = &secret{"which of 16 help texts a denied metric has", 16, numbered("word%02dword")}
+	targeted   = &secret{"which of 16 pods a denied target is", 16, numbered("target-%02d")}
+	owning     = &secret{"which of 16 people owns an alert", 16, numbered("owner-%02d")}
+	burdened   = &secret{"whether there are 200 denied series", 2, nil}
+
+	smallSum    = &secret{"which of 16 values a cell of three users sums to", 16, nil}
+	smallRegion = &secret{"which of 16 regions three users are in", 16, numbered("place-%02d")}
+	crew        = &secret{"how many of up to four users are in a small cell", 4, nil}
+	lateToSmall = &secret{"in which of 16 spans of 4m a third user came to a cell of two", 16, nil}
+	lateToLarge = &secret{"in which of 16 spans of 4m a thirteenth user came to a cell of twelve", 16, nil}
+	fortune     = &secret{"which of 16 values the one who is most of a cell has", 16, nil}
+	slowest     = &secret{"in which of 8 buckets a cell's one slow request is", 8, nil}
+
+	fewEvents = &secret{"how many of up to four events an interval had", 4, nil}
+	minute    = &secret{"in which of 10 minutes of an interval all its events were", 10, nil}
+
+	digits  = &secret{"which of 16 values rounds to the same", 16, nil}
+	between = &secret{"which of 16 values there was between two samples of the view", 16, nil}
+	recent  = &secret{"which of 16 values there was in the last minutes", 16, nil}
+	old     = &secret{"which of 16 values there was before the view begins", 16, nil}
+	drifted = &secret{"at which of 16 values a steady counter began", 16, nil}
+)
+
+// secrets are all there are.
+var secrets = []*secret{
+	spiking, userName, spikingPod, statusCode, traced, tied,
+	department, level, helped, targeted, owning, burdened,
+	smallSum, smallRegion, crew, lateToSmall, lateToLarge, fortune, slowest,
+	fewEvents, minute, digits, between, recent, old, drifted,
+}
+
+// world is one set of secrets. All worlds are in one store, told apart by the
+// label service, which every policy keeps. What policies show is the same in
+// each.
+type world struct {
+	service string
+	truth   map[*secret]int
+	// end is the time of the last sample, a whole minute.
+	end time.Time
+	// random settles what is neither secret nor seen, such as who the others are.
+	random *rand.Rand
+}
+
+func newWorlds(n int, end time.Time, r *rand.Rand) []*world {
+	out := make([]*world, n)
+	for i := range out {
+		w := &world{service: fmt.Sprintf("w%03d", i), truth: map[*secret]int{}, end: end, random: rand.New(rand.NewPCG(r.Uint64(), r.Uint64()))}
+		for _, s := range secrets {
+			w.truth[s] = r.IntN(s.values)
+		}
+		out[i] = w
+	}
+	return out
+}
+
+// named is the value of a secret as it stands in the data.
+func (w *world) named(s *secret) string { return s.name(w.truth[s]) }
+
+// others are the n values of a secret that this world doesn't have, shuffled.
+func (w *world) others(s *secret, n int) []string {
+	var out []string
+	for _, v := range w.random.Perm(s.values) {
+		if v != w.truth[s] && len(out) < n {
+			out = append(out, s.name(v))
+		}
+	}
+	return out
+}
+
+// at is the time of the i-th sample.
+func (w *world) at(i int) time.Time { return w.end.Add(time.Duration(i+1-samples) * interval) }
+
+// index is the sample at a time.
+func (w *world) index(at time.Time) int { return samples - 1 - int(w.end.Sub(at)/interval) }
