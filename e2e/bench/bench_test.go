@@ -10,6 +10,8 @@
 //	BenchmarkOwn/sum       a gateway over its own Prometheus, against that Prometheus
 //	BenchmarkThree/sum     three organizations through acme's gateway, against their
 //	                       three Prometheus servers asked directly and at once
+//	BenchmarkCells/sum     a gateway whose policy releases cells of at least five units,
+//	                       against its Prometheus, which counts nothing
 //	BenchmarkView/sum      in process: a view with pseudonyms, against no policy
 //	BenchmarkDecide/cold   a decision of policy, with fifty partners
 //

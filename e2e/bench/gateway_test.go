@@ -30,8 +30,9 @@ type org struct {
 }
 
 // world starts organizations that have agreed with one another. Each answers
-// the others by releases, by organization; the first asks.
-func world(t testing.TB, releases map[string]string) []*org {
+// the others by releases, by organization, and where it is given its own users
+// by own; the first asks.
+func world(t testing.TB, releases, own map[string]string) []*org {
 	t.Helper()
 	var orgs []*org
 	for _, name := range []string{"acme", "globex", "initech"} {
@@ -47,6 +48,9 @@ func world(t testing.TB, releases map[string]string) []*org {
 			if partner != o {
 				o.agree(t, partner, releases[o.name])
 			}
+		}
+		if release, ok := own[o.name]; ok {
+			o.write(t, "policies/own.rego", "package parley.own\n\n"+release+"\n")
 		}
 		o.prometheus = servers.Prometheus(t, servers.PrometheusConfig{Data: store(t, o.name), Config: "scrape_configs: []"})
 		o.start(t)

@@ -12,20 +12,31 @@ import (
 const (
 	releaseKeepPod = `decision := {"allow": true, "datasets": [{"name": "requests", "series": ["http_requests_total"], "release": "row",
 	"labels": {"region": "keep", "status": "keep", "service": "keep", "route": "keep", "pod": "keep"}}]}`
+	releaseCells = `decision := {"allow": true, "datasets": [{"name": "requests", "series": ["http_requests_total"], "release": "aggregate",
+	"dimensions": ["region", "status", "service"], "units": ["pod"], "k": 5}]}`
 	releasePseudonym = `decision := {"allow": true, "pseudonym_epoch": "1d", "datasets": [{"name": "requests", "series": ["http_requests_total"], "release": "row",
 	"labels": {"region": "keep", "status": "keep", "service": "keep", "route": "keep", "pod": "pseudonym"}}]}`
 )
 
 // BenchmarkOwn asks a gateway without partners what its own Prometheus knows.
 func BenchmarkOwn(b *testing.B) {
-	against(b, world(b, map[string]string{"acme": ""}))
+	against(b, world(b, map[string]string{"acme": ""}, nil))
 }
 
 // BenchmarkThree asks acme's gateway what three organizations know. The direct
 // side asks their three Prometheus servers at once and waits for the last: what
 // somebody with an account on each of them would have to do.
 func BenchmarkThree(b *testing.B) {
-	against(b, world(b, map[string]string{"acme": releaseKeepPod, "globex": releasePseudonym, "initech": releaseKeepPod}))
+	against(b, world(b, map[string]string{"acme": releaseKeepPod, "globex": releasePseudonym, "initech": releaseKeepPod}, nil))
+}
+
+// BenchmarkCells asks a gateway whose policy releases its own data in cells of
+// at least five pods, against the Prometheus that counts nothing.
+func BenchmarkCells(b *testing.B) {
+	orgs := world(b, map[string]string{"acme": ""}, map[string]string{"acme": releaseCells})
+	for _, q := range questions[:2] {
+		b.Run(q.name, func(b *testing.B) { measure(b, orgs, q) })
+	}
 }
 
 func against(b *testing.B, orgs []*org) {

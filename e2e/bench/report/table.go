@@ -15,6 +15,9 @@ var questions = []struct{ name, words string }{
 	{"quantile", "`quantile by (region) (0.9, rate(...[5m]))`"},
 }
 
+// summed says that the question is a sum and nothing but a sum.
+func summed(question string) bool { return question == "sum" || question == "selective" }
+
 // pushed says that owners answer the question with aggregates, so that series
 // don't cross the border.
 func pushed(question string) bool { return question != "raw" && question != "quantile" }
@@ -31,6 +34,7 @@ func (r *results) render(goVersion, date string) string {
 		}
 		return 2.5
 	})
+	r.against(&b, "Cells", "Cells of at least five pods, over its own Prometheus", func(string) float64 { return 2 })
 	r.border(&b)
 	r.view(&b)
 	r.decide(&b)
@@ -43,6 +47,9 @@ func (r *results) against(b *strings.Builder, benchmark, title string, aim func(
 	for _, q := range questions {
 		name := benchmark + "/" + q.name
 		ratio, ok := r.median(name, "x-direct")
+		if benchmark == "Cells" && !summed(q.name) {
+			continue // not a question cells answer
+		}
 		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s |\n", q.words, verdict(ratio, aim(q.name), ok, "%.2f"), number(aim(q.name), true, "%.1f"),
 			r.duration(name), r.number(name, "x-cpu", "%.2f"), r.number(name, "peak-MiB", "%.0f MiB"))
 	}
@@ -56,7 +63,7 @@ func (r *results) border(b *strings.Builder) {
 	for _, q := range questions {
 		bytes, ok := r.median("Three/"+q.name, "border-B")
 		aim, total := "", number(bytes/1000, ok, "%.1f kB")
-		if q.name == "sum" || q.name == "selective" {
+		if summed(q.name) {
 			aim, total = "20 kB", verdict(bytes/1000, 20, ok, "%.1f kB")
 		}
 		fmt.Fprintf(b, "| %s | %s | %s | %s |\n", q.words, total, number(bytes/1000/partners, ok, "%.1f kB"), aim)
