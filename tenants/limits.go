@@ -12,9 +12,10 @@ type Limits struct {
 	Concurrent int `yaml:"concurrent"`
 	// QueriesPerMinute is a token bucket with a burst of the same size.
 	QueriesPerMinute int `yaml:"queries_per_minute"`
-	// Series in one answer.
+	// Series in one answer; a name, a label's value or an entry of metadata
+	// counts as one.
 	Series int `yaml:"series"`
-	// Samples in one answer; a native histogram counts as one.
+	// Samples in one answer; a native histogram or an exemplar counts as one.
 	Samples int `yaml:"samples"`
 	// Range of time one question may span, ranges, offsets and subqueries included.
 	Range time.Duration `yaml:"range"`

@@ -30,7 +30,7 @@ func (l *Local) aggregate(ctx context.Context, plan *cellPlan, q Question, v *vi
 		store.byName[sumsName(i)], store.byName[countsName(i)] = found.sums, found.counts
 	}
 	ignoreSurrogates(plan.rest)
-	return run(ctx, l.engine, store, plan.rest.String(), q)
+	return run(ctx, v.may.engine, store, plan.rest.String(), q)
 }
 
 // releaseLeaf returns the cells of a leaf, of every dataset it meets. What of
@@ -52,7 +52,7 @@ func (l *Local) releaseLeaf(ctx context.Context, leaf leaf, v *view, lookback ti
 		out.add(v.rules.released(d, finest))
 	}
 	if _, possible := v.rules.narrow(leaf.selector.LabelMatchers); possible {
-		matrix, err := run(ctx, l.engine, v, leaf.expr.String(), q)
+		matrix, err := run(ctx, v.may.engine, v, leaf.expr.String(), q)
 		if err != nil {
 			return out, err
 		}
@@ -85,7 +85,7 @@ func (l *Local) evaluateRaw(ctx context.Context, leaf leaf, q Question, v *view,
 	if err != nil {
 		return nil, err
 	}
-	return run(ctx, l.engine, v.raw(d), expression, q)
+	return run(ctx, v.may.engine, v.raw(d), expression, q)
 }
 
 // raw is a dataset's series as the store has them, for counting. A series that
@@ -100,7 +100,7 @@ func (v *view) raw(d *policy.Dataset) *view {
 			o.Datasets = append(o.Datasets, policy.Dataset{Name: other.Name, Series: other.Series, Release: policy.Deny})
 		}
 	}
-	return &view{source: v.source, rules: newRules(v.rules.org, o, keys{}), oldest: v.oldest, newest: v.newest}
+	return &view{source: v.source, rules: newRules(v.rules.org, o, keys{}), oldest: v.oldest, newest: v.newest, may: v.may}
 }
 
 // cellStore is what the rest of an expression is evaluated over: cells under

@@ -52,7 +52,7 @@ func (l *Local) releaseEvents(ctx context.Context, leaf leaf, v *view, d *policy
 	w := windowsOf(leaf, v.rules.resolution)
 	matchers, _ := v.rules.onRaw(d, leaf.selector.LabelMatchers)
 	q := times{start: w.first - w.length, end: w.last, step: w.length}.question(time.Millisecond)
-	matrix, err := run(ctx, l.engine, v.raw(d), FormatSelector(matchers), q)
+	matrix, err := run(ctx, v.may.engine, v.raw(d), FormatSelector(matchers), q)
 	if err != nil {
 		return cells{}, err
 	}

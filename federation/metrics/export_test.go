@@ -39,15 +39,15 @@ type rawQuerier struct {
 }
 
 func (q *rawQuerier) Select(ctx context.Context, _ bool, hints *storage.SelectHints, matchers ...*labels.Matcher) storage.SeriesSet {
-	raw, err := q.source.selectRaw(ctx, selection{mint: hints.Start, maxt: hints.End, matchers: matchers})
+	set := &listedSeries{index: -1}
+	release, err := q.source.selectRaw(ctx, selection{mint: hints.Start, maxt: hints.End, matchers: matchers}, func(s storage.ChunkSeries) error {
+		set.series = append(set.series, chunkedSeries{labels: s.Labels(), chunks: s, mint: hints.Start, maxt: hints.End})
+		return nil
+	})
 	if err != nil {
 		return storage.ErrSeriesSet(err)
 	}
-	q.releases = append(q.releases, raw.release)
-	set := &listedSeries{index: -1}
-	for _, s := range raw.series {
-		set.series = append(set.series, chunkedSeries{labels: s.Labels(), chunks: s, mint: hints.Start, maxt: hints.End})
-	}
+	q.releases = append(q.releases, release)
 	slices.SortFunc(set.series, func(a, b storage.Series) int { return labels.Compare(a.Labels(), b.Labels()) })
 	if q.order > 0 {
 		rand.New(rand.NewPCG(q.order, 0)).Shuffle(len(set.series), func(i, j int) {

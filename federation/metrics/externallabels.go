@@ -54,7 +54,7 @@ func (p *Prometheus) readExternal(ctx context.Context) ([]labels.Label, error) {
 	var answer struct {
 		YAML string `json:"yaml"`
 	}
-	if _, err := p.get(ctx, "/api/v1/status/config", nil, &answer); err != nil {
+	if _, err := p.get(ctx, "/api/v1/status/config", nil, into(&answer)); err != nil {
 		return nil, err
 	}
 	var config struct {

@@ -41,7 +41,7 @@ func inProd(t *testing.T, config string, at time.Time) http.HandlerFunc {
 		case "/api/v1/labels":
 			say(t, w, `{"status":"success","data":["__name__","job"]}`)
 		case "/api/v1/query_exemplars":
-			say(t, w, `{"status":"success","data":[{"seriesLabels":{"__name__":"up","job":"api"},"exemplars":[{"labels":{},"value":"1","timestamp":1}]}]}`)
+			say(t, w, `{"status":"success","data":[{"seriesLabels":{"__name__":"up","job":"api"},"exemplars":[{"labels":{},"value":"1","timestamp":1700000000}]}]}`)
 		case "/api/v1/read":
 			request, err := remote.DecodeReadRequest(r)
 			if err != nil {

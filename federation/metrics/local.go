@@ -33,8 +33,8 @@ type LocalConfig struct {
 	Secret []byte
 	// Lookback is how far an instant selector looks back; zero is DefaultLookback.
 	Lookback time.Duration
-	// MaxSamples bounds the samples one evaluation may hold in memory; zero is
-	// Prometheus's default of 50 million.
+	// MaxSamples bounds the samples one evaluation may hold in memory, beside
+	// what a decision's limits do; zero is Prometheus's default of 50 million.
 	MaxSamples int
 	// Now is the clock; nil is time.Now.
 	Now    func() time.Time
@@ -46,7 +46,7 @@ type LocalConfig struct {
 // Local answers from our own store, through the view that a decision allows.
 type Local struct {
 	config       LocalConfig
-	engine       *promql.Engine
+	engines      engines
 	differencing *differencing
 }
 
@@ -81,7 +81,7 @@ func NewLocal(c LocalConfig) (*Local, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Local{config: c, engine: newEngine(c.MaxSamples, c.Lookback), differencing: remembered}, nil
+	return &Local{config: c, engines: engines{lookback: c.Lookback}, differencing: remembered}, nil
 }
 
 // newEngine is the reference engine, with Prometheus's defaults.
@@ -129,7 +129,7 @@ func (l *Local) Answer(ctx context.Context, q Question, d policy.Decision, by As
 	var cost federation.Cost
 	if err == nil {
 		cost.Series, cost.Samples = released.Cost()
-		err = withinLimits(by.Org, cost, d.Obligations.Limits)
+		err = withinLimits(by.Org, released, d.Obligations.Limits)
 	}
 	if err != nil {
 		part, err = l.failed(ctx, by, err)
@@ -197,6 +197,7 @@ func (l *Local) view(o policy.Obligations, by Asking) (*view, error) {
 		rules:  newRules(l.config.Org, o, keys),
 		oldest: math.MinInt64,
 		newest: math.MaxInt64,
+		may:    l.allow(o.Limits),
 	}
 	if !o.NotBefore.IsZero() {
 		v.oldest = o.NotBefore.UnixMilli()
@@ -258,24 +259,7 @@ func (l *Local) query(ctx context.Context, q Question, v *view, o policy.Obligat
 
 func (l *Local) evaluate(ctx context.Context, expr parser.Expr, q Question, v *view) (promql.Matrix, error) {
 	ignoreSurrogates(expr)
-	return run(ctx, l.engine, v, expr.String(), q)
-}
-
-// withinLimits checks an answer against what may leave at once.
-func withinLimits(by tenants.OrgID, c federation.Cost, limits tenants.Limits) error {
-	if err := limits.CheckSeries(by, c.Series); err != nil {
-		return &federation.Error{
-			Kind: federation.OverLimit, Err: err,
-			Message: fmt.Sprintf("the answer has more than %d series; ask for fewer, or aggregate", limits.OrDefault().Series),
-		}
-	}
-	if err := limits.CheckSamples(by, c.Samples); err != nil {
-		return &federation.Error{
-			Kind: federation.OverLimit, Err: err,
-			Message: fmt.Sprintf("the answer has more than %d samples; ask for less time, a larger step or fewer series", limits.OrDefault().Samples),
-		}
-	}
-	return nil
+	return run(ctx, v.may.engine, v, expr.String(), q)
 }
 
 // notices say in words what policy redacts of the answer to a question.

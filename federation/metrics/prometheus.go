@@ -78,40 +78,38 @@ func NewPrometheus(c PrometheusConfig) (*Prometheus, error) {
 	return &Prometheus{config: c}, nil
 }
 
-func (p *Prometheus) selectRaw(ctx context.Context, sel selection) (rawSet, error) {
+func (p *Prometheus) selectRaw(ctx context.Context, sel selection, take func(storage.ChunkSeries) error) (release func() error, err error) {
 	external, known := p.external(ctx)
 	sel.matchers = stored(sel.matchers, external, known)
-	if sel.labelsOnly && known {
-		listed, err := p.listSeries(ctx, sel, external)
-		if !errors.Is(err, errNotListed) {
-			return listed, err
-		}
+	release = func() error { return nil } // what was read is ours
+	switch {
+	case sel.labelsOnly && !known:
+		return nil, errNotListed
+	case sel.labelsOnly:
+		return release, p.listSeries(ctx, sel, external, take)
 	}
-	return p.readRaw(ctx, sel)
+	return release, p.readRaw(ctx, sel, take)
 }
 
 // listSeries lists label sets by /api/v1/series. A list that comes with a
 // warning, as that of a Thanos while a store is away, is errNotListed.
-func (p *Prometheus) listSeries(ctx context.Context, sel selection, external []labels.Label) (rawSet, error) {
-	var sets []map[string]string
-	warnings, err := p.list(ctx, "/api/v1/series", sel.form(), &sets)
-	switch {
-	case err != nil:
-		return rawSet{}, p.unavailable("list series", err)
-	case len(warnings) > 0:
-		return rawSet{}, errNotListed
-	}
-	out := rawSet{release: func() error { return nil }}
+func (p *Prometheus) listSeries(ctx context.Context, sel selection, external []labels.Label, take func(storage.ChunkSeries) error) error {
 	builder := labels.NewScratchBuilder(16)
-	for _, set := range sets {
+	warnings, err := p.list(ctx, "/api/v1/series", sel.form(), each(func(set map[string]string) error {
 		builder.Reset()
 		for name, value := range set {
 			builder.Add(name, value)
 		}
 		builder.Sort()
-		out.series = append(out.series, rawChunks{labels: withExternal(builder.Labels(), external)})
+		return take(rawChunks{labels: withExternal(builder.Labels(), external)})
+	}))
+	switch {
+	case err != nil:
+		return p.unavailable("list series", err)
+	case len(warnings) > 0:
+		return errNotListed
 	}
-	return out, nil
+	return nil
 }
 
 func (p *Prometheus) listRaw(ctx context.Context, sel selection, label string, limit int) ([]string, error) {
@@ -131,7 +129,7 @@ func (p *Prometheus) listRaw(ctx context.Context, sel selection, label string, l
 		form.Set("limit", strconv.Itoa(limit))
 	}
 	var listed []string
-	warnings, err := ask(ctx, endpoint, form, &listed)
+	warnings, err := ask(ctx, endpoint, form, into(&listed))
 	if err != nil {
 		return nil, p.unavailable("list labels", err)
 	}
@@ -170,7 +168,7 @@ func (p *Prometheus) rawMetadata(ctx context.Context, metric string) (map[string
 		form.Set("metric", metric)
 	}
 	var known map[string][]metadata.Metadata
-	warnings, err := p.get(ctx, "/api/v1/metadata", form, &known)
+	warnings, err := p.get(ctx, "/api/v1/metadata", form, into(&known))
 	if err == nil {
 		err = incomplete("metadata", warnings)
 	}
@@ -200,7 +198,7 @@ func (p *Prometheus) rawExemplars(ctx context.Context, start, end int64, selecto
 		warnings, err := p.list(ctx, "/api/v1/query_exemplars", url.Values{
 			"query": {FormatSelector(selection{matchers: stored(matchers, external, known)}.named())},
 			"start": {timestamp(instant(start))}, "end": {timestamp(instant(end))},
-		}, &found)
+		}, into(&found))
 		if err == nil {
 			err = incomplete("exemplars", warnings)
 		}
@@ -236,6 +234,8 @@ func incomplete(what string, warnings []string) error {
 type evaluation struct {
 	expression string
 	question   Question
+	// maxBytes bounds the answer, as it comes.
+	maxBytes int64
 }
 
 // errNotEvaluated says that the backend's answer can't stand for the view's.
@@ -257,7 +257,7 @@ func (p *Prometheus) evaluates(ctx context.Context) bool {
 		return ours
 	}
 	var info buildInfo
-	_, err := p.get(ctx, "/api/v1/status/buildinfo", nil, &info)
+	_, err := p.get(ctx, "/api/v1/status/buildinfo", nil, into(&info))
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return false // the question was given up: that says nothing of the server
@@ -315,7 +315,7 @@ func (p *Prometheus) evaluate(ctx context.Context, e evaluation) (promql.Matrix,
 	case response.StatusCode != http.StatusOK:
 		return nil, p.unavailable("query", fmt.Errorf("status %s", response.Status))
 	}
-	return decodeQueryResponse(response.Body)
+	return decodeQueryResponse(&bounded{body: response.Body, left: e.maxBytes})
 }
 
 // maxDrain is how much more is read of an answer that isn't wanted, in bytes:

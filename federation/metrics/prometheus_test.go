@@ -132,7 +132,7 @@ func TestEvaluateKeepsItsConnection(t *testing.T) {
 		say(t, w, strings.Repeat("\n", 100))
 	})
 	for _, expression := range []string{"good", "bad", "good", "bad", "good"} {
-		_, err := source.evaluate(t.Context(), evaluation{expression: expression, question: Question{Kind: policy.Instant}})
+		_, err := source.evaluate(t.Context(), evaluation{expression: expression, question: Question{Kind: policy.Instant}, maxBytes: 1000})
 		if (err != nil) != (expression == "bad") {
 			t.Errorf("%s: %v", expression, err)
 		}
@@ -158,7 +158,7 @@ func TestReadGivesNoHints(t *testing.T) {
 		hints.Store(request.Queries[0].Hints)
 		w.Header().Set("Content-Type", streamedMedia)
 	})
-	v := &view{source: source, rules: newRules("acme", everythingKept, keys{}), oldest: math.MinInt64, newest: math.MaxInt64}
+	v := &view{source: source, rules: newRules("acme", everythingKept, keys{}), oldest: math.MinInt64, newest: math.MaxInt64, may: &allowance{bytes: 1000}}
 	m, err := run(t.Context(), newEngine(1000, time.Minute), v, `sum by (region) (rate(x{region="eu"}[5m]))`, Question{Kind: policy.Instant, Start: time.Now()})
 	if err != nil || len(m) > 0 {
 		t.Errorf("got %v, %v", m, err)

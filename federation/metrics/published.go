@@ -72,7 +72,7 @@ func (p *cellPlanner) publish(e *parser.Expr, q *policy.Query, n *parser.VectorS
 func (l *Local) releasePublished(ctx context.Context, leaf leaf, v *view, q Question) (cells, error) {
 	asked := leaf.times
 	asked.start, asked.end = asked.start-leaf.offset, asked.end-leaf.offset
-	matrix, err := run(ctx, l.engine, v.whole(), leaf.expr.String(), asked.question(q.Lookback))
+	matrix, err := run(ctx, v.may.engine, v.whole(), leaf.expr.String(), asked.question(q.Lookback))
 	if err != nil {
 		return cells{}, err
 	}
@@ -107,5 +107,5 @@ func (v *view) whole() *view {
 	everything := policy.Obligations{Datasets: []policy.Dataset{{
 		Series: []policy.Selector{{}}, Release: policy.Row, Others: policy.LabelRule{Mode: policy.Keep},
 	}}}
-	return &view{source: v.source, rules: newRules(v.rules.org, everything, keys{}), oldest: v.oldest, newest: v.newest}
+	return &view{source: v.source, rules: newRules(v.rules.org, everything, keys{}), oldest: v.oldest, newest: v.newest, may: v.may}
 }

@@ -41,7 +41,7 @@ func (l *Local) pushDown(ctx context.Context, expr parser.Expr, q Question, v *v
 	if err != nil || !backend.evaluates(ctx) {
 		return nil, errNotEvaluated
 	}
-	matrix, err := backend.evaluate(ctx, evaluation{expression: plan.expression, question: q})
+	matrix, err := backend.evaluate(ctx, evaluation{expression: plan.expression, question: q, maxBytes: v.may.answerBytes()})
 	if err != nil {
 		return nil, err
 	}

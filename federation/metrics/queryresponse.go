@@ -34,6 +34,10 @@ type queryResponse struct {
 func decodeQueryResponse(body io.Reader) (promql.Matrix, error) {
 	var r queryResponse
 	if err := json.NewDecoder(body).Decode(&r); err != nil {
+		var known *federation.Error
+		if errors.As(err, &known) {
+			return nil, known
+		}
 		return nil, &federation.Error{Kind: federation.Unavailable, Message: "the metrics store sent an answer that can't be read", Err: err}
 	}
 	// A warning may mean that the answer is partial, as Thanos's is when a

@@ -26,40 +26,37 @@ import (
 const (
 	streamedMedia = "application/x-streamed-protobuf"
 	sampledMedia  = "application/x-protobuf"
-	// maxReadResponse bounds what one selector may bring in, in bytes as they
-	// come: some 300 million samples in chunks. All of it is held while the
-	// question is evaluated.
+	// maxReadResponse bounds what one question may hold as it comes, in bytes:
+	// some 300 million samples in chunks.
 	maxReadResponse = 512 << 20
 )
 
 // readRaw reads series by remote read, protocol version 0.1.0, in streamed
 // chunks where the server has them. The chunks stay compressed as they came.
 // See https://prometheus.io/docs/prometheus/latest/querying/remote_read_api/.
-func (p *Prometheus) readRaw(ctx context.Context, sel selection) (rawSet, error) {
+func (p *Prometheus) readRaw(ctx context.Context, sel selection, take func(storage.ChunkSeries) error) error {
 	response, err := p.sendRead(ctx, sel)
 	if err != nil {
-		return rawSet{}, p.unavailable("remote read", err)
+		return p.unavailable("remote read", err)
 	}
 	defer response.Body.Close() //nolint:errcheck // nothing was written
 	defer drain(response.Body)
 	media, _, err := mime.ParseMediaType(response.Header.Get("Content-Type"))
 	if err != nil {
-		return rawSet{}, p.unavailable("remote read", fmt.Errorf("content type: %w", err))
+		return p.unavailable("remote read", fmt.Errorf("content type: %w", err))
 	}
-	out := rawSet{release: func() error { return nil }}
-	body := &bounded{body: response.Body, left: maxReadResponse}
 	switch media {
 	case streamedMedia:
-		out.series, err = readStreamed(body)
+		err = readStreamed(response.Body, take)
 	case sampledMedia:
-		out.series, err = readSampled(body)
+		err = readSampled(&bounded{body: response.Body, left: maxReadResponse}, take)
 	default:
 		err = fmt.Errorf("content type %q is neither streamed chunks nor samples", media)
 	}
 	if err != nil {
-		return rawSet{}, p.unavailable("remote read", err)
+		return p.unavailable("remote read", err)
 	}
-	return out, nil
+	return nil
 }
 
 func (p *Prometheus) sendRead(ctx context.Context, sel selection) (*http.Response, error) {
@@ -94,65 +91,74 @@ func (p *Prometheus) sendRead(ctx context.Context, sel selection) (*http.Respons
 
 // readStreamed reads frames of chunks. A series whose chunks fill more than
 // one frame comes in several pieces, one after another.
-func readStreamed(body io.Reader) ([]storage.ChunkSeries, error) {
+func readStreamed(body io.Reader, take func(storage.ChunkSeries) error) error {
 	reader := remote.NewChunkedReader(bufio.NewReaderSize(body, 1<<20), config.DefaultChunkedReadLimit, nil)
-	var out []rawChunks
 	builder := labels.NewScratchBuilder(16)
+	var series rawChunks // as far as it has come; without labels before the first
+	size := 0
 	for {
 		var frame prompb.ChunkedReadResponse
 		if err := reader.NextProto(&frame); errors.Is(err, io.EOF) {
 			break
 		} else if err != nil {
-			return nil, err
+			return err
 		}
 		for _, s := range frame.ChunkedSeries {
-			ls := s.ToLabels(&builder, nil)
-			if n := len(out); n == 0 || !labels.Equal(out[n-1].labels, ls) {
-				out = append(out, rawChunks{labels: ls})
+			if ls := s.ToLabels(&builder, nil); !labels.Equal(series.labels, ls) {
+				if err := takeRead(series, take); err != nil {
+					return err
+				}
+				series, size = rawChunks{labels: ls}, 0
 			}
-			series := &out[len(out)-1]
 			for _, c := range s.Chunks {
+				if size += len(c.Data); size > maxReadResponse {
+					return tooMuch()
+				}
 				decoded, err := chunkenc.FromData(chunkenc.Encoding(c.Type), c.Data)
 				if err != nil {
-					return nil, err
+					return err
 				}
 				series.chunks = append(series.chunks, chunks.Meta{Chunk: decoded, MinTime: c.MinTimeMs, MaxTime: c.MaxTimeMs})
 			}
 		}
 	}
-	series := make([]storage.ChunkSeries, len(out))
-	for i, s := range out {
-		series[i] = s
+	return takeRead(series, take)
+}
+
+func takeRead(s rawChunks, take func(storage.ChunkSeries) error) error {
+	if len(s.chunks) == 0 {
+		return nil
 	}
-	return series, nil
+	return take(s)
 }
 
 // readSampled reads an answer of a server without streamed chunks.
-func readSampled(body io.Reader) ([]storage.ChunkSeries, error) {
+func readSampled(body io.Reader, take func(storage.ChunkSeries) error) error {
 	compressed, err := io.ReadAll(body)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if size, err := snappy.DecodedLen(compressed); err != nil || size > maxReadResponse {
-		return nil, errors.Join(err, tooMuch())
+		return errors.Join(err, tooMuch())
 	}
 	raw, err := snappy.Decode(nil, compressed)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	var response prompb.ReadResponse
 	if err := proto.Unmarshal(raw, &response); err != nil {
-		return nil, err
+		return err
 	}
 	if len(response.Results) != 1 {
-		return nil, fmt.Errorf("%d results for one query", len(response.Results))
+		return fmt.Errorf("%d results for one query", len(response.Results))
 	}
-	var out []storage.ChunkSeries
 	set := storage.NewSeriesSetToChunkSet(remote.FromQueryResult(true, response.Results[0]))
 	for set.Next() {
-		out = append(out, set.At())
+		if err := take(set.At()); err != nil {
+			return err
+		}
 	}
-	return out, set.Err()
+	return set.Err()
 }
 
 // bounded reads an answer and refuses to read more of it than is left.

@@ -13,11 +13,16 @@ import (
 // Source is a store of raw metrics: a real Prometheus or an embedded TSDB. Its
 // methods are for this package alone, so that raw data can't be had outside.
 type Source interface {
-	// selectRaw returns the raw series that match all matchers and have
-	// samples between mint and maxt, Unix milliseconds, both included. Chunks
-	// may reach beyond. With labelsOnly no chunks are needed, and series may
-	// be listed that only have chunks overlapping the span.
-	selectRaw(ctx context.Context, s selection) (rawSet, error)
+	// selectRaw calls take with each raw series that matches all matchers and
+	// has samples between mint and maxt, Unix milliseconds, both included.
+	// Chunks may reach beyond. It stops at the first error, which it returns;
+	// without one the series can be used until release is called. Those that
+	// take doesn't keep take no memory.
+	//
+	// With labelsOnly no chunks are needed, and series may be listed that only
+	// have chunks overlapping the span. The error may then be errNotListed: the
+	// series have to be selected with chunks, whatever was taken.
+	selectRaw(ctx context.Context, s selection, take func(storage.ChunkSeries) error) (release func() error, err error)
 	// rawMetadata returns what is known of a metric, or of all for "".
 	rawMetadata(ctx context.Context, metric string) (map[string][]metadata.Metadata, error)
 	rawExemplars(ctx context.Context, start, end int64, selectors [][]*labels.Matcher) ([]exemplar.QueryResult, error)
@@ -46,10 +51,4 @@ type selection struct {
 	mint, maxt int64
 	matchers   []*labels.Matcher
 	labelsOnly bool
-}
-
-// rawSet holds raw series until release is called.
-type rawSet struct {
-	series  []storage.ChunkSeries
-	release func() error
 }

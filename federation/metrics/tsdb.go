@@ -69,10 +69,10 @@ func (s *TSDB) Describe(metric string, m metadata.Metadata) {
 // Close closes the store.
 func (s *TSDB) Close() error { return s.db.Close() }
 
-func (s *TSDB) selectRaw(ctx context.Context, sel selection) (rawSet, error) {
+func (s *TSDB) selectRaw(ctx context.Context, sel selection, take func(storage.ChunkSeries) error) (release func() error, err error) {
 	q, err := s.db.ChunkQuerier(sel.mint, sel.maxt)
 	if err != nil {
-		return rawSet{}, fmt.Errorf("open querier: %w", err)
+		return nil, fmt.Errorf("open querier: %w", err)
 	}
 	hints := &storage.SelectHints{Start: sel.mint, End: sel.maxt, DisableTrimming: true}
 	if sel.labelsOnly {
@@ -84,14 +84,15 @@ func (s *TSDB) selectRaw(ctx context.Context, sel selection) (rawSet, error) {
 		matchers = []*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, "", "")}
 	}
 	set := q.Select(ctx, false, hints, matchers...)
-	out := rawSet{release: q.Close}
 	for set.Next() {
-		out.series = append(out.series, set.At())
+		if err := take(set.At()); err != nil {
+			return nil, errors.Join(err, q.Close())
+		}
 	}
 	if err := set.Err(); err != nil {
-		return rawSet{}, errors.Join(fmt.Errorf("select series: %w", err), q.Close())
+		return nil, errors.Join(fmt.Errorf("select series: %w", err), q.Close())
 	}
-	return out, nil
+	return q.Close, nil
 }
 
 func (s *TSDB) rawMetadata(_ context.Context, metric string) (map[string][]metadata.Metadata, error) {

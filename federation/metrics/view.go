@@ -25,6 +25,8 @@ type view struct {
 	rules  *rules
 	// oldest and newest bound the samples, Unix milliseconds, both included.
 	oldest, newest int64
+	// may is what the question may take of our memory.
+	may *allowance
 }
 
 // viewSeries is a series as the view holds it.
@@ -63,30 +65,36 @@ func (v *view) fetch(ctx context.Context, sel selection) ([]viewSeries, func() e
 	sel.matchers = pushed
 	mint := sel.mint
 	sel.mint = floors{resolution: v.rules.resolution}.from(mint)
-	raw, err := v.source.selectRaw(ctx, sel)
-	if err != nil {
-		return nil, none, err
-	}
-	out := make([]viewSeries, 0, len(raw.series))
-	for _, s := range raw.series {
+	var out []viewSeries
+	take := func(s storage.ChunkSeries) error {
 		// The asker's regular expressions run here, on every series.
 		if err := ctx.Err(); err != nil {
-			return nil, none, errors.Join(err, raw.release())
+			return err
 		}
 		ls, ok := v.rules.visible(s.Labels())
 		if !ok || !matches(asked, ls) {
-			continue
+			return nil
 		}
 		seen := viewSeries{labels: ls, chunks: s, floors: floors{v.rules.resolution, v.rules.rounding(s.Labels())}}
 		if v.bounded() && !seen.hasSamples(mint, sel.maxt) {
-			continue
+			return nil
 		}
 		out = append(out, seen)
+		return v.may.hold(seen)
+	}
+	before := *v.may
+	release, err := v.source.selectRaw(ctx, sel, take)
+	if sel.labelsOnly && errors.Is(err, errNotListed) {
+		sel.labelsOnly, out, *v.may = false, nil, before
+		release, err = v.source.selectRaw(ctx, sel, take)
+	}
+	if err != nil {
+		return nil, none, err
 	}
 	if err := v.order(out); err != nil {
-		return nil, none, errors.Join(err, raw.release())
+		return nil, none, errors.Join(err, release())
 	}
-	return out, raw.release, nil
+	return out, release, nil
 }
 
 // narrow returns the matchers a source may apply to raw series without

@@ -214,7 +214,8 @@ type Metrics struct {
 	// How far back an instant selector looks for a sample; the Prometheus
 	// server's own setting, if that was changed.
 	LookbackDelta time.Duration `yaml:"lookback_delta" default:"5m"`
-	// The most samples one evaluation may hold in memory.
+	// The most samples one evaluation may hold in memory. A partner's holds no
+	// more than its answer may have, or a million if that is more.
 	MaxSamples int `yaml:"max_samples" default:"50_000_000"`
 }
 
