@@ -46,9 +46,8 @@ type cell struct {
 	members []contribution
 }
 
-// newCells makes the cells of a dataset, finest first and last, of a leaf
-// evaluated over its raw series.
-func newCells(matrix promql.Matrix, l leaf, d *policy.Dataset) cells {
+// sortIntoCells puts the series of a leaf, evaluated over a dataset's raw ones, in cells.
+func sortIntoCells(matrix promql.Matrix, l leaf, d *policy.Dataset) map[string]*cell {
 	byLabels := map[string]*cell{}
 	names := cellLabels(d, l.function == "")
 	for i := range matrix {
@@ -61,10 +60,16 @@ func newCells(matrix promql.Matrix, l leaf, d *policy.Dataset) cells {
 		}
 		c.members = append(c.members, contribution{unit: string(s.Metric.BytesWithLabels(nil, d.Cells.Units...)), series: s})
 	}
+	return byLabels
+}
+
+// newCells makes the cells of a dataset, finest first and last, of a leaf
+// evaluated over its raw series.
+func newCells(matrix promql.Matrix, l leaf, d *policy.Dataset) cells {
 	var out cells
 	t := newThreshold(l, d)
 	others := map[string]*cell{}
-	for _, c := range byLabels {
+	for _, c := range sortIntoCells(matrix, l, d) {
 		sums, counts, small := t.release(c)
 		out.sums, out.counts = append(out.sums, sums), append(out.counts, counts)
 		if d.Cells.Other && slices.Contains(small, true) {
@@ -121,15 +126,10 @@ func newThreshold(l leaf, d *policy.Dataset) *threshold {
 // release returns a cell's sum and count, and at which times there were some
 // units, but too few.
 func (t *threshold) release(c *cell) (sum, count promql.Series, small []bool) {
-	t.count(c.members)
 	leaves := make([]bool, t.n)
 	small = make([]bool, t.n)
-	for i := range leaves {
-		// As in Prometheus, floats and histograms have no sum.
-		mixed := t.histograms[i] > 0 && t.histograms[i] < t.series[i]
-		small[i] = t.units[i] > 0 && t.units[i] < t.cells.K
-		dominated := t.cells.Dominance > 0 && t.largest[i] > t.cells.Dominance*t.total[i]
-		leaves[i] = t.units[i] >= t.cells.K && !mixed && !dominated
+	for i, f := range t.judge(c) {
+		leaves[i], small[i] = f == cellLeaves, f == cellSmall
 	}
 	sum = t.sum(c, leaves)
 	count.Metric = c.labels
@@ -141,6 +141,37 @@ func (t *threshold) release(c *cell) (sum, count promql.Series, small []bool) {
 		count.Floats = append(count.Floats, promql.FPoint{T: t.leaf.times.at(i), F: f})
 	}
 	return sum, count, small
+}
+
+// cellFate is what becomes of a cell at one time.
+type cellFate uint8
+
+const (
+	cellEmpty     cellFate = iota
+	cellSmall              // too few units
+	cellMixed              // floats and histograms, which as in Prometheus have no sum
+	cellDominated          // one unit has too much of it
+	cellLeaves
+)
+
+// judge says what becomes of a cell, by time.
+func (t *threshold) judge(c *cell) []cellFate {
+	t.count(c.members)
+	out := make([]cellFate, t.n)
+	for i := range out {
+		switch {
+		case t.units[i] == 0:
+		case t.units[i] < t.cells.K:
+			out[i] = cellSmall
+		case t.histograms[i] > 0 && t.histograms[i] < t.series[i]:
+			out[i] = cellMixed
+		case t.cells.Dominance > 0 && t.largest[i] > t.cells.Dominance*t.total[i]:
+			out[i] = cellDominated
+		default:
+			out[i] = cellLeaves
+		}
+	}
+	return out
 }
 
 // count counts series and units, and adds up what each unit has, by time.
