@@ -69,15 +69,15 @@ func (s *TSDB) Describe(metric string, m metadata.Metadata) {
 // Close closes the store.
 func (s *TSDB) Close() error { return s.db.Close() }
 
-func (s *TSDB) selectRaw(ctx context.Context, sel selection) (rawSet, error) {
-	return selectChunks(ctx, s.db.ChunkQuerier, sel)
+func (s *TSDB) selectRaw(ctx context.Context, sel selection, take func(storage.ChunkSeries) error) (release func() error, err error) {
+	return selectChunks(ctx, s.db.ChunkQuerier, sel, take)
 }
 
 // selectChunks selects from an embedded store.
-func selectChunks(ctx context.Context, open func(mint, maxt int64) (storage.ChunkQuerier, error), sel selection) (rawSet, error) {
+func selectChunks(ctx context.Context, open func(mint, maxt int64) (storage.ChunkQuerier, error), sel selection, take func(storage.ChunkSeries) error) (release func() error, err error) {
 	q, err := open(sel.mint, sel.maxt)
 	if err != nil {
-		return rawSet{}, fmt.Errorf("open querier: %w", err)
+		return nil, fmt.Errorf("open querier: %w", err)
 	}
 	hints := &storage.SelectHints{Start: sel.mint, End: sel.maxt, DisableTrimming: true}
 	if sel.labelsOnly {

@@ -36,8 +36,8 @@ func OpenTSDBReader(dir string, logger *slog.Logger) (*TSDBReader, error) {
 // Close closes the store.
 func (s *TSDBReader) Close() error { return s.db.Close() }
 
-func (s *TSDBReader) selectRaw(ctx context.Context, sel selection) (rawSet, error) {
-	return selectChunks(ctx, s.open, sel)
+func (s *TSDBReader) selectRaw(ctx context.Context, sel selection, take func(storage.ChunkSeries) error) (release func() error, err error) {
+	return selectChunks(ctx, s.open, sel, take)
 }
 
 func (s *TSDBReader) open(mint, maxt int64) (storage.ChunkQuerier, error) {
