@@ -153,18 +153,11 @@ func (l *Local) failed(ctx context.Context, by Asking, err error) (federation.Pa
 	return federation.Part{Org: l.config.Org, Status: federation.StatusOf(e), Reason: e.Message}, e
 }
 
-// The years that text formats of time can write. Who asks for all there is may
-// ask for more.
-var (
-	earliest = time.Time{}
-	latest   = time.Date(9999, 12, 31, 23, 59, 59, 999e6, time.UTC)
-)
-
 // coverage is the part of the question's time that the view holds; zero when
 // they don't meet.
 func coverage(q Question, v *view) policy.Window {
-	start := max(q.Start.UnixMilli(), v.oldest, earliest.UnixMilli())
-	end := min(q.End.UnixMilli(), v.newest, latest.UnixMilli())
+	start := max(federation.Milliseconds(q.Start), v.oldest)
+	end := min(federation.Milliseconds(q.End), v.newest)
 	if start > end {
 		return policy.Window{}
 	}

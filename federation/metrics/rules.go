@@ -6,7 +6,6 @@ import (
 	"encoding/base32"
 	"hash"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -18,12 +17,12 @@ import (
 
 const (
 	// orgLabel is set by the owner's gateway on everything it serves.
-	orgLabel = "org"
+	orgLabel = federation.OrgLabel
 	// exportedOrgLabel is what an owner's own org label is called in the view,
 	// after Prometheus's rule for labels that clash with a target's.
 	exportedOrgLabel = "exported_org"
 	// reservedPrefix starts the names no question may contain.
-	reservedPrefix = "__parley"
+	reservedPrefix = federation.ReservedPrefix
 	// surrogateLabel keeps apart, inside one evaluation, series that differ
 	// only in what was removed. It never leaves.
 	surrogateLabel = reservedPrefix + "_surrogate__"
@@ -207,7 +206,7 @@ func (r *rules) inMode(member []*policy.Dataset, l labels.Label) (value string, 
 
 // strictest is the rule that hides most.
 func strictest(member []*policy.Dataset, name string) policy.LabelRule {
-	if strings.HasPrefix(name, reservedPrefix) {
+	if federation.Reserved(name) {
 		return policy.LabelRule{}
 	}
 	return policy.Strictest(member, name)

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"github.com/prometheus/prometheus/util/annotations"
 
+	"github.com/parley-gateway/parley/federation"
 	"github.com/parley-gateway/parley/policy"
 )
 
@@ -151,7 +152,7 @@ func (r *rules) alwaysKept(name string) bool {
 	if name == labels.MetricName {
 		return true
 	}
-	if strings.HasSuffix(name, orgLabel) || strings.HasPrefix(name, reservedPrefix) {
+	if strings.HasSuffix(name, orgLabel) || federation.Reserved(name) {
 		return false
 	}
 	for _, d := range r.datasets {

@@ -60,8 +60,8 @@ func encodePart(released *metrics.Released, part federation.Part) (*federationv1
 		out.Notices = append(out.Notices, shown(notice))
 	}
 	if !part.Coverage.Start.IsZero() || !part.Coverage.End.IsZero() {
-		out.CoverageStartMs = milliseconds(part.Coverage.Start)
-		out.CoverageEndMs = milliseconds(part.Coverage.End)
+		out.CoverageStartMs = federation.Milliseconds(part.Coverage.Start)
+		out.CoverageEndMs = federation.Milliseconds(part.Coverage.End)
 	}
 	return out, nil
 }

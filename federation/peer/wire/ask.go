@@ -28,8 +28,8 @@ func EncodeAsk(a Ask) (*federationv1.AskRequest, error) {
 	m := &federationv1.MetricsQuestion{
 		Kind:       string(q.Kind),
 		Expression: q.Expression,
-		StartMs:    milliseconds(q.Start),
-		EndMs:      milliseconds(q.End),
+		StartMs:    federation.Milliseconds(q.Start),
+		EndMs:      federation.Milliseconds(q.End),
 		StepMs:     q.Step.Milliseconds(),
 		LookbackMs: q.Lookback.Milliseconds(),
 		Label:      q.Label,
@@ -143,7 +143,7 @@ func decodeMetrics(m *federationv1.MetricsQuestion) (metrics.Question, error) {
 		return q, bad("step_ms: only a range query has a step")
 	case has.step && span/m.GetStepMs() > maxIntervals:
 		return q, bad("step_ms: the range has more than %d steps; widen the step or shorten the range", maxIntervals)
-	case has.step && m.GetStepMs() > maxTime.UnixMilli():
+	case has.step && m.GetStepMs() > federation.Latest.UnixMilli():
 		return q, bad("step_ms: too large")
 	case m.GetLookbackMs() < 0 || m.GetLookbackMs() > maxLookback.Milliseconds():
 		return q, bad("lookback_ms: want 0 to %d", maxLookback.Milliseconds())

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/prometheus/common/model"
@@ -82,7 +81,7 @@ type Receiver struct {
 // NewReceiver returns a Receiver for org's answer to q. The error is a
 // BadQuestion.
 func NewReceiver(org tenants.OrgID, q metrics.Question, l Limits) (*Receiver, error) {
-	g := grid{start: milliseconds(q.Start), end: milliseconds(q.End)}
+	g := grid{start: federation.Milliseconds(q.Start), end: federation.Milliseconds(q.End)}
 	switch q.Kind {
 	case policy.Range:
 		g.step = q.Step.Milliseconds()
@@ -92,8 +91,8 @@ func NewReceiver(org tenants.OrgID, q metrics.Question, l Limits) (*Receiver, er
 		if err != nil {
 			return nil, err
 		}
-		g.start = min(g.start, milliseconds(req.Window.Start))
-		g.end = max(g.end, milliseconds(req.Window.End))
+		g.start = min(g.start, federation.Milliseconds(req.Window.Start))
+		g.end = max(g.end, federation.Milliseconds(req.Window.End))
 	}
 	return &Receiver{
 		org:      org,
@@ -253,7 +252,7 @@ func (r *Receiver) ownedLabels(pairs func(func(name, value string) bool) error) 
 	if err != nil {
 		return ls, err
 	}
-	if ls.Get("org") != string(r.org) {
+	if ls.Get(federation.OrgLabel) != string(r.org) {
 		return ls, errors.New("a series that isn't its own: its label org names another organization, or none")
 	}
 	return ls, nil
@@ -269,7 +268,7 @@ func (r *Receiver) labels(pairs func(func(name, value string) bool) error) (labe
 			bad = errors.New("labels that are out of order or there twice")
 		case value == "":
 			bad = errors.New("a label without a value")
-		case strings.HasPrefix(name, reservedPrefix):
+		case federation.Reserved(name):
 			bad = errors.New("a label with a reserved name")
 		default:
 			bad = r.charge(len(name) + len(value) + 4)
@@ -283,10 +282,6 @@ func (r *Receiver) labels(pairs func(func(name, value string) bool) error) (labe
 	}
 	return r.builder.Labels(), nil
 }
-
-// reservedPrefix begins the names of labels that mean something inside a
-// gateway and never cross a border.
-const reservedPrefix = "__parley"
 
 func (r *Receiver) addNames(b *federationv1.NameBatch) error {
 	if !r.asks(policy.LabelNames, policy.LabelValues) {
@@ -303,9 +298,9 @@ func (r *Receiver) addNames(b *federationv1.NameBatch) error {
 		switch {
 		case name <= last:
 			return errOrder
-		case r.asks(policy.LabelNames) && strings.HasPrefix(name, reservedPrefix):
+		case r.asks(policy.LabelNames) && federation.Reserved(name):
 			return errors.New("a label with a reserved name")
-		case r.asks(policy.LabelValues) && r.question.Label == "org" && name != string(r.org):
+		case r.asks(policy.LabelValues) && r.question.Label == federation.OrgLabel && name != string(r.org):
 			return errors.New("a value of the label org that isn't its own")
 		}
 		if err := r.count(len(name)); err != nil {

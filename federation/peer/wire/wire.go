@@ -20,6 +20,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/parley-gateway/parley/federation"
 )
 
 const (
@@ -44,27 +46,8 @@ const (
 	maxLookback  = 31 * 24 * time.Hour
 )
 
-// Times outside these can't be asked about; a question with a wider span is
-// narrowed to them. They are the years that text formats of time can write.
-var (
-	minTime = time.Time{}
-	maxTime = time.Date(9999, 12, 31, 23, 59, 59, 999e6, time.UTC)
-)
-
-// milliseconds is t in Unix milliseconds, narrowed to the times that can be
-// asked about.
-func milliseconds(t time.Time) int64 {
-	switch {
-	case t.Before(minTime):
-		t = minTime
-	case t.After(maxTime):
-		t = maxTime
-	}
-	return t.UnixMilli()
-}
-
 func validMilliseconds(ms int64) bool {
-	return ms >= minTime.UnixMilli() && ms <= maxTime.UnixMilli()
+	return ms >= federation.Earliest.UnixMilli() && ms <= federation.Latest.UnixMilli()
 }
 
 // plain says whether s is text of at most size bytes that can be shown in one

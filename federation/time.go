@@ -1,0 +1,23 @@
+package federation
+
+import "time"
+
+// Earliest and Latest are the first and last times that can be asked about:
+// those of the years that text formats of time can write. Who asks for all there
+// is may ask for more, and gets that.
+var (
+	Earliest = time.Time{}
+	Latest   = time.Date(9999, 12, 31, 23, 59, 59, 999e6, time.UTC)
+)
+
+// Milliseconds is t in Unix milliseconds, moved to the nearest time that can be
+// asked about.
+func Milliseconds(t time.Time) int64 {
+	switch {
+	case t.Before(Earliest):
+		t = Earliest
+	case t.After(Latest):
+		t = Latest
+	}
+	return t.UnixMilli()
+}
