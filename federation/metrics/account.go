@@ -1,0 +1,264 @@
+package metrics
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/storage"
+
+	"github.com/parley-gateway/parley/federation"
+	"github.com/parley-gateway/parley/policy"
+)
+
+// Account is what becomes of the series that a query's selectors match in the
+// store: numbers, and the names of labels. It is for the owner's eyes.
+type Account struct {
+	Selectors []SelectorAccount `json:"selectors"`
+	Cells     []CellAccount     `json:"cells,omitempty"`
+}
+
+// SelectorAccount is what becomes of the series of a selector.
+type SelectorAccount struct {
+	Selector string `json:"selector"`
+	// Series match, as the owner would have it. They are Rows, InCells, Denied,
+	// Outside, Unmatched or Elsewhen.
+	Series int `json:"series"`
+	// Rows are in the view as series, one by one, and match there too.
+	Rows int `json:"rows"`
+	// InCells are counted into cells.
+	InCells int `json:"in_cells"`
+	// Denied are in a dataset that denies, by its index in the obligations.
+	Denied map[int]int `json:"denied,omitempty"`
+	// Outside are in no dataset.
+	Outside int `json:"outside"`
+	// Unmatched are released, but the selector matches them by what is hidden.
+	Unmatched int `json:"unmatched"`
+	// Elsewhen have no samples in the time that may be seen.
+	Elsewhen int `json:"elsewhen"`
+	// Labels are those of the rows and of the series in cells.
+	Labels []LabelAccount `json:"labels,omitempty"`
+}
+
+// LabelAccount is what becomes of the values of a label.
+type LabelAccount struct {
+	Name string `json:"name"`
+	// Values there are, and Seen are different ones that the partner may see of
+	// them.
+	Values int `json:"values"`
+	Seen   int `json:"seen"`
+}
+
+// CellAccount is what becomes of the cells of a leaf, of one dataset. Over a
+// range a cell counts as released when it is at one time or more.
+type CellAccount struct {
+	Leaf    string `json:"leaf"`
+	Dataset int    `json:"dataset"`
+	Series  int    `json:"series"`
+	Cells   int    `json:"cells"`
+	// Released leave; of the others Small have too few units, one unit has too
+	// much of Dominated, and Mixed have no sum.
+	Released  int `json:"released"`
+	Small     int `json:"small"`
+	Dominated int `json:"dominated"`
+	Mixed     int `json:"mixed"`
+}
+
+// Account counts what becomes of an instant or range query's series under a
+// decision. Cells of events are not counted.
+func (l *Local) Account(ctx context.Context, q Question, o policy.Obligations, by Asking) (Account, error) {
+	var out Account
+	v, err := l.view(o, by)
+	if err != nil {
+		return out, err
+	}
+	expr, err := parser.ParseExpr(q.Expression)
+	if err != nil {
+		return out, federation.Errorf(federation.BadQuestion, "%v", err)
+	}
+	if q.Lookback == 0 {
+		q.Lookback = l.config.Lookback
+	}
+	window := touched(expr, q)
+	for _, asked := range parser.ExtractSelectors(expr) {
+		sel := selection{mint: window.Start.UnixMilli(), maxt: window.End.UnixMilli(), matchers: asked, labelsOnly: true}
+		account, err := v.account(ctx, sel)
+		if err != nil {
+			return out, federation.AsError(evaluationError(err))
+		}
+		out.Selectors = append(out.Selectors, account)
+	}
+	plan, err := planCells(expr, v.rules, q)
+	if err != nil || plan == nil {
+		return out, nil // a refusal is not this function's to tell
+	}
+	for _, leaf := range plan.leaves {
+		accounts, err := l.accountCells(ctx, leaf, v, q)
+		if err != nil {
+			return out, federation.AsError(err)
+		}
+		out.Cells = append(out.Cells, accounts...)
+	}
+	return out, nil
+}
+
+// account counts the series of a selector.
+func (v *view) account(ctx context.Context, sel selection) (SelectorAccount, error) {
+	out := SelectorAccount{Selector: brief(sel.matchers)}
+	all, err := v.listRawLabels(ctx, sel)
+	if err != nil {
+		return out, err
+	}
+	visible := map[string]bool{}
+	bounded := v.oldest > sel.mint || v.newest < sel.maxt
+	if bounded {
+		sel.mint, sel.maxt = max(sel.mint, v.oldest), min(sel.maxt, v.newest)
+		var seen []labels.Labels
+		if sel.mint <= sel.maxt {
+			if seen, err = v.listRawLabels(ctx, sel); err != nil {
+				return out, err
+			}
+		}
+		for _, ls := range seen {
+			visible[string(ls.Bytes(nil))] = true
+		}
+	}
+	counted := map[string]*valuesOf{}
+	for _, ls := range all {
+		out.Series++
+		if bounded && !visible[string(ls.Bytes(nil))] {
+			out.Elsewhen++
+			continue
+		}
+		v.rules.accountSeries(&out, ls, sel.matchers, counted)
+	}
+	for _, name := range slices.Sorted(maps.Keys(counted)) {
+		out.Labels = append(out.Labels, LabelAccount{Name: name, Values: len(counted[name].raw), Seen: len(counted[name].seen)})
+	}
+	return out, nil
+}
+
+// listRawLabels are the labels of the store's series, with org, that match.
+func (v *view) listRawLabels(ctx context.Context, sel selection) ([]labels.Labels, error) {
+	asked := sel.matchers
+	sel.matchers = slices.DeleteFunc(slices.Clone(asked), func(m *labels.Matcher) bool { return strings.HasSuffix(m.Name, orgLabel) })
+	var out []labels.Labels
+	release, err := v.source.selectRaw(ctx, sel, func(s storage.ChunkSeries) error {
+		if ls := v.rules.withOrg(s.Labels()); matches(asked, ls) {
+			out = append(out, ls.Copy())
+		}
+		return ctx.Err()
+	})
+	if errors.Is(err, errNotListed) {
+		sel.labelsOnly, sel.matchers = false, asked
+		return v.listRawLabels(ctx, sel)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return out, release()
+}
+
+// valuesOf are the values of a label, raw and as they are seen.
+type valuesOf struct{ raw, seen map[string]bool }
+
+func (r *rules) accountSeries(out *SelectorAccount, ls labels.Labels, asked []*labels.Matcher, counted map[string]*valuesOf) {
+	var rows []*policy.Dataset
+	var cells *policy.Dataset
+	for i := range r.datasets {
+		d := &r.datasets[i]
+		if !slices.ContainsFunc(d.Series, func(s policy.Selector) bool { return matches(s, ls) }) {
+			continue
+		}
+		switch d.Release {
+		case policy.Deny:
+			if out.Denied == nil {
+				out.Denied = map[int]int{}
+			}
+			out.Denied[i]++
+			return
+		case policy.Aggregate:
+			cells = d
+		case policy.Row:
+			rows = append(rows, d)
+		}
+	}
+	seen := labels.NewScratchBuilder(ls.Len())
+	see := func(name, value, as string) {
+		if counted[name] == nil {
+			counted[name] = &valuesOf{map[string]bool{}, map[string]bool{}}
+		}
+		counted[name].raw[value] = true
+		if as != "" {
+			counted[name].seen[as] = true
+			seen.Add(name, as)
+		}
+	}
+	switch {
+	case cells != nil:
+		out.InCells++
+		ls.Range(func(l labels.Label) {
+			as := ""
+			if l.Name != labels.MetricName && l.Name != orgLabel && slices.Contains(cells.Cells.Dimensions, l.Name) {
+				as, _ = r.inMode([]*policy.Dataset{cells}, l)
+			}
+			if l.Name != labels.MetricName && l.Name != orgLabel {
+				see(l.Name, l.Value, as)
+			}
+		})
+	case len(rows) > 0:
+		shown, _ := r.visible(ls)
+		if !matches(asked, shown) {
+			out.Unmatched++
+			return
+		}
+		out.Rows++
+		ls.Range(func(l labels.Label) {
+			if l.Name != labels.MetricName && l.Name != orgLabel {
+				see(l.Name, l.Value, shown.Get(l.Name))
+			}
+		})
+	default:
+		out.Outside++
+	}
+}
+
+// accountCells counts the cells of a leaf.
+func (l *Local) accountCells(ctx context.Context, leaf leaf, v *view, q Question) ([]CellAccount, error) {
+	var out []CellAccount
+	for i := range v.rules.datasets {
+		d := &v.rules.datasets[i]
+		if !slices.Contains(v.rules.cellsOf(leaf.selector.LabelMatchers), d) || countsEvents(d) || leaf.times.count() == 0 {
+			continue
+		}
+		matrix, err := l.evaluateRaw(ctx, leaf, leaf.times.question(q.Lookback), v, d)
+		if err != nil {
+			return nil, err
+		}
+		a := CellAccount{Leaf: leaf.expr.String(), Dataset: i, Series: len(matrix)}
+		t := newThreshold(leaf, d)
+		for _, c := range sortIntoCells(matrix, leaf, d) {
+			a.Cells++
+			switch best(t.judge(c)) {
+			case cellLeaves:
+				a.Released++
+			case cellDominated:
+				a.Dominated++
+			case cellMixed:
+				a.Mixed++
+			case cellSmall:
+				a.Small++
+			case cellEmpty:
+			}
+		}
+		out = append(out, a)
+	}
+	return out, nil
+}
+
+// best is the fate that lets most leave.
+func best(fates []cellFate) cellFate { return slices.Max(fates) }
