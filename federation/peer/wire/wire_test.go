@@ -398,6 +398,30 @@ func TestAnswerOverLimit(t *testing.T) {
 	}
 }
 
+// Names that mean something inside a gateway don't come in, as those of labels
+// or in a list of them. As a value they are like any other.
+func TestAnswerWithReservedNames(t *testing.T) {
+	const reserved = "__parley_surrogate__"
+	of := func(kind policy.Kind, label string) metrics.Question {
+		return metrics.Question{Kind: kind, Label: label, Start: begin, End: begin.Add(time.Hour)}
+	}
+	series := []metrics.ReleasedSeries{{Labels: labels.FromStrings("org", "globex", reserved, "x"), Chunks: []chunks.Meta{floats(t, 5, 1)}}}
+	for name, c := range map[string]struct {
+		question metrics.Question
+		answer   *metrics.Released
+		refused  bool
+	}{
+		"label": {rangeQuestion(), metrics.Received(series, nil, nil, nil), true},
+		"name":  {of(policy.LabelNames, ""), metrics.Received(nil, []string{reserved, "a"}, nil, nil), true},
+		"value": {of(policy.LabelValues, "job"), metrics.Received(nil, []string{reserved, "a"}, nil, nil), false},
+	} {
+		_, _, err := receive(c.question, wire.Limits{}, encode(t, c.answer))
+		if (err != nil) != c.refused || err != nil && !strings.Contains(err.Error(), "reserved name") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // One long symbol that many series refer to is counted for each of them.
 func TestAnswerSymbolsThatUnfold(t *testing.T) {
 	long := strings.Repeat("x", 1<<16)
