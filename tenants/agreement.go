@@ -25,7 +25,11 @@ type Agreement struct {
 	Addresses []string     `yaml:"addresses"`
 	Bundle    BundleSource `yaml:"bundle"`
 	Signals   []Signal     `yaml:"signals"`
-	Purposes  []Purpose    `yaml:"purposes"`
+	// Purposes are what may be asked for: these, and every narrower one.
+	Purposes []Purpose `yaml:"purposes"`
+	// Terms are purposes that the built-in vocabulary doesn't have, each with
+	// those that are directly broader.
+	Terms map[Purpose][]Purpose `yaml:"terms"`
 	// NotBefore and NotAfter bound the agreement's validity: valid at t when
 	// NotBefore <= t < NotAfter. A zero NotBefore is "since ever"; NotAfter is
 	// never zero: an agreement ends.
@@ -73,7 +77,7 @@ func ParseBundleProfile(s string) (BundleProfile, error) {
 }
 
 // Covers says whether the agreement, at t, is about the signal and the
-// purpose. The error is a *Refusal with the first reason that applies.
+// purpose, which it is when it names that or a broader one. The error is a *Refusal with the first reason that applies.
 func (a Agreement) Covers(t time.Time, s Signal, p Purpose) error {
 	switch {
 	case t.Before(a.NotBefore):
@@ -82,7 +86,7 @@ func (a Agreement) Covers(t time.Time, s Signal, p Purpose) error {
 		return &Refusal{Reason: Expired, Partner: a.Partner}
 	case !slices.Contains(a.Signals, s):
 		return &Refusal{Reason: SignalNotAgreed, Partner: a.Partner, Detail: string(s)}
-	case !slices.Contains(a.Purposes, p):
+	case !slices.ContainsFunc(a.Under(p), func(p Purpose) bool { return slices.Contains(a.Purposes, p) }):
 		return &Refusal{Reason: PurposeNotAgreed, Partner: a.Partner, Detail: string(p)}
 	}
 	return nil

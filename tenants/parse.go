@@ -31,7 +31,9 @@ type Self struct {
 //	  endpoint: https://parley.globex.example/bundle
 //	  profile: https_web
 //	signals: [metrics]
-//	purposes: [incident-response, slo-review]
+//	purposes: [incident-response, slo-review, payments-review]
+//	terms:
+//	  payments-review: [payment-management]
 //	not_after: 2027-12-31
 //	policy: parley.partners.globex
 //	limits:
@@ -162,6 +164,7 @@ var regoPackage = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*(\.[a-zA-Z_][a-zA-Z
 func checkWhat(doc *yamlstrict.Document, a Agreement) {
 	checkSet(doc, "signals", a.Signals)
 	checkSet(doc, "purposes", a.Purposes)
+	checkTerms(doc, a)
 	if !a.NotAfter.IsZero() && !a.NotBefore.Before(a.NotAfter) {
 		doc.Problemf("not_after", "is not later than not_before (line %d)", doc.Line("not_before"))
 	}

@@ -3,10 +3,12 @@ package tenants_test
 import (
 	"errors"
 	"flag"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -175,6 +177,11 @@ func FuzzParseAgreement(f *testing.F) {
 			t.Errorf("accepted the gateway %q in %q", a.GatewayID, a.TrustDomain)
 		case len(a.Signals) == 0 || len(a.Purposes) == 0:
 			t.Errorf("accepted signals %q, purposes %q", a.Signals, a.Purposes)
+		case slices.ContainsFunc(slices.Collect(maps.Keys(a.Terms)), func(p tenants.Purpose) bool {
+			_, err := tenants.ParsePurpose(string(p))
+			return err != nil || slices.ContainsFunc(a.Terms[p], func(broader tenants.Purpose) bool { return slices.Contains(a.Under(broader), p) })
+		}):
+			t.Errorf("accepted the terms %q", a.Terms)
 		case !a.NotBefore.Before(a.NotAfter):
 			t.Errorf("accepted %s to %s", a.NotBefore, a.NotAfter)
 		case a.Bundle.Endpoint == nil && a.Bundle.File == "":

@@ -75,8 +75,8 @@ func ParseSignal(s string) (Signal, error) {
 	return sig, nil
 }
 
-// Purpose is why a question is asked: a term both sides put in their
-// agreement, such as incident-response. It has the form of a DNS label.
+// Purpose is why a question is asked: a term that both sides' agreements cover,
+// such as incident-response. It has the form of a DNS label.
 type Purpose string
 
 // ParsePurpose returns s as a Purpose.

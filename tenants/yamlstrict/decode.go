@@ -213,7 +213,7 @@ func (d decoder) entries(n *yaml.Node, path string, v reflect.Value) bool {
 			d.doc.lines[at] = key.Line
 			d.defaults(entry)
 			good = d.value(val, at, entry) && good
-			entries.SetMapIndex(reflect.ValueOf(key.Value), entry)
+			entries.SetMapIndex(reflect.ValueOf(key.Value).Convert(v.Type().Key()), entry)
 		}
 	}
 	if !good {
