@@ -78,3 +78,54 @@ func BenchmarkLoad(b *testing.B) {
 		}
 	}
 }
+
+// An include rule is evaluated and translated: once per revision, principal and
+// purpose.
+func BenchmarkIncludeCold(b *testing.B) {
+	w, err := globexIncludes(b, `include if {
+	input.principal.purpose == "slo-review"
+	input.series.env == "prod"
+	input.series.team in data.agreement.teams
+	not hidden
+}
+hidden if startswith(input.series.__name__, "internal_")
+hidden if { some x in ["a", "b", "c"]; input.series.tier == x; not input.series.shared }`)
+	if err != nil {
+		b.Fatal(err)
+	}
+	rev := w.current.Load()
+	p := rev.packages["parley.partners.globex"]
+	input, err := describe(globexAsks("slo-review"), noon, p.reads)
+	if err != nil {
+		b.Fatal(err)
+	}
+	value, err := parseInput(input)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		rev.included.Purge()
+		if s, err := rev.include(b.Context(), p, "include", value); err != nil || len(s) == 0 {
+			b.Fatal(s, err)
+		}
+	}
+}
+
+func BenchmarkCompileThousandRules(b *testing.B) {
+	w := mustOpen(b, "")
+	for i := range 20 {
+		var text strings.Builder
+		fmt.Fprintf(&text, "package parley.partners.partner%d\ndecision := {\"allow\": true, \"datasets\": [{\"name\": \"d\", \"include\": \"include\", \"release\": \"row\"}]}\n", i)
+		for j := range 49 {
+			fmt.Fprintf(&text, "include if { input.series.env == \"env-%d\"; input.series.team in [\"a-%d\", \"b-%d\"]; not startswith(input.series.zone, \"z%d\") }\n", j, j, j, j)
+		}
+		w.write(b, fmt.Sprintf("partner%d.rego", i), text.String())
+	}
+	src := mustRead(b, w.dir)
+	for b.Loop() {
+		rev, err := compile(b.Context(), src, Config{CacheEntries: 1})
+		if err != nil || len(rev.packages) < 20 {
+			b.Fatal(err)
+		}
+	}
+}

@@ -41,15 +41,21 @@ type revision struct {
 	// src and compiler are what it was compiled from and by, to explain it.
 	src      *sources
 	compiler *ast.Compiler
-	// cache is of this revision alone, so that a new one starts empty.
-	cache *lru.Cache[string, verdict]
+	store    storage.Store
+	// The caches are of this revision alone, so that a new one starts empty.
+	cache    *lru.Cache[string, verdict]
+	included *lru.Cache[string, included]
 }
 
 // prepared is one package that can decide.
 type prepared struct {
 	name  string
 	query opa.PreparedEvalQuery
-	reads reads
+	// reads are the decision's and those of whatever it may include.
+	reads    reads
+	includes map[string]*includeRule
+	// named are the rules that the decision includes in so many words.
+	named map[string]place
 	// place is where it decides, for messages.
 	place place
 }
@@ -88,12 +94,14 @@ func compile(ctx context.Context, src *sources, config Config) (*revision, error
 	if err != nil {
 		return nil, err
 	}
-	allowed := capabilities()
 	compiler := ast.NewCompiler().
-		WithCapabilities(allowed).
+		WithCapabilities(capabilities()).
 		WithSchemas(schemas).
 		WithUseTypeCheckAnnotations(true).
 		WithStrict(true).
+		WithStageAfterID(ast.StageRewriteDynamicTerms, ast.CompilerStageDefinition{
+			Name: "DefinedLabels", MetricName: "compile_stage_defined_labels", Stage: definedLabels,
+		}).
 		WithPathConflictsCheck(conflicts(data))
 	if compiler.Compile(modules); compiler.Failed() {
 		return nil, astProblems("", compiler.Errors).orNil()
@@ -101,43 +109,64 @@ func compile(ctx context.Context, src *sources, config Config) (*revision, error
 	if err := unknownData(compiler, data).orNil(); err != nil {
 		return nil, err
 	}
-	rev := &revision{id: src.sum(), packages: map[string]*prepared{}, declared: places, timeout: config.Timeout, src: src, compiler: compiler}
+	rev := &revision{
+		id: src.sum(), packages: map[string]*prepared{}, declared: places, timeout: config.Timeout, src: src, compiler: compiler,
+		store: inmem.NewFromObjectWithOpts(data, inmem.OptRoundTripOnWrite(false), inmem.OptReturnASTValuesOnRead(true)),
+	}
 	if rev.shape, err = newShape(); err != nil {
 		return nil, err
 	}
 	if rev.cache, err = lru.New[string, verdict](config.CacheEntries); err != nil {
 		return nil, fmt.Errorf("decision cache: %w", err)
 	}
-	store := inmem.NewFromObjectWithOpts(data, inmem.OptRoundTripOnWrite(false), inmem.OptReturnASTValuesOnRead(true))
-	for _, module := range modules {
+	if rev.included, err = lru.New[string, included](config.CacheEntries); err != nil {
+		return nil, fmt.Errorf("cache of include rules: %w", err)
+	}
+	for _, module := range compiler.Modules {
 		ref := module.Package.Path.Append(ast.StringTerm(decisionRule))
 		rules := compiler.GetRulesWithPrefix(ref)
 		name := packageName(module.Package.Path)
 		if len(rules) == 0 || rev.packages[name] != nil {
 			continue
 		}
-		p, err := prepare(ctx, name, ref, compiler, store, allowed)
-		if err != nil {
-			return nil, err
-		}
-		p.reads, p.place = readsOf(compiler, rules), places[name]
+		p, problem := rev.prepare(ctx, name, ref, rules)
+		found = append(found, problem...)
 		rev.packages[name] = p
 	}
-	return rev, nil
+	for _, module := range compiler.Modules {
+		if p := rev.packages[packageName(module.Package.Path)]; p != nil {
+			for name, rule := range includes(compiler, module) {
+				p.includes[name] = rule
+				p.reads = p.reads.and(rule.inputs.reads())
+			}
+		}
+	}
+	return rev, found.orNil()
 }
 
-func prepare(ctx context.Context, name string, ref ast.Ref, compiler *ast.Compiler, store storage.Store, allowed *ast.Capabilities) (*prepared, error) {
-	query, err := opa.New(
+func (rev *revision) prepare(ctx context.Context, name string, ref ast.Ref, rules []*ast.Rule) (*prepared, problems) {
+	p := &prepared{name: name, includes: map[string]*includeRule{}, reads: everything, place: rev.declared[name]}
+	all, ok := reached(rev.compiler, rules)
+	in := inputsOf(all)
+	if in.series != nil {
+		return p, problems{refusal(in.series, "package %s: its decision depends on input.series, which only the rules see that a dataset names as its include", name)}
+	}
+	if ok {
+		p.reads = in.reads()
+	}
+	p.named = named(all)
+	var err error
+	p.query, err = opa.New(
 		opa.Query(ref.String()),
-		opa.Compiler(compiler),
-		opa.Store(store),
-		opa.Capabilities(allowed),
+		opa.Compiler(rev.compiler),
+		opa.Store(rev.store),
+		opa.Capabilities(rev.compiler.Capabilities()),
 		opa.StrictBuiltinErrors(true),
 	).PrepareForEval(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("prepare policy package %s: %w", name, err)
+		return p, problems{p.place.problem("package %s: %v", name, err)}
 	}
-	return &prepared{name: name, query: query}, nil
+	return p, nil
 }
 
 // declared returns every package with a place in its sources: that of its first

@@ -3,6 +3,7 @@ package rego
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	opa "github.com/open-policy-agent/opa/v1/rego"
@@ -110,6 +111,19 @@ func (rev *revision) evaluate(ctx context.Context, p *prepared, input []byte, si
 	v, err := rev.shape.read(results[0].Expressions[0].Value, side)
 	if err != nil {
 		return verdict{}, shapeError{err}
+	}
+	for i, ds := range v.decision.Obligations.Datasets {
+		rule, ok := v.includes[i]
+		if !ok {
+			continue
+		}
+		v.decision.Obligations.Datasets[i].Series, err = rev.include(limited, p, rule, value)
+		switch {
+		case err != nil && limited.Err() != nil:
+			return verdict{}, fmt.Errorf("include rule %s: it took longer than %s", rule, timeout)
+		case err != nil:
+			return verdict{}, fmt.Errorf("dataset %q: %w", ds.Name, err)
+		}
 	}
 	return v, nil
 }

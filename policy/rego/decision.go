@@ -38,6 +38,8 @@ type verdict struct {
 	maxAge time.Duration
 	// delay does the same to NotAfter.
 	delay time.Duration
+	// includes are the rules that give the series of datasets, by their index.
+	includes map[int]string
 }
 
 // at returns the decision on a question asked now.
@@ -109,6 +111,7 @@ type differencingDocument struct {
 type datasetDocument struct {
 	Name    string
 	Series  []selector
+	Include string
 	Release policy.Release
 	Labels  map[string]rule
 
@@ -194,6 +197,12 @@ func (d decisionDocument) verdict(side policy.Side) (verdict, error) {
 		return verdict{}, errors.New("allow is true without datasets or queries, so that there is nothing to answer with")
 	}
 	v.decision.Obligations, v.maxAge, v.delay = o, time.Duration(d.MaxAge), time.Duration(d.Delay)
+	v.includes = map[int]string{}
+	for i, ds := range d.Datasets {
+		if ds.Include != "" {
+			v.includes[i] = ds.Include
+		}
+	}
 	return v, nil
 }
 

@@ -75,15 +75,15 @@ func TestDemoPolicies(t *testing.T) {
 func released(d policy.Decision, metrics []string) []string {
 	var out []string
 	for _, metric := range metrics {
-		row := false
+		leaves := false
 		denied := slices.ContainsFunc(d.Obligations.Datasets, func(ds policy.Dataset) bool {
 			matches := slices.ContainsFunc(ds.Series, func(s policy.Selector) bool {
 				return !slices.ContainsFunc(s, func(m *labels.Matcher) bool { return !m.Matches(metric) })
 			})
-			row = row || matches && ds.Release == policy.Row
-			return matches && ds.Release != policy.Row
+			leaves = leaves || matches && ds.Release != policy.Deny
+			return matches && ds.Release == policy.Deny
 		})
-		if row && !denied {
+		if leaves && !denied {
 			out = append(out, metric)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -94,20 +95,46 @@ func (rev *revision) try(ctx context.Context, questions []policy.Request, now ti
 			found = append(found, Problem{Text: fmt.Sprintf("policy package %q can't be tried: %s", name, refusal)})
 			continue
 		}
-		input, err := describe(r, now, p.reads)
-		if err == nil {
-			_, err = rev.evaluate(ctx, p, input, r.Side, proofTimeout)
+		for _, err := range rev.ask(ctx, p, r, now) {
+			at, text := p.place, err.Error()
+			var included *includeError
+			if errors.As(err, &included) {
+				at, text = place{file: included.File, line: included.Line}, included.Text
+			}
+			if slices.ContainsFunc(found, func(q Problem) bool {
+				return strings.HasSuffix(q.Text, text) && q.File == at.file && q.Line == at.line
+			}) {
+				continue
+			}
+			found = append(found, at.problem("package %s, tried with a question (%s, %s, %s, purpose %s, of %s to %s): %s",
+				name, r.Side, r.Signal, r.Kind, r.Principal.Purpose, r.Principal.Org, r.Owner, text))
 		}
-		if err == nil || errors.Is(err, errUndefined) {
-			continue
-		}
-		if slices.ContainsFunc(found, func(q Problem) bool { return strings.HasSuffix(q.Text, err.Error()) }) {
-			continue
-		}
-		found = append(found, p.place.problem("package %s, tried with a question (%s, %s, %s, purpose %s, of %s to %s): %v",
-			name, r.Side, r.Signal, r.Kind, r.Principal.Purpose, r.Principal.Org, r.Owner, err))
 	}
 	return found
+}
+
+// ask evaluates a question, and what the decision would include for another one.
+func (rev *revision) ask(ctx context.Context, p *prepared, r policy.Request, now time.Time) []error {
+	input, err := describe(r, now, p.reads)
+	if err != nil {
+		return []error{err}
+	}
+	var errs []error
+	if _, err := rev.evaluate(ctx, p, input, r.Side, proofTimeout); err != nil && !errors.Is(err, errUndefined) {
+		errs = append(errs, err)
+	}
+	value, err := parseInput(input)
+	if err != nil {
+		return append(errs, err)
+	}
+	limited, cancel := context.WithTimeout(ctx, proofTimeout)
+	defer cancel()
+	for _, rule := range slices.Sorted(maps.Keys(p.named)) {
+		if _, err := rev.include(limited, p, rule, value); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errs
 }
 
 // questions are samples of what the partner may ask us and we may ask it.

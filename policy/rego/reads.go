@@ -1,6 +1,10 @@
 package rego
 
 import (
+	"cmp"
+	"slices"
+	"strings"
+
 	"github.com/open-policy-agent/opa/v1/ast"
 )
 
@@ -12,10 +16,16 @@ type reads struct{ window, step, now bool }
 // everything is what a policy reads that does not say which.
 var everything = reads{window: true, step: true, now: true}
 
-// readsOf walks the rules and everything they depend on.
-func readsOf(compiler *ast.Compiler, rules []*ast.Rule) reads {
-	var out reads
+func (r reads) and(o reads) reads {
+	return reads{window: r.window || o.window, step: r.step || o.step, now: r.now || o.now}
+}
+
+// reached are rules and everything they depend on. ok is false where that is
+// more than rules.
+func reached(compiler *ast.Compiler, rules []*ast.Rule) (all []*ast.Rule, ok bool) {
+	ok = true
 	seen := map[*ast.Rule]bool{}
+	rules = slices.Clone(rules)
 	for len(rules) > 0 {
 		rule := rules[len(rules)-1]
 		rules = rules[:len(rules)-1]
@@ -23,53 +33,104 @@ func readsOf(compiler *ast.Compiler, rules []*ast.Rule) reads {
 			continue
 		}
 		seen[rule] = true
-		out.add(rule)
+		all = append(all, rule)
 		for dependency := range compiler.Graph.Dependencies(rule) {
-			rule, ok := dependency.(*ast.Rule)
-			if !ok {
-				return everything
+			if dependency, isRule := dependency.(*ast.Rule); isRule {
+				rules = append(rules, dependency)
+			} else {
+				ok = false
 			}
-			rules = append(rules, rule)
 		}
 	}
-	return out
+	return all, ok
+}
+
+// inputs are the references of rules to the input.
+type inputs struct {
+	// paths are as much of each reference as is constant, sorted, each once.
+	paths []ast.Ref
+	// whole is where the input is referred to without saying to what of it, and
+	// series where to the series; nil: nowhere.
+	whole, series *ast.Location
+}
+
+func inputsOf(rules []*ast.Rule) inputs {
+	var in inputs
+	for _, rule := range rules {
+		in.add(rule, rule.Location)
+	}
+	slices.SortFunc(in.paths, func(a, b ast.Ref) int { return a.Compare(b) })
+	in.paths = slices.CompactFunc(in.paths, func(a, b ast.Ref) bool { return a.Equal(b) })
+	return in
 }
 
 // add adds what x, a rule or a term of one, refers to.
-func (r *reads) add(x any) {
+func (in *inputs) add(x any, at *ast.Location) {
 	ast.WalkTerms(x, func(t *ast.Term) bool {
+		at := at
+		if t.Location != nil && t.Location.File != "" {
+			at = t.Location
+		}
 		if t.Value.Compare(ast.InputRootDocument.Value) == 0 {
-			r.addRef(ast.InputRootRef)
+			in.addRef(ast.InputRootRef, at)
 		}
 		ref, ok := t.Value.(ast.Ref)
 		if !ok {
 			return false
 		}
 		if ref.HasPrefix(ast.InputRootRef) {
-			r.addRef(ref)
+			in.addRef(ref, at)
 		}
 		for _, operand := range ref[1:] {
-			r.add(operand)
+			in.add(operand, at)
 		}
 		return true
 	})
 }
 
-// addRef adds a reference to input; one that does not say to what reads all.
-func (r *reads) addRef(ref ast.Ref) {
+func (in *inputs) addRef(ref ast.Ref, at *ast.Location) {
 	if len(ref) == 1 {
-		*r = everything
+		in.whole = first(in.whole, at)
 		return
 	}
-	name, ok := ref[1].Value.(ast.String)
-	switch {
-	case !ok:
-		*r = everything
-	case name == "window":
-		r.window = true
-	case name == "step_seconds":
-		r.step = true
-	case name == "now":
-		r.now = true
+	if _, named := ref[1].Value.(ast.String); !named {
+		in.whole = first(in.whole, at)
+		return
 	}
+	if ref.HasPrefix(seriesRef) {
+		in.series = first(in.series, at)
+		return
+	}
+	in.paths = append(in.paths, ref.ConstantPrefix())
+}
+
+// first is the location that comes first.
+func first(a, b *ast.Location) *ast.Location {
+	if a == nil || before(b, a) < 0 {
+		return b
+	}
+	return a
+}
+
+// before orders locations by file and line.
+func before(a, b *ast.Location) int {
+	return cmp.Or(strings.Compare(a.File, b.File), cmp.Compare(a.Row, b.Row), cmp.Compare(a.Col, b.Col))
+}
+
+func (in inputs) reads() reads {
+	if in.whole != nil {
+		return everything
+	}
+	var out reads
+	for _, path := range in.paths {
+		switch name, _ := path[1].Value.(ast.String); name {
+		case "window":
+			out.window = true
+		case "step_seconds":
+			out.step = true
+		case "now":
+			out.now = true
+		}
+	}
+	return out
 }

@@ -15,6 +15,29 @@
 //		"labels": {"region": "keep", "pod": "pseudonym"},
 //	}]} if input.principal.purpose == "slo-review"
 //
+// A dataset may also name a rule of its package, and the rule say of a series
+// whether it is one of them:
+//
+//	{"name": "ours", "include": "include", "release": "row"}
+//
+//	include if {
+//		input.series.env == "prod"
+//		input.series.team in data.agreement.teams
+//	}
+//
+// It is evaluated once for all questions that are the same to it, as far as it
+// goes without a series, and what is left is translated to selectors: exactly,
+// or the policy does not load, with the line and the reason. Never is Rego asked
+// of each series. Of a label can be asked ==, !=, in, startswith, endswith,
+// contains, regex.match, glob.match and whether it is there, with not, some,
+// several rules, helpers and functions, and object.get for one that may be
+// missing. It means what it means in Rego: the label must be there for each of
+// these to be true, and with not before it
+//
+//	not input.series.env == "dev"         // of a series without env: true
+//	not input.series.env in ["dev"]       // undefined, since env is looked up first
+//	not dev; dev if input.series.env ...  // true
+//
 // An agreement names the package that answers its partner. Where none is
 // named, these decide:
 //

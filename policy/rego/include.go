@@ -1,0 +1,234 @@
+package rego
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	opa "github.com/open-policy-agent/opa/v1/rego"
+	"github.com/open-policy-agent/opa/v1/types"
+
+	"github.com/parley-gateway/parley/policy"
+)
+
+// includeRule is a rule that a dataset may name as its include: it is asked of
+// each series, which it finds at input.series, without being evaluated for any.
+// OPA evaluates it once as far as it goes without a series, and what is left is
+// translated to selectors, exactly or not at all.
+type includeRule struct {
+	ref   ast.Ref
+	place place
+	// inputs are what it reads of the input besides the series: what it becomes
+	// depends on nothing else.
+	inputs inputs
+	// refused is why it can't be translated, whatever is asked.
+	refused problems
+	// fallible are rules that it depends on and that could fail.
+	fallible []ast.Ref
+}
+
+// includeError is why an include rule gives no selectors.
+type includeError struct{ Problem }
+
+func (e *includeError) Error() string { return e.String() }
+
+// includes are the rules of a package that give true or false, by name.
+func includes(compiler *ast.Compiler, module *ast.Module) map[string]*includeRule {
+	out := map[string]*includeRule{}
+	for _, rule := range module.Rules {
+		name, ref := rule.Head.Ref()[0].String(), rule.Ref()
+		if len(rule.Head.Ref()) != 1 || name == decisionRule || len(rule.Head.Args) > 0 || out[name] != nil {
+			continue
+		}
+		if t := compiler.TypeEnv.GetByRef(ref); t == nil || types.Compare(t, types.B) != 0 {
+			continue
+		}
+		all, ok := reached(compiler, compiler.GetRulesExact(ref))
+		included := &includeRule{
+			ref:    ref,
+			place:  place{file: rule.Location.File, line: rule.Location.Row},
+			inputs: inputsOf(all),
+		}
+		included.refused, included.fallible = flow(compiler, all)
+		if !ok {
+			included.refused = append(included.refused, included.place.problem("it depends on more than rules"))
+		}
+		out[name] = included
+	}
+	return out
+}
+
+// named are the include rules that a decision names in so many words, each with
+// where.
+func named(rules []*ast.Rule) map[string]place {
+	out := map[string]place{}
+	for _, rule := range rules {
+		ast.WalkTerms(rule, func(t *ast.Term) bool {
+			object, ok := t.Value.(ast.Object)
+			if !ok {
+				return false
+			}
+			value := object.Get(ast.StringTerm("include"))
+			if value == nil {
+				return false
+			}
+			if name, ok := value.Value.(ast.String); ok && value.Location != nil {
+				out[string(name)] = place{file: value.Location.File, line: value.Location.Row}
+			}
+			return false
+		})
+	}
+	return out
+}
+
+// included is what an include rule has become.
+type included struct {
+	selectors []policy.Selector
+	err       error
+}
+
+// include is what a rule of the package says of a series, as selectors of which
+// one has to match it. An error other than ctx's is an *includeError.
+func (rev *revision) include(ctx context.Context, p *prepared, name string, input ast.Value) ([]policy.Selector, error) {
+	rule := p.includes[name]
+	if rule == nil {
+		return nil, p.lacks(name)
+	}
+	if len(rule.refused) > 0 {
+		refused := rule.refused[0]
+		refused.Text = fmt.Sprintf("include rule %s: %s", name, refused.Text)
+		return nil, &includeError{refused}
+	}
+	key := p.name + "\n" + name + "\n" + rule.inputs.of(input)
+	cacheable := !rule.inputs.reads().now && len(key) <= maxKeyBytes
+	if cacheable {
+		if is, ok := rev.included.Get(key); ok {
+			return is.selectors, is.err
+		}
+	}
+	var is included
+	is.selectors, is.err = rev.translate(ctx, rule, input)
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if is.err != nil {
+		is.err = rev.explain(rule, name, is.err)
+	}
+	if cacheable {
+		rev.included.Add(key, is)
+	}
+	return is.selectors, is.err
+}
+
+// lacks says that there is no such include rule.
+func (p *prepared) lacks(name string) error {
+	at, ok := p.named[name]
+	if !ok {
+		at = p.place
+	}
+	there := "none"
+	if len(p.includes) > 0 {
+		there = strings.Join(slices.Sorted(maps.Keys(p.includes)), ", ")
+	}
+	return &includeError{at.problem("include %s: package %s has no rule of this name that gives true or false and nothing else; those it has: %s", quote(name), p.name, there)}
+}
+
+// of tells inputs apart by what is read of them.
+func (in inputs) of(input ast.Value) string {
+	var b strings.Builder
+	for _, path := range in.paths {
+		if v, err := input.Find(path[1:]); err == nil {
+			b.WriteString(v.String())
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+// translate evaluates a rule as far as it goes without a series, and turns the
+// rest into selectors.
+func (rev *revision) translate(ctx context.Context, rule *includeRule, input ast.Value) ([]policy.Selector, error) {
+	for _, ref := range rule.fallible {
+		_, err := opa.New(append(rev.options(ast.NewTerm(ref)), opa.ParsedInput(input), opa.StrictBuiltinErrors(false))...).Eval(ctx)
+		if err := errors.Join(ctx.Err(), err); err != nil {
+			return nil, err
+		}
+	}
+	left, err := opa.New(append(rev.options(ast.Equality.Expr(ast.NewTerm(rule.ref), ast.BooleanTerm(true)).Terms),
+		opa.ParsedUnknowns([]*ast.Term{ast.NewTerm(seriesRef)}),
+		opa.ParsedInput(input),
+	)...).Partial(ctx)
+	if err := errors.Join(ctx.Err(), err); err != nil {
+		return nil, err
+	}
+	c, err := holds(left)
+	if err != nil {
+		return nil, err
+	}
+	list, err := alternatives(c)
+	if err != nil {
+		return nil, err
+	}
+	s, err := selectors(list)
+	if err != nil {
+		return nil, err
+	}
+	return s, rev.probe(ctx, rule, input, list)
+}
+
+// options are those of a query about the policies.
+func (rev *revision) options(terms any) []func(*opa.Rego) {
+	return []func(*opa.Rego){
+		opa.ParsedQuery(ast.NewBody(ast.NewExpr(terms))),
+		opa.Compiler(rev.compiler),
+		opa.Store(rev.store),
+		opa.Capabilities(rev.compiler.Capabilities()),
+		opa.StrictBuiltinErrors(true),
+	}
+}
+
+// explain says where err comes from and what can be written instead.
+func (rev *revision) explain(rule *includeRule, name string, err error) error {
+	at := rule.place
+	var part *untranslatable
+	if !errors.As(err, &part) {
+		return &includeError{at.problem("include rule %s: %v", name, err)}
+	}
+	if l := location(part.expr); l != nil {
+		at = place{file: l.File, line: l.Row}
+	}
+	return &includeError{at.problem("include rule %s can't be translated to selectors: %v; of a label can be asked: %s", name, rev.withNames(part.Error()), acceptedNames())}
+}
+
+// local is a variable as OPA calls it.
+var local = regexp.MustCompile(`(__local\d+__)\d*`)
+
+// withNames is a text with variables as the policy calls them.
+func (rev *revision) withNames(text string) string {
+	return local.ReplaceAllStringFunc(text, func(v string) string {
+		if name, ok := rev.compiler.RewrittenVars[ast.Var(local.FindStringSubmatch(v)[1])]; ok {
+			return string(name)
+		}
+		return v
+	})
+}
+
+// location is where an expression comes from, as far as OPA still knows.
+func location(expr *ast.Expr) *ast.Location {
+	if expr.Location != nil && expr.Location.File != "" {
+		return expr.Location
+	}
+	var out *ast.Location
+	ast.WalkTerms(expr, func(t *ast.Term) bool {
+		if out == nil && t.Location != nil && t.Location.File != "" {
+			out = t.Location
+		}
+		return out != nil
+	})
+	return out
+}

@@ -1,0 +1,621 @@
+package rego
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	opa "github.com/open-policy-agent/opa/v1/rego"
+	"github.com/open-policy-agent/opa/v1/topdown"
+	"github.com/open-policy-agent/opa/v1/topdown/builtins"
+)
+
+// What OPA leaves of a rule when all but the series is known is Rego of a
+// small kind: comparisons of labels with constants. This file says when such a
+// residual holds; what it doesn't know it refuses.
+
+// seriesRef is where a rule finds the labels of a series.
+var seriesRef = ast.InputRootRef.Append(ast.StringTerm("series"))
+
+// untranslatable is an expression of a residual that has no equal in matchers.
+type untranslatable struct {
+	expr *ast.Expr
+	err  error
+}
+
+func (e *untranslatable) Error() string { return "`" + written(e.expr) + "`: " + e.err.Error() }
+func (e *untranslatable) Unwrap() error { return e.err }
+
+// errUnbound is a variable that another expression of the body has yet to bind.
+var errUnbound = errors.New("it has a variable that stands for no label and no constant")
+
+// maxSteps bounds how much of a residual is looked at.
+const maxSteps = 100_000
+
+// residual is what is left of a rule, being translated.
+type residual struct {
+	// support are the rules that OPA made for parts that it can't write inline,
+	// by what they are called.
+	support map[string][]*ast.Rule
+	// worked are the values of those without arguments.
+	worked map[string]value
+	steps  int
+}
+
+// value is what a term is for a series: the one of the cases that holds, and
+// undefined where none does.
+type value []valueCase
+
+// valueCase is one of: a constant, the value of a label, where when implies that
+// the series has it, the series itself.
+type valueCase struct {
+	when     condition
+	constant ast.Value
+	label    string
+	series   bool
+}
+
+// scope are the variables of a body.
+type scope map[ast.Var]value
+
+// holds says when one of the queries that OPA left is true.
+func holds(left *opa.PartialQueries) (condition, error) {
+	r := &residual{support: map[string][]*ast.Rule{}, worked: map[string]value{}}
+	for _, module := range left.Support {
+		for _, rule := range module.Rules {
+			name := rule.Ref().String()
+			r.support[name] = append(r.support[name], rule)
+		}
+	}
+	out := anyOf{}
+	for _, body := range left.Queries {
+		c, err := r.body(body, scope{})
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, c)
+	}
+	return out, nil
+}
+
+// body says when a body is true, and binds its variables in s. OPA leaves its
+// expressions in an order in which a variable may be used before it is bound.
+func (r *residual) body(body ast.Body, s scope) (condition, error) {
+	out := allOf{}
+	for len(body) > 0 {
+		var waiting ast.Body
+		var unbound error
+		for _, expr := range body {
+			c, err := r.expr(expr, s)
+			if errors.Is(err, errUnbound) {
+				unbound = err
+				waiting = append(waiting, expr)
+				continue
+			}
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, c)
+		}
+		if len(waiting) == len(body) {
+			return nil, unbound
+		}
+		body = waiting
+	}
+	return out, nil
+}
+
+func (r *residual) expr(expr *ast.Expr, s scope) (condition, error) {
+	if r.steps++; r.steps > maxSteps {
+		return nil, errTooLarge
+	}
+	c, err := r.holds(expr, s)
+	var inner *untranslatable
+	switch {
+	case errors.As(err, &inner) || errors.Is(err, errTooLarge):
+		return nil, err
+	case err != nil:
+		return nil, &untranslatable{expr, err}
+	case expr.Negated:
+		return c.not(), nil
+	}
+	return c, nil
+}
+
+// holds says when expr is true, leaving aside that it may be negated.
+func (r *residual) holds(expr *ast.Expr, s scope) (condition, error) {
+	if len(expr.With) > 0 {
+		return nil, errors.New("with can't be translated")
+	}
+	switch terms := expr.Terms.(type) {
+	case *ast.Term:
+		v, err := r.term(terms, s)
+		return v.truth(), err
+	case []*ast.Term:
+		operator, operands := terms[0].String(), terms[1:]
+		if isEquality(operator) && len(operands) == 2 {
+			return r.unify(operands[0], operands[1], s, !expr.Negated)
+		}
+		arity, ok := r.arity(operator)
+		if !ok || len(operands) < arity {
+			return nil, fmt.Errorf("%s can't be translated", operator)
+		}
+		v, err := r.call(operator, operands[:arity], s)
+		if err != nil || len(operands) == arity {
+			return v.truth(), err
+		}
+		return r.bind(operands[arity], v, s, !expr.Negated)
+	case *ast.Not:
+		c, err := r.body(terms.Body, maps.Clone(s))
+		if err != nil {
+			return nil, err
+		}
+		return c.not(), nil
+	case *ast.Every:
+		return nil, errors.New("every over what depends on a series can't be translated; write a rule for the opposite, with some, and put not before its name")
+	}
+	return nil, errors.New("this can't be translated")
+}
+
+func isEquality(operator string) bool {
+	return operator == ast.Equality.Name || operator == ast.Equal.Name
+}
+
+// unify says when two terms are equal.
+func (r *residual) unify(a, b *ast.Term, s scope, binds bool) (condition, error) {
+	v, err := r.term(b, s)
+	if errors.Is(err, errUnbound) {
+		a, b = b, a
+		v, err = r.term(b, s)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return r.bind(a, v, s, binds)
+}
+
+// bind says when a term is v; a variable that is nothing yet becomes v.
+func (r *residual) bind(t *ast.Term, v value, s scope, binds bool) (condition, error) {
+	if name, ok := t.Value.(ast.Var); ok && binds {
+		if _, bound := s[name]; !bound {
+			s[name] = v
+			return v.defined(), nil
+		}
+	}
+	w, err := r.term(t, s)
+	if err != nil {
+		return nil, err
+	}
+	equal, err := r.apply(ast.Equal.Name, []value{w, v})
+	return equal.truth(), err
+}
+
+// term is what a term is.
+func (r *residual) term(t *ast.Term, s scope) (value, error) {
+	switch v := t.Value.(type) {
+	case ast.Var:
+		if bound, ok := s[v]; ok {
+			return bound, nil
+		}
+		return nil, errUnbound
+	case ast.Ref:
+		return r.ref(v, s)
+	case ast.Call:
+		return r.call(v[0].String(), v[1:], s)
+	}
+	if ast.IsConstant(t.Value) {
+		return constantly(t.Value), nil
+	}
+	return nil, fmt.Errorf("%v is neither a label nor a constant", t)
+}
+
+func constantly(v ast.Value) value { return value{{when: always, constant: v}} }
+
+var errWhole = errors.New("only single labels can be translated, as input.series.env; not input.series as a whole")
+
+func (r *residual) ref(ref ast.Ref, s scope) (value, error) {
+	head, isVar := ref[0].Value.(ast.Var)
+	switch {
+	case ref.HasPrefix(seriesRef):
+		return valueCase{when: always, series: true}.at(ref[len(seriesRef):])
+	case len(r.support[ref.String()]) > 0:
+		return r.rule(ref.String())
+	case ref.HasPrefix(ast.DefaultRootRef):
+		return nil, fmt.Errorf("%v depends on a series in a way that can't be translated", ref)
+	case !isVar || s[head] == nil:
+		return nil, errUnbound
+	}
+	var out value
+	for _, one := range s[head] {
+		v, err := one.at(ref[1:])
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, v...)
+	}
+	return out, nil
+}
+
+// at is what there is at a path below a value.
+func (c valueCase) at(path ast.Ref) (value, error) {
+	switch {
+	case len(path) == 0:
+		return value{c}, nil
+	case c.constant != nil && path.IsGround():
+		if found, err := c.constant.Find(path); err == nil {
+			c.constant = found
+			return value{c}, nil
+		}
+		return nil, nil // undefined
+	case !c.series || len(path) > 1:
+		return nil, errWhole
+	}
+	name, ok := path[0].Value.(ast.String)
+	if !ok {
+		return nil, errors.New("which label it is has to be known without the series: no iteration over input.series")
+	}
+	if name == "" {
+		return nil, errors.New("no label is called by the empty string")
+	}
+	return value{{when: allOf{c.when, present(string(name))}, label: string(name)}}, nil
+}
+
+// rule is the value of a rule that OPA made.
+func (r *residual) rule(name string) (value, error) {
+	if v, ok := r.worked[name]; ok {
+		return v, nil
+	}
+	v, err := r.defined(name, nil)
+	if err == nil {
+		r.worked[name] = v
+	}
+	return v, err
+}
+
+// defined is the value of a rule or function that OPA made, for arguments.
+func (r *residual) defined(name string, args []value) (value, error) {
+	var out, byDefault value
+	for _, rule := range r.support[name] {
+		if rule.Head.Key != nil || len(rule.Head.Args) != len(args) || rule.Else != nil {
+			return nil, fmt.Errorf("%s depends on a series in a way that can't be translated", name)
+		}
+		s := scope{}
+		when := allOf{}
+		for i, arg := range rule.Head.Args {
+			c, err := r.bind(arg, args[i], s, true)
+			if err != nil {
+				return nil, err
+			}
+			when = append(when, c)
+		}
+		c, err := r.body(rule.Body, s)
+		if err != nil {
+			return nil, err
+		}
+		v, err := r.term(rule.Head.Value, s)
+		if err != nil {
+			return nil, err
+		}
+		v = v.under(append(when, c))
+		if rule.Default {
+			byDefault = v
+		} else {
+			out = append(out, v...)
+		}
+	}
+	return append(out, byDefault.under(out.defined().not())...), nil
+}
+
+// under is v where c holds.
+func (v value) under(c condition) value {
+	out := make(value, len(v))
+	for i, one := range v {
+		one.when = allOf{c, one.when}
+		out[i] = one
+	}
+	return out
+}
+
+func (v value) defined() condition {
+	out := make(anyOf, len(v))
+	for i, one := range v {
+		out[i] = one.when
+	}
+	return out
+}
+
+// truth is where v is defined and not false, which is what Rego calls true.
+func (v value) truth() condition {
+	out := anyOf{}
+	for _, one := range v {
+		if one.constant == nil || one.constant.Compare(ast.Boolean(false)) != 0 {
+			out = append(out, one.when)
+		}
+	}
+	return out
+}
+
+func (r *residual) arity(operator string) (int, bool) {
+	if rules := r.support[operator]; len(rules) > 0 {
+		return len(rules[0].Head.Args), true
+	}
+	if b, ok := ast.BuiltinMap[operator]; ok {
+		return b.Decl.Arity(), true
+	}
+	return 0, false
+}
+
+// call is the value of a function.
+func (r *residual) call(operator string, operands []*ast.Term, s scope) (value, error) {
+	args := make([]value, len(operands))
+	for i, operand := range operands {
+		var err error
+		if args[i], err = r.term(operand, s); err != nil {
+			return nil, err
+		}
+	}
+	switch {
+	case len(r.support[operator]) > 0:
+		return r.defined(operator, args)
+	case operator == ast.ObjectGet.Name && len(args) == 3 && len(args[0]) == 1 && args[0][0].series:
+		return labelOr(args[0][0], operands[1].Value, args[2])
+	}
+	return r.apply(operator, args)
+}
+
+// labelOr is object.get of a series.
+func labelOr(series valueCase, name ast.Value, otherwise value) (value, error) {
+	if path, ok := name.(*ast.Array); ok && path.Len() == 1 {
+		name = path.Elem(0).Value
+	}
+	label, err := series.at(ast.Ref{ast.NewTerm(name)})
+	if err != nil {
+		return nil, err
+	}
+	return append(label.under(otherwise.defined()), otherwise.under(label.defined().not())...), nil
+}
+
+// apply is a built-in function of values, a boolean.
+func (r *residual) apply(operator string, args []value) (value, error) {
+	accepts, known := accepted[operator]
+	if !known {
+		if slices.ContainsFunc(args, func(v value) bool { return slices.ContainsFunc(v, func(c valueCase) bool { return c.series }) }) {
+			return nil, errWhole
+		}
+		return nil, fmt.Errorf("%s of a label can't be translated", asWritten(operator))
+	}
+	var out value
+	chosen := make([]valueCase, len(args))
+	var choose func(i int) error
+	choose = func(i int) error {
+		if i < len(args) {
+			for _, one := range args[i] {
+				chosen[i] = one
+				if err := choose(i + 1); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+		if r.steps++; r.steps > maxSteps {
+			return errTooLarge
+		}
+		when := allOf{}
+		for _, one := range chosen {
+			when = append(when, one.when)
+		}
+		c, err := accepts.of(operator, chosen)
+		if err != nil {
+			return err
+		}
+		out = append(out,
+			valueCase{when: allOf{when, c}, constant: ast.Boolean(true)},
+			valueCase{when: allOf{when, c.not()}, constant: ast.Boolean(false)})
+		return nil
+	}
+	return out, choose(0)
+}
+
+// operation says of which values of a label a built-in function is true.
+type operation struct {
+	// label is the operand that may be a label: its place, or any.
+	label int
+	// values are those for which it is true, the other operands given.
+	values func(others []ast.Value) (values, error)
+	// negated: those for which it is false.
+	negated bool
+}
+
+const anyOperand = -1
+
+// accepted are the functions of labels that can be translated.
+var accepted = map[string]operation{
+	ast.Equality.Name:   {label: anyOperand, values: equalTo},
+	ast.Equal.Name:      {label: anyOperand, values: equalTo},
+	ast.NotEqual.Name:   {label: anyOperand, values: equalTo, negated: true},
+	ast.Member.Name:     {label: 0, values: membersOf},
+	ast.StartsWith.Name: {label: 0, values: ofString(startingWith)},
+	ast.EndsWith.Name:   {label: 0, values: ofString(endingWith)},
+	ast.Contains.Name:   {label: 0, values: ofString(containing)},
+	ast.RegexMatch.Name: {label: 1, values: ofString(finding)},
+	ast.GlobMatch.Name:  {label: 2, values: ofGlob},
+}
+
+// of says when the function is true of operands that are all there.
+func (o operation) of(operator string, operands []valueCase) (condition, error) {
+	var others []ast.Value
+	var at []int
+	for i, operand := range operands {
+		switch {
+		case operand.series:
+			if len(operands) == 2 && o.negated && slices.ContainsFunc(operands, func(c valueCase) bool { return c.constant != nil && c.constant.Compare(nothing.Value) == 0 }) {
+				return always, nil
+			}
+			return nil, errWhole
+		case operand.constant == nil:
+			at = append(at, i)
+		default:
+			others = append(others, operand.constant)
+		}
+	}
+	if len(at) == 0 {
+		return constantCall(operator, others)
+	}
+	label := operands[at[0]].label
+	switch {
+	case len(at) == 2 && o.label == anyOperand && operands[at[1]].label == label:
+		return negatedIf(always, o.negated), nil
+	case len(at) > 1:
+		return nil, fmt.Errorf("a label (%s) can be compared with what is known without the series, not with another label (%s)", label, operands[at[1]].label)
+	case o.label != anyOperand && at[0] != o.label:
+		return nil, fmt.Errorf("%s with a label (%s) in this place can't be translated", asWritten(operator), label)
+	}
+	of, err := o.values(others)
+	if err != nil {
+		return nil, err
+	}
+	return negatedIf(test{label: label, values: of}, o.negated), nil
+}
+
+func negatedIf(c condition, negated bool) condition {
+	if negated {
+		return c.not()
+	}
+	return c
+}
+
+// constantCall evaluates a function of which everything is known.
+func constantCall(operator string, operands []ast.Value) (condition, error) {
+	if isEquality(operator) {
+		operator = ast.Equal.Name
+	}
+	args := make([]*ast.Term, len(operands))
+	for i, v := range operands {
+		args[i] = ast.NewTerm(v)
+	}
+	out := never
+	err := topdown.GetBuiltin(operator)(topdown.BuiltinContext{}, args, func(result *ast.Term) error {
+		if result.Value.Compare(ast.Boolean(true)) == 0 {
+			out = always
+		}
+		return nil
+	})
+	return out, err
+}
+
+func equalTo(others []ast.Value) (values, error) { return texts(others) }
+
+func membersOf(others []ast.Value) (values, error) {
+	var members []ast.Value
+	add := func(t *ast.Term) { members = append(members, t.Value) }
+	switch c := others[0].(type) {
+	case *ast.Array:
+		c.Foreach(add)
+	case ast.Set:
+		c.Foreach(add)
+	case ast.Object:
+		c.Foreach(func(_, v *ast.Term) { add(v) })
+	}
+	return texts(members)
+}
+
+// texts are the values that can be those of a label. Null is there where a
+// label is missing; anything else that isn't text is a mistake.
+func texts(list []ast.Value) (values, error) {
+	out := []string{}
+	for _, v := range list {
+		switch v := v.(type) {
+		case ast.String:
+			// An empty label isn't there, so it is equal to nothing.
+			if v != "" {
+				out = append(out, string(v))
+			}
+		case ast.Null:
+		default:
+			if v.Compare(nothing.Value) == 0 {
+				continue
+			}
+			return values{}, fmt.Errorf("a label is text and never equal to %v", v)
+		}
+	}
+	return values{oneOf: out}, nil
+}
+
+func ofString(f func(string) (values, error)) func([]ast.Value) (values, error) {
+	return func(others []ast.Value) (values, error) {
+		s, ok := others[0].(ast.String)
+		if !ok {
+			return values{}, fmt.Errorf("%v is not text", others[0])
+		}
+		return f(string(s))
+	}
+}
+
+func ofGlob(others []ast.Value) (values, error) {
+	pattern, ok := others[0].(ast.String)
+	if !ok {
+		return values{}, fmt.Errorf("%v is not text", others[0])
+	}
+	if _, none := others[1].(ast.Null); none {
+		return globbed(string(pattern), nil)
+	}
+	delimiters, err := builtins.RuneSliceOperand(others[1], 2)
+	if err != nil {
+		return values{}, err
+	}
+	if len(delimiters) == 0 {
+		delimiters = []rune{'.'}
+	}
+	return globbed(string(pattern), delimiters)
+}
+
+// asWritten is a built-in function as policies write it.
+func asWritten(operator string) string {
+	if b, ok := ast.BuiltinMap[operator]; ok && b.Infix != "" {
+		return b.Infix
+	}
+	return operator
+}
+
+// written is an expression as a policy would have it.
+func written(expr *ast.Expr) string {
+	terms, ok := expr.Terms.([]*ast.Term)
+	if !ok || len(expr.With) > 0 {
+		return expr.String()
+	}
+	b, ok := ast.BuiltinMap[terms[0].String()]
+	if !ok || len(terms)-1 < b.Decl.Arity() {
+		return expr.String()
+	}
+	operands, not := terms[1:], ""
+	if expr.Negated {
+		not = "not "
+	}
+	text := ast.Call(terms[:1+b.Decl.Arity()]).String()
+	if b.Infix != "" && b.Decl.Arity() == 2 {
+		infix := b.Infix
+		if isEquality(b.Name) {
+			infix = "=="
+		}
+		text = fmt.Sprintf("%v %s %v", operands[0], infix, operands[1])
+	}
+	if len(operands) > b.Decl.Arity() {
+		text += fmt.Sprintf(" == %v", operands[b.Decl.Arity()])
+	}
+	return not + text
+}
+
+// acceptedNames says what may be asked of a label.
+func acceptedNames() string {
+	names := []string{"not"}
+	for operator := range accepted {
+		if operator != ast.Equality.Name {
+			names = append(names, asWritten(operator))
+		}
+	}
+	slices.Sort(names)
+	return strings.Join(names, ", ")
+}
