@@ -94,6 +94,10 @@ func (it *floored) read() {
 		} else {
 			_, it.histogram = it.raw.AtFloatHistogram(nil)
 			it.kind = chunkenc.ValFloatHistogram
+			if it.histogram.CounterResetHint != histogram.GaugeType {
+				// It is about the sample before, which isn't the one before in the view.
+				it.histogram.CounterResetHint = histogram.UnknownCounterReset
+			}
 			roundHistogram(it.histogram, it.rounding)
 		}
 		it.ahead = it.raw.Next()

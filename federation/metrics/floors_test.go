@@ -1,10 +1,13 @@
 package metrics_test
 
 import (
+	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/parley-gateway/parley/federation"
@@ -88,5 +91,25 @@ func TestIntervalsShowWhenTheyAreOver(t *testing.T) {
 		if strings.Count(answer, ":") != 11 { // minutes 0 to 10
 			t.Errorf("the view holds %s", answer)
 		}
+	}
+}
+
+// A histogram that began anew within an interval did so for the view too: what
+// its samples say of the ones before them is about others.
+func TestResetsBetweenSamplesOfTheViewShow(t *testing.T) {
+	counts := make([]*histogram.FloatHistogram, metricstest.Samples)
+	for i := range counts {
+		n := float64(i)
+		if i > 41 {
+			n = float64(i - 41)
+		}
+		counts[i] = &histogram.FloatHistogram{Count: n, Sum: n, PositiveSpans: []histogram.Span{{Length: 1}}, PositiveBuckets: []float64{n}}
+	}
+	local := newLocalAt(t, metricstest.Store(t, []metricstest.Series{{Labels: labels.FromStrings("__name__", "latency"), Histograms: counts}}))
+	o := everything.Obligations
+	o.Resolution = time.Minute
+	q := metrics.Question{Kind: policy.Instant, Expression: "resets(latency[25m])", Start: metricstest.End(), End: metricstest.End()}
+	if got, want := ask(local, q, o), fmt.Sprintf(`{org="acme"} %d:%016x`, metricstest.End().UnixMilli(), math.Float64bits(1)); !strings.HasPrefix(got, want) {
+		t.Errorf("%s, want one reset", got)
 	}
 }
