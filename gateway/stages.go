@@ -70,7 +70,7 @@ func (g *Gateway) may(ctx context.Context, q Question, agreement tenants.Agreeme
 func requested(owner tenants.OrgID, q Question, a tenants.Agreement) (policy.Request, error) {
 	request, err := q.Metrics.Request()
 	request.Side, request.Owner = policy.Answer, owner
-	request.Principal, request.Package = q.Principal, a.Policy
+	request.Principal, request.Purposes, request.Package = q.Principal, a.Under(q.Principal.Purpose), a.Policy
 	return request, err
 }
 
@@ -191,7 +191,8 @@ func (g *Gateway) askPartner(ctx context.Context, a tenants.Agreement, by tenant
 	if err != nil {
 		return nil, federation.Part{Org: a.Partner}, federation.AsError(err)
 	}
-	request.Side, request.Owner, request.Principal = policy.Ask, a.Partner, by
+	request.Side, request.Owner = policy.Ask, a.Partner
+	request.Principal, request.Purposes = by, a.Under(by.Purpose)
 	decision, err := g.config.Decider.Decide(ctx, request)
 	if err != nil {
 		return nil, federation.Part{Org: a.Partner}, federation.AsError(err)
@@ -216,7 +217,7 @@ func uncovered(err error, purpose tenants.Purpose) string {
 	case purpose == "":
 		return "no purpose was given: set the header X-Parley-Purpose, --purpose, or front.default_purpose in the config"
 	}
-	return "our agreement does not name the purpose " + string(purpose)
+	return "our agreement names neither the purpose " + string(purpose) + " nor a broader one"
 }
 
 // ask asks the members and makes one answer of theirs.

@@ -82,6 +82,9 @@ func (w Window) Union(o Window) Window {
 type Request struct {
 	Side      Side
 	Principal tenants.Principal
+	// Purposes are what the principal's purpose is under, itself included, in
+	// the agreement's vocabulary: see tenants.Agreement.Under.
+	Purposes []tenants.Purpose
 	// Owner is the organization whose data is asked for.
 	Owner tenants.OrgID
 	// Package is the Rego package that decides: the agreement's, or empty for

@@ -196,7 +196,7 @@ func TestOutsideTheAskersAgreement(t *testing.T) {
 		},
 		"undeclared purpose": {
 			change: func(a *gatewaytest.Agreement) { a.Purposes = []string{"capacity"} },
-			said:   "our agreement does not name the purpose slo-review",
+			said:   "our agreement names neither the purpose slo-review nor a broader one",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

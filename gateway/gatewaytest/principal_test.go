@@ -12,6 +12,7 @@ import (
 	"github.com/parley-gateway/parley/gateway"
 	"github.com/parley-gateway/parley/gateway/audit"
 	"github.com/parley-gateway/parley/gateway/front"
+	"github.com/parley-gateway/parley/gateway/gatewaytest"
 	"github.com/parley-gateway/parley/gateway/identity"
 )
 
@@ -45,6 +46,39 @@ decision := `+releaseRequests+` if {
 	for _, bad := range [][]string{{front.PurposeHeader, "Incident Response"}, {front.CaseHeader, "INC 7"}, {front.PartialHeader, "perhaps"}} {
 		if reply := acme.Asks(byOrg, bad...); reply.Code != http.StatusBadRequest || !strings.Contains(reply.Answer(t).Error, bad[0]) {
 			t.Errorf("%v: %d %s", bad, reply.Code, reply.Body)
+		}
+	}
+}
+
+// An agreement about a purpose is one about the narrower ones, on both sides and
+// for policy; each side's own words count there alone.
+func TestAgreementsCoverNarrowerPurposes(t *testing.T) {
+	t.Parallel()
+	world := three(t)
+	acme, globex := world.Org("acme"), world.Org("globex")
+	acme.Agrees("globex", func(a *gatewaytest.Agreement) {
+		a.Purposes, a.Terms = []string{"service-provision"}, "{refunds: [payment-management]}"
+	})
+	globex.Agrees("acme", func(a *gatewaytest.Agreement) { a.Purposes = []string{"service-optimisation", "payment-management"} })
+	globex.Decides("acme", `default decision := {"allow": false}
+
+decision := `+releaseRequests+` if "service-optimisation" in input.principal.purposes`)
+	world.Start()
+	for purpose, want := range map[string]federation.Status{
+		"slo-review":           federation.Complete, // below both
+		"service-optimisation": federation.Complete,
+		"service-provision":    federation.Denied, // too broad for globex
+		"payment-management":   federation.Denied, // globex's policy releases nothing for it
+		"refunds":              federation.Denied, // a word that globex doesn't have
+		"marketing":            federation.Denied,
+	} {
+		part := acme.Asks(byOrg, front.PurposeHeader, purpose).Completeness(t)["globex"]
+		if part.Status != want {
+			t.Errorf("%s: globex is %+v, want %s", purpose, part, want)
+		}
+		asked := !strings.Contains(part.Reason, "our agreement")
+		if asked != (purpose != "marketing") {
+			t.Errorf("%s: globex was asked: %t", purpose, asked)
 		}
 	}
 }

@@ -17,6 +17,7 @@ type Agreement struct {
 	Purposes  []string
 	NotAfter  time.Time
 	Limits    string // YAML of the key limits
+	Terms     string // YAML of the key terms
 }
 
 // Agrees writes the organization's agreement with a partner; change may alter
@@ -26,7 +27,7 @@ func (o *Org) Agrees(partner tenants.OrgID, change func(*Agreement)) {
 	p := o.world.Org(partner)
 	a := Agreement{
 		Addresses: []string{p.peerAt}, Purposes: []string{"slo-review", "incident-response"},
-		NotAfter: time.Now().Add(24 * time.Hour), Limits: "{}",
+		NotAfter: time.Now().Add(24 * time.Hour), Limits: "{}", Terms: "{}",
 	}
 	if change != nil {
 		change(&a)
@@ -44,8 +45,9 @@ purposes: [%s]
 not_after: %s
 policy: parley.partners.%s
 limits: %s
+terms: %s
 `, partner, p.TrustDomain().Name(), p.GatewayID(), strings.Join(a.Addresses, ", "), filepath.Join(p.Dir, "ca", identity.DevCABundleFile),
-		strings.Join(a.Purposes, ", "), a.NotAfter.UTC().Format(time.RFC3339), partner, a.Limits))
+		strings.Join(a.Purposes, ", "), a.NotAfter.UTC().Format(time.RFC3339), partner, a.Limits, a.Terms))
 }
 
 // Scribbles makes the agreement's file one that can't be read.

@@ -39,6 +39,7 @@ func (f *Folder) request(a tenants.Agreement, s Sample) policy.Request {
 	r := policy.Request{
 		Side: policy.Answer, Owner: f.Org, Package: a.Policy, Signal: tenants.Metrics, Kind: s.Kind,
 		Principal: tenants.Principal{Org: a.Partner, Workload: a.GatewayID, User: s.User, Purpose: s.Purpose, Case: s.Case},
+		Purposes:  a.Under(s.Purpose),
 		Window:    policy.Window{Start: now.Add(-s.Back), End: now},
 		Query:     s.Metric,
 		Selectors: []policy.Selector{{labels.MustNewMatcher(labels.MatchEqual, model.MetricNameLabel, s.Metric)}},

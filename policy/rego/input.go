@@ -15,6 +15,7 @@ import (
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 
 	"github.com/parley-gateway/parley/policy"
+	"github.com/parley-gateway/parley/tenants"
 )
 
 //go:embed input.schema.json
@@ -44,12 +45,13 @@ type document struct {
 }
 
 type principalDocument struct {
-	Org      string `json:"org"`
-	Workload string `json:"workload"`
-	User     string `json:"user"`
-	Proof    string `json:"proof"`
-	Purpose  string `json:"purpose"`
-	Case     string `json:"case"`
+	Org      string            `json:"org"`
+	Workload string            `json:"workload"`
+	User     string            `json:"user"`
+	Proof    string            `json:"proof"`
+	Purpose  string            `json:"purpose"`
+	Purposes []tenants.Purpose `json:"purposes"`
+	Case     string            `json:"case"`
 }
 
 type matcherDocument struct {
@@ -81,11 +83,12 @@ func instant(t time.Time) *instantDocument {
 func describe(r policy.Request, now time.Time, reads reads) ([]byte, error) {
 	d := document{
 		Principal: principalDocument{
-			Org:     string(r.Principal.Org),
-			User:    r.Principal.User.Subject,
-			Proof:   string(r.Principal.User.Proof),
-			Purpose: string(r.Principal.Purpose),
-			Case:    string(r.Principal.Case),
+			Org:      string(r.Principal.Org),
+			User:     r.Principal.User.Subject,
+			Proof:    string(r.Principal.User.Proof),
+			Purpose:  string(r.Principal.Purpose),
+			Purposes: r.Purposes,
+			Case:     string(r.Principal.Case),
 		},
 		Side:      r.Side,
 		Owner:     string(r.Owner),
@@ -99,6 +102,9 @@ func describe(r policy.Request, now time.Time, reads reads) ([]byte, error) {
 	}
 	if r.Principal.Workload != (spiffeid.ID{}) {
 		d.Principal.Workload = r.Principal.Workload.String()
+	}
+	if d.Principal.Purposes == nil {
+		d.Principal.Purposes = []tenants.Purpose{}
 	}
 	if d.Functions == nil {
 		d.Functions = []string{}

@@ -119,14 +119,17 @@ func (i Inventory) Package(name string) (Package, bool) {
 	return i.Packages[at], true
 }
 
-var purposeRef = ast.MustParseRef("input.principal.purpose")
+var (
+	purposeRef  = ast.MustParseRef("input.principal.purpose")
+	purposesRef = ast.MustParseRef("input.principal.purposes")
+)
 
 // speaksOf adds the purposes that a module compares the question's with.
 func (p *Package) speaksOf(module *ast.Module) {
 	ast.WalkExprs(module, func(e *ast.Expr) bool {
 		found := false
 		ast.WalkRefs(e, func(ref ast.Ref) bool {
-			found = found || ref.HasPrefix(purposeRef)
+			found = found || ref.HasPrefix(purposeRef) || ref.HasPrefix(purposesRef)
 			return found
 		})
 		if !found {

@@ -149,6 +149,7 @@ func (s *sources) questions(a tenants.Agreement, now time.Time) []policy.Request
 					Org: a.Partner, Workload: a.GatewayID, Purpose: purpose,
 					User: tenants.User{Subject: "someone", Proof: tenants.ProvenByJWT},
 				}
+				answer.Purposes = a.Under(purpose)
 				asked := answer
 				asked.Side, asked.Package, asked.Owner = policy.Ask, "", a.Partner
 				asked.Principal.Org = s.org
@@ -167,6 +168,7 @@ func (s *sources) ownQuestions(now time.Time) []policy.Request {
 			r := question(signal, kind, now)
 			r.Side, r.Owner = policy.Answer, s.org
 			r.Principal = tenants.Principal{Org: s.org, Purpose: "operations"}
+			r.Purposes = tenants.Agreement{}.Under(r.Principal.Purpose)
 			asked := r
 			asked.Side = policy.Ask
 			out = append(out, r, asked)

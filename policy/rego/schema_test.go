@@ -90,7 +90,8 @@ func TestWhatTheInputSays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `{"principal":{"org":"globex","workload":"","user":"","proof":"","purpose":"slo-review","case":""},` +
+	want := `{"principal":{"org":"globex","workload":"","user":"","proof":"","purpose":"slo-review",` +
+		`"purposes":["increase-service-robustness","optimisation-for-controller","service-optimisation","service-provision","slo-review"],"case":""},` +
 		`"side":"answer","owner":"acme","signal":"metrics","kind":"query_range","query":"{__name__=\"up\",job!=\"x\"}",` +
 		`"selectors":[[{"name":"__name__","op":"=","value":"up"},{"name":"job","op":"!=","value":"x"}],` +
 		`[{"name":"__name__","op":"=~","value":"up|down"}],` +

@@ -9,14 +9,26 @@ test_our_own_users_see_everything if {
 	decision.datasets[0].labels == {"*": "keep"}
 }
 
-agreements := {"globex": {"signals": ["metrics"], "purposes": ["slo-review"]}}
+agreements := {"globex": {"signals": ["metrics"], "purposes": ["increase-service-robustness"]}}
 
-ask(owner, signal, purpose) := decision if {
-	decision := data.parley.default.ask.decision with data.parley.agreements as agreements
-		with input as {"owner": owner, "signal": signal, "principal": {"org": "acme", "purpose": purpose}}
+broader := {
+	"slo-review": ["increase-service-robustness", "service-provision", "slo-review"],
+	"increase-service-robustness": ["increase-service-robustness", "service-provision"],
+	"service-provision": ["service-provision"],
+	"audit": ["audit", "organisation-governance"],
 }
 
-test_ask_what_was_agreed if ask("globex", "metrics", "slo-review").allow
+ask(owner, signal, purpose) := decision if {
+	principal := {"org": "acme", "purpose": purpose, "purposes": broader[purpose]}
+	decision := data.parley.default.ask.decision with data.parley.agreements as agreements
+		with input as {"owner": owner, "signal": signal, "principal": principal}
+}
+
+test_ask_what_was_agreed if ask("globex", "metrics", "increase-service-robustness").allow
+
+test_ask_for_a_narrower_purpose if ask("globex", "metrics", "slo-review").allow
+
+test_ask_for_a_broader_purpose if not ask("globex", "metrics", "service-provision").allow
 
 test_ask_ourselves if ask("acme", "logs", "audit").allow
 
