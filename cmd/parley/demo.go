@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -86,7 +87,7 @@ func (c *demoCommand) run(ctx context.Context, stdout, stderr io.Writer) (err er
 		}
 	}
 	for _, s := range stands {
-		if err := s.agree(stands, now); err != nil {
+		if err := errors.Join(s.agree(stands, now), s.configure()); err != nil {
 			return fmt.Errorf("%s: %w", s.Org, err)
 		}
 	}
@@ -131,6 +132,7 @@ type stand struct {
 	ca                  *identity.DevCA
 	svid                *identity.DevSource
 	log                 *os.File
+	secret              []byte
 }
 
 // open makes the company's store with its past, its CA and its doors.
@@ -192,20 +194,36 @@ func (s *stand) agree(all []*stand, now time.Time) error {
 	return nil
 }
 
+// configure writes a config for the commands that read one, and the key of
+// pseudonyms, which stays.
+func (s *stand) configure() (err error) {
+	key := filepath.Join(s.dir, demo.KeyFile)
+	if s.secret, err = os.ReadFile(key); errors.Is(err, fs.ErrNotExist) {
+		s.secret = make([]byte, 32)
+		if _, err = rand.Read(s.secret); err == nil {
+			err = os.WriteFile(key, s.secret, 0o600)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	file, err := os.Create(filepath.Join(s.dir, demo.ConfigFile))
+	if err != nil {
+		return err
+	}
+	return errors.Join(demo.WriteConfig(file, s.Org, s.front.Addr().String()), file.Close())
+}
+
 func (s *stand) logger() *slog.Logger {
 	return telemetry.NewLogger(s.log, slog.LevelInfo).With("org", string(s.Org))
 }
 
 // gateway puts the company's gateway together.
 func (s *stand) gateway(ctx context.Context) (*assembly.Gateway, error) {
-	secret := make([]byte, 32)
-	if _, err := rand.Read(secret); err != nil {
-		return nil, err
-	}
 	return assembly.New(ctx, assembly.Config{
 		Org: s.Org, TrustDomain: demo.TrustDomain(s.Org), Version: version, Identity: s.svid,
 		AgreementsDir: filepath.Join(s.dir, "agreements"), PolicyDir: filepath.Join(s.dir, "policies"),
-		Source: s.store, Secret: secret, AuditDir: filepath.Join(s.dir, "audit"),
+		Source: s.store, Secret: s.secret, AuditDir: filepath.Join(s.dir, "audit"),
 		Front: s.front, Peer: s.peer, Bundle: s.bundle, DefaultPurpose: "slo-review", Log: s.logger(),
 	})
 }

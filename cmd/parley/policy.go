@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/parley-gateway/parley/gateway/config"
 	"github.com/parley-gateway/parley/policy/inspect"
@@ -18,8 +19,10 @@ import (
 )
 
 type policyCommand struct {
-	Check policyCheckCommand `cmd:"" help:"Load policies as serve would, and say everything that is wrong with them."`
-	Test  policyTestCommand  `cmd:"" help:"Run the policies' tests, with OPA's test runner."`
+	Check   policyCheckCommand   `cmd:"" help:"Load policies as serve would, and say everything that is wrong with them."`
+	Test    policyTestCommand    `cmd:"" help:"Run the policies' tests, with OPA's test runner."`
+	Explain policyExplainCommand `cmd:"" help:"Say what policy makes of a question, and which lines say so."`
+	Try     policyTryCommand     `cmd:"" help:"Ask your own data as a partner would, beside what is there."`
 }
 
 // policySource is which policies a command is about.
@@ -107,6 +110,25 @@ func within(dir string, p rego.Place) string {
 // the lines after the first below its end.
 func paragraph(begin, text string) string {
 	return begin + fold(text, len([]rune(begin)), lineWidth) + "\n"
+}
+
+// tabulate puts rows in columns, indented, of which the last is folded to the
+// width of a terminal.
+func tabulate(rows [][]string) string {
+	var before [][]string
+	for _, row := range rows {
+		before = append(before, row[:len(row)-1])
+	}
+	widths := columns(before)
+	var out strings.Builder
+	for _, row := range rows {
+		begin := "  "
+		for i, cell := range row[:len(row)-1] {
+			begin += cell + strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)+2)
+		}
+		out.WriteString(strings.TrimRight(paragraph(begin, row[len(row)-1]), " \n") + "\n")
+	}
+	return out.String()
 }
 
 // colour paints text for people at a terminal.

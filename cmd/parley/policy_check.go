@@ -44,7 +44,7 @@ func (c *policyCheckCommand) Run(k *kong.Kong) error {
 	if c.Output == "json" {
 		err = printJSON(k.Stdout, report)
 	} else {
-		err = report.print(k.Stdout)
+		err = report.show(k.Stdout)
 	}
 	if n := len(report.Problems); n > 0 && err == nil {
 		return found(n, "problem")
@@ -124,7 +124,7 @@ func (c *policyCheckCommand) check(ctx context.Context) (policyReport, error) {
 	return report, nil
 }
 
-func (r policyReport) print(w io.Writer) error {
+func (r policyReport) show(w io.Writer) error {
 	var out strings.Builder
 	for _, p := range r.Problems {
 		at := rego.Place{File: nearby(p.File), Line: p.Line}.String()
@@ -156,7 +156,7 @@ func (r policyReport) print(w io.Writer) error {
 func (r policyReport) packageRows() [][]string {
 	rows := [][]string{{"PACKAGE", "WHERE", "DECIDES"}}
 	for _, p := range r.Packages {
-		decides := ""
+		var decides string
 		switch {
 		case p.Library && (!p.Decides || r.overridden(p.Name)):
 			continue

@@ -51,7 +51,7 @@ func (c *policyTestCommand) Run(k *kong.Kong) error {
 	if c.Output == "json" {
 		err = printJSON(k.Stdout, tests)
 	} else {
-		err = c.print(k.Stdout, from.Dir, tests)
+		err = c.show(k.Stdout, from.Dir, tests)
 	}
 	failed := 0
 	for _, r := range tests.Results {
@@ -65,7 +65,7 @@ func (c *policyTestCommand) Run(k *kong.Kong) error {
 	return err
 }
 
-func (c *policyTestCommand) print(w io.Writer, dir string, tests rego.Tests) error {
+func (c *policyTestCommand) show(w io.Writer, dir string, tests rego.Tests) error {
 	how := styleOf(w)
 	var out strings.Builder
 	passed, skipped := 0, 0

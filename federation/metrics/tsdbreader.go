@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
+	"os"
 
 	"github.com/prometheus/prometheus/model/exemplar"
 	"github.com/prometheus/prometheus/model/labels"
@@ -19,32 +19,47 @@ import (
 // no exemplars, which are in that process's memory. What was written of late is
 // read anew for every selection, so that it is for tools.
 type TSDBReader struct {
-	mu sync.Mutex // held while a querier is made
-	db *tsdb.DBReadOnly
+	dir    string
+	logger *slog.Logger
 }
 
-// OpenTSDBReader opens a store that is there. While it is open there is a
+// OpenTSDBReader opens a store that is there. Whenever it is read there is a
 // folder of links within the store's.
 func OpenTSDBReader(dir string, logger *slog.Logger) (*TSDBReader, error) {
-	db, err := tsdb.OpenDBReadOnly(dir, "", logger)
+	info, err := os.Stat(dir)
+	if err == nil && !info.IsDir() {
+		err = errors.New("it is not a folder")
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open metrics store in %s: %w", dir, err)
 	}
-	return &TSDBReader{db: db}, nil
+	return &TSDBReader{dir: dir, logger: logger}, nil
 }
-
-// Close closes the store.
-func (s *TSDBReader) Close() error { return s.db.Close() }
 
 func (s *TSDBReader) selectRaw(ctx context.Context, sel selection, take func(storage.ChunkSeries) error) (release func() error, err error) {
 	return selectChunks(ctx, s.open, sel, take)
 }
 
+// open opens the store for one selection: another one needs links of its own.
 func (s *TSDBReader) open(mint, maxt int64) (storage.ChunkQuerier, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.db.ChunkQuerier(mint, maxt)
+	db, err := tsdb.OpenDBReadOnly(s.dir, "", s.logger)
+	if err != nil {
+		return nil, err
+	}
+	q, err := db.ChunkQuerier(mint, maxt)
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return readOnlyQuerier{q, db}, nil
 }
+
+// readOnlyQuerier closes its store with itself.
+type readOnlyQuerier struct {
+	storage.ChunkQuerier
+	db *tsdb.DBReadOnly
+}
+
+func (q readOnlyQuerier) Close() error { return errors.Join(q.ChunkQuerier.Close(), q.db.Close()) }
 
 func (s *TSDBReader) rawMetadata(context.Context, string) (map[string][]metadata.Metadata, error) {
 	return map[string][]metadata.Metadata{}, nil

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/prometheus/common/model"
+
+	"github.com/parley-gateway/parley/federation/metrics"
+	"github.com/parley-gateway/parley/gateway/rehearsal"
+	"github.com/parley-gateway/parley/policy"
+	"github.com/parley-gateway/parley/policy/inspect"
+	"github.com/parley-gateway/parley/tenants"
+)
+
+// partnerQuestion is a question as a partner would ask it.
+type partnerQuestion struct {
+	As      string          `required:"" placeholder:"PARTNER" help:"The partner that would ask."`
+	Purpose string          `required:"" placeholder:"P" help:"What it would ask for, such as incident-response."`
+	Case    string          `placeholder:"C" help:"The case it would name."`
+	User    string          `placeholder:"U" help:"The user for whom it would ask."`
+	Range   *model.Duration `placeholder:"1h" help:"For how long up to --time, instead of for one moment."`
+	Step    *model.Duration `placeholder:"30s" help:"Resolution of --range; without it a hundredth of the range."`
+	Time    string          `placeholder:"T" help:"The moment asked for, as RFC 3339 or Unix seconds; without it now."`
+
+	Expression string `arg:"" name:"query" help:"The question in PromQL."`
+}
+
+func (q *partnerQuestion) ask(f *inspect.Folder) (rehearsal.Ask, error) {
+	var a rehearsal.Ask
+	var err error
+	if a.Partner, err = tenants.ParseOrgID(q.As); err != nil {
+		return a, fmt.Errorf("--as: %w", err)
+	}
+	if _, ok := f.Agreement(a.Partner); !ok {
+		return a, fmt.Errorf("--as: there is no agreement with %s; %s", a.Partner, partnersOf(f))
+	}
+	if a.Purpose, err = tenants.ParsePurpose(q.Purpose); err != nil {
+		return a, fmt.Errorf("--purpose: %w", err)
+	}
+	if a.Case, err = tenants.ParseCaseID(q.Case); err != nil {
+		return a, fmt.Errorf("--case: %w", err)
+	}
+	if q.User != "" {
+		a.User = tenants.User{Subject: q.User, Proof: tenants.ProvenByJWT}
+	}
+	at, err := moment(q.Time, f.Now())
+	if err != nil {
+		return a, err
+	}
+	a.Question = metrics.Question{Kind: policy.Instant, Expression: q.Expression, Start: at, End: at}
+	if q.Range == nil {
+		return a, nil
+	}
+	length, step, err := (&queryCommand{Range: q.Range, Step: q.Step}).span()
+	a.Question.Kind, a.Question.Start, a.Question.Step = policy.Range, at.Add(-length), step
+	return a, err
+}
+
+// partnersOf lists those with whom there are agreements.
+func partnersOf(f *inspect.Folder) string {
+	if len(f.Agreements) == 0 {
+		return "there are none"
+	}
+	var names []string
+	for _, a := range f.Agreements {
+		names = append(names, string(a.Partner))
+	}
+	if f.Assumed {
+		return "by the packages there could be one with " + strings.Join(names, ", ")
+	}
+	return "there is one with " + strings.Join(names, ", ")
+}
+
+// stamp is a time for people.
+func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }

@@ -1,0 +1,265 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/alecthomas/kong"
+	"github.com/prometheus/common/model"
+
+	"github.com/parley-gateway/parley/federation"
+	"github.com/parley-gateway/parley/gateway/rehearsal"
+	"github.com/parley-gateway/parley/policy"
+	"github.com/parley-gateway/parley/policy/inspect"
+)
+
+type policyExplainCommand struct {
+	policySource
+	partnerQuestion
+	output
+}
+
+// Help is shown by parley policy explain --help.
+func (*policyExplainCommand) Help() string {
+	return `Examples:
+
+  parley policy explain --config gateway.yml --as globex --purpose slo-review \
+    'sum by (region) (rate(http_requests_total[5m]))'
+  parley policy explain --dir policies --as globex --purpose audit --range 7d up
+
+It says what policy decides and which rules and lines say so, what of the
+question is released how, and what the partner would be told. No data is read.
+The exit code is 1 when the question would be refused.`
+}
+
+// Run explains.
+func (c *policyExplainCommand) Run(k *kong.Kong) error {
+	folder, settings, err := c.load(context.Background())
+	if err != nil {
+		return err
+	}
+	ask, err := c.ask(folder)
+	if err != nil {
+		return err
+	}
+	stage := rehearsal.Stage{Folder: folder}
+	if settings != nil {
+		stage.Lookback = settings.Metrics.LookbackDelta
+	}
+	e, err := stage.Explain(context.Background(), ask)
+	if err != nil {
+		return err
+	}
+	if c.Output == "json" {
+		err = printJSON(k.Stdout, e)
+	} else {
+		err = explained{Explanation: e, dir: folder.Dir, how: styleOf(k.Stdout)}.show(k.Stdout)
+	}
+	if e.Refused != nil && err == nil {
+		return errors.New(refusedText(e.Refused))
+	}
+	return err
+}
+
+// refusedText is the error of a command of which a question would be refused.
+func refusedText(r *rehearsal.Refusal) string { return "it would be refused: " + r.Told }
+
+type explained struct {
+	rehearsal.Explanation
+
+	dir string
+	how style
+}
+
+func (e explained) show(w io.Writer) error {
+	var out strings.Builder
+	e.decision(&out)
+	e.rules(&out)
+	if e.Obligations != nil {
+		e.datasets(&out)
+		e.plan(&out)
+		e.labels(&out)
+		e.bounds(&out)
+	}
+	e.told(&out)
+	return write(w, &out)
+}
+
+func (e explained) heading(out *strings.Builder, text string) {
+	out.WriteString("\n" + e.how.colour(bold, text) + "\n")
+}
+
+func (e explained) decision(out *strings.Builder) {
+	verdict := e.how.colour(green, "allowed")
+	if !e.Allow {
+		verdict = e.how.colour(red, "denied")
+	}
+	by := "the agreement"
+	if e.Package != "" {
+		by = e.Package
+	}
+	fmt.Fprintf(out, "%s for %s: %s by %s", e.Partner, e.Purpose, verdict, by)
+	if e.Allow && e.Refused != nil {
+		out.WriteString(", but " + e.how.colour(red, "refused"))
+	}
+	out.WriteString("\n")
+	out.WriteString(paragraph("  ", e.Query))
+	if (e.Window != policy.Window{}) {
+		fmt.Fprintf(out, "  data from %s to %s\n", stamp(e.Window.Start), stamp(e.Window.End))
+	}
+	for _, reason := range e.Reasons {
+		out.WriteString(paragraph("  reason: ", reason))
+	}
+}
+
+func (e explained) rules(out *strings.Builder) {
+	if len(e.Rules) == 0 {
+		return
+	}
+	e.heading(out, "RULES")
+	var rows [][]string
+	for _, r := range e.Rules {
+		held, name := "holds", r.Name
+		if !r.Held {
+			held = "-"
+		}
+		if r.Default {
+			name += ", the default"
+		}
+		if r.Unmet != nil {
+			name += ", not met: " + r.Unmet.Text
+			if r.Unmet.Place.File == r.Place.File {
+				name += " (line " + strconv.Itoa(r.Unmet.Place.Line) + ")"
+			}
+		}
+		rows = append(rows, []string{held, within(e.dir, r.Place), name})
+	}
+	out.WriteString(tabulate(rows))
+}
+
+func (e explained) datasets(out *strings.Builder) {
+	e.heading(out, "DATASETS")
+	var rows [][]string
+	for _, d := range e.Obligations.Datasets {
+		met := "met by the query"
+		if !d.Met {
+			met = "-"
+		}
+		rows = append(rows, []string{d.Name, string(d.Release), within(e.dir, d.Place), met})
+	}
+	out.WriteString(tabulate(rows))
+}
+
+func (e explained) plan(out *strings.Builder) {
+	e.heading(out, "PLAN")
+	for _, s := range e.Plan.Selectors {
+		var meets []string
+		for _, i := range s.Datasets {
+			d := e.Obligations.Datasets[i]
+			what := map[policy.Release]string{policy.Deny: " (whose series aren't there)", policy.Aggregate: " (in cells)"}[d.Release]
+			meets = append(meets, d.Name+what)
+		}
+		line := "meets " + strings.Join(meets, ", ")
+		if len(meets) == 0 {
+			line = "meets nothing that is released: there are no such series"
+		}
+		out.WriteString("  " + s.Selector + "\n" + paragraph("    ", line))
+		if s.Source != "" {
+			out.WriteString(paragraph("    rows are read as ", s.Source))
+		}
+	}
+	if e.Refused != nil {
+		return
+	}
+	for _, c := range e.Plan.Cells {
+		d := e.Obligations.Datasets[c.Dataset]
+		by := "one cell"
+		if len(c.Dimensions) > 0 {
+			by = "cells by " + strings.Join(c.Dimensions, ", ")
+		}
+		of := strings.Join(d.Units, " and ")
+		if of == "" {
+			of = "events"
+		}
+		out.WriteString("  " + c.Leaf + "\n" + paragraph("    ", fmt.Sprintf("leaves in %s, each of at least %d different %s of %s", by, d.K, of, d.Name)))
+	}
+	switch {
+	case e.Plan.Coverage == policy.Window{}:
+		out.WriteString("  nothing of that time may be seen\n")
+	case len(e.Plan.Cells) > 0:
+		out.WriteString("  the rest is evaluated over these cells\n")
+	case e.Plan.PushedDown != "":
+		out.WriteString(paragraph("  a Prometheus 3 evaluates ", e.Plan.PushedDown))
+	default:
+		out.WriteString(paragraph("  evaluated here, over the view: ", e.Plan.NotPushedDown))
+	}
+}
+
+func (e explained) labels(out *strings.Builder) {
+	if len(e.Labels) == 0 {
+		return
+	}
+	e.heading(out, "LABELS")
+	oneDataset := !slices.ContainsFunc(e.Labels, func(l rehearsal.Label) bool { return l.Dataset != e.Labels[0].Dataset })
+	var rows [][]string
+	for _, l := range e.Labels {
+		name, what := l.Label, l.What
+		if name == inspect.Others {
+			name = "all others"
+		}
+		if l.Says != l.Dataset {
+			what += ", because series can be in " + l.Says + " too"
+		}
+		row := []string{l.Dataset, name, within(e.dir, l.Place), what}
+		if oneDataset {
+			row = row[1:]
+		}
+		rows = append(rows, row)
+	}
+	out.WriteString(tabulate(rows))
+}
+
+func (e explained) bounds(out *strings.Builder) {
+	e.heading(out, "BOUNDS")
+	o := e.Obligations
+	rows := [][]string{
+		{"series, samples in an answer", fmt.Sprintf("%d, %d", o.Limits.Series, o.Limits.Samples)},
+		{"time one question may span", model.Duration(o.Limits.Range).String()},
+		{"pseudonyms stay the same for", map[bool]string{true: "one question", false: o.PseudonymEpoch}[o.PseudonymEpoch == "question"]},
+	}
+	if !o.NotBefore.IsZero() {
+		rows = append(rows, []string{"data may be seen from", stamp(o.NotBefore)})
+	}
+	if !o.NotAfter.IsZero() {
+		rows = append(rows, []string{"data may be seen until", stamp(o.NotAfter)})
+	}
+	if o.Resolution > 0 {
+		rows = append(rows, []string{"one sample every", model.Duration(o.Resolution).String()})
+	}
+	if len(o.Functions) > 0 {
+		rows = append(rows, []string{"functions that are answered", strings.Join(o.Functions, ", ")})
+	}
+	out.WriteString(tabulate(rows))
+}
+
+func (e explained) told(out *strings.Builder) {
+	e.heading(out, "THE PARTNER IS TOLD")
+	if e.Refused == nil {
+		for _, notice := range e.Plan.Notices {
+			out.WriteString(paragraph("  ", notice))
+		}
+		if len(e.Plan.Notices) == 0 {
+			out.WriteString("  nothing besides the answer\n")
+		}
+		return
+	}
+	out.WriteString(paragraph("  ", e.Refused.Told))
+	if e.Refused.Kind == federation.Refused && e.Refused.Reason != "" && len(e.Reasons) == 0 {
+		out.WriteString(paragraph("  because, which it isn't told: ", e.Refused.Reason))
+	}
+}

@@ -1,0 +1,292 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+	"github.com/prometheus/common/model"
+
+	"github.com/parley-gateway/parley/federation/metrics"
+	"github.com/parley-gateway/parley/gateway/config"
+	"github.com/parley-gateway/parley/gateway/rehearsal"
+	"github.com/parley-gateway/parley/policy"
+	"github.com/parley-gateway/parley/policy/inspect"
+)
+
+type policyTryCommand struct {
+	Config string `required:"" placeholder:"FILE" type:"path" help:"The gateway's config, which names its policies, agreements and metrics."`
+	Dir    string `placeholder:"DIR" type:"path" help:"A folder of policies to try instead of the config's."`
+	partnerQuestion
+	output
+}
+
+// Help is shown by parley policy try --help.
+func (*policyTryCommand) Help() string {
+	return `Examples:
+
+  parley policy try --config gateway.yml --as globex --purpose slo-review \
+    'sum by (region) (rate(http_requests_total[5m]))'
+  parley policy try --config gateway.yml --dir next --as globex --purpose audit up
+
+It asks the metrics that the config names, as the partner would and as you do,
+and says what is between: series that aren't released, labels that are hidden,
+cells that are too small. It runs here, for who can read the gateway's files;
+nothing is sent to anyone, so there is no audit record either: an audit record
+is the evidence of what left, and nothing does.
+The exit code is 1 when the partner would get no answer.`
+}
+
+// Run tries.
+func (c *policyTryCommand) Run(k *kong.Kong) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	t, dir, err := c.try(ctx)
+	if err != nil {
+		return err
+	}
+	if c.Output == "json" {
+		err = printJSON(k.Stdout, t)
+	} else {
+		err = tried{Trial: t, dir: dir, how: styleOf(k.Stdout), instant: c.Range == nil}.show(k.Stdout)
+	}
+	if t.Refused != nil && err == nil {
+		return errors.New(refusedText(t.Refused))
+	}
+	return err
+}
+
+func (c *policyTryCommand) try(ctx context.Context) (t rehearsal.Trial, dir string, err error) {
+	from, settings, err := policySource{Config: c.Config}.open()
+	if err != nil {
+		return t, "", err
+	}
+	if c.Dir != "" {
+		if from.Dir, err = c.Dir, isFolder(c.Dir); err != nil {
+			return t, "", err
+		}
+	}
+	folder, err := inspect.Load(ctx, from)
+	if err != nil {
+		return t, "", err
+	}
+	ask, err := c.ask(folder)
+	if err != nil {
+		return t, "", err
+	}
+	secret, err := settings.Pseudonyms.Key()
+	if err != nil {
+		return t, "", err
+	}
+	source, closeSource, err := readSource(settings)
+	if err != nil {
+		return t, "", err
+	}
+	defer func() { err = errors.Join(err, closeSource()) }()
+	stage := rehearsal.Stage{Folder: folder, Lookback: settings.Metrics.LookbackDelta}
+	t, err = stage.Try(ctx, rehearsal.Backend{
+		Source: source, Secret: secret, MaxSamples: settings.Metrics.MaxSamples, Timeout: settings.Front.QueryTimeout,
+	}, ask)
+	return t, folder.Dir, err
+}
+
+// readSource is what a config says of its metrics, for reading: a gateway may
+// have an embedded store open.
+func readSource(c *config.Config) (metrics.Source, func() error, error) {
+	log := slog.New(slog.DiscardHandler)
+	if c.Metrics.TSDB == nil {
+		return newSource(c, log)
+	}
+	store, err := metrics.OpenTSDBReader(c.Metrics.TSDB.Dir, log)
+	return store, func() error { return nil }, err
+}
+
+type tried struct {
+	rehearsal.Trial
+
+	dir     string
+	how     style
+	instant bool
+}
+
+// mostRows is how many series of an answer are printed.
+const mostRows = 15
+
+func (t tried) show(w io.Writer) error {
+	var out strings.Builder
+	head := fmt.Sprintf("%s for %s: ", t.Partner, t.Purpose)
+	if t.Refused == nil {
+		head += fmt.Sprintf("%s, %d series", t.how.colour(green, "answered"), len(t.Released))
+	} else {
+		head += t.how.colour(red, "refused")
+	}
+	out.WriteString(head + "\n" + paragraph("  ", t.Query))
+	if t.Refused != nil {
+		t.heading(&out, "THE PARTNER IS TOLD")
+		out.WriteString(paragraph("  ", t.Refused.Told))
+		if t.Refused.Reason != "" {
+			out.WriteString(paragraph("  because, which it isn't told: ", t.Refused.Reason))
+		}
+	} else {
+		t.heading(&out, "RELEASED TO "+strings.ToUpper(string(t.Partner)))
+		t.series(&out, t.Released)
+		for _, notice := range t.Notices {
+			out.WriteString(paragraph("  ", notice))
+		}
+	}
+	t.heading(&out, "YOUR OWN ANSWER")
+	if t.RawRefused != nil {
+		out.WriteString(paragraph("  none: ", t.RawRefused.Told))
+	} else {
+		t.series(&out, t.Raw)
+	}
+	t.withheld(&out)
+	return write(w, &out)
+}
+
+func (t tried) heading(out *strings.Builder, text string) {
+	out.WriteString("\n" + t.how.colour(bold, text) + "\n")
+}
+
+func (t tried) series(out *strings.Builder, series []rehearsal.Series) {
+	var rows [][]string
+	shown := series[:min(len(series), mostRows)]
+	if t.instant {
+		rows = vectorRows(asVector(shown))
+	} else {
+		rows = matrixRows(asMatrix(shown))
+	}
+	if len(rows) == 0 {
+		rows = [][]string{{"no series"}}
+	}
+	for line := range strings.Lines(align(rows)) {
+		out.WriteString("  " + line)
+	}
+	if more := len(series) - len(shown); more > 0 {
+		fmt.Fprintf(out, "  and %d more; -o json has all\n", more)
+	}
+}
+
+func asVector(series []rehearsal.Series) model.Vector {
+	var out model.Vector
+	for _, s := range series {
+		sample := &model.Sample{Metric: s.Labels}
+		if len(s.Values) > 0 {
+			sample.Value = s.Values[0].Value
+		} else {
+			sample.Histogram = &model.SampleHistogram{}
+		}
+		out = append(out, sample)
+	}
+	return out
+}
+
+func asMatrix(series []rehearsal.Series) model.Matrix {
+	var out model.Matrix
+	for _, s := range series {
+		stream := &model.SampleStream{Metric: s.Labels, Values: s.Values}
+		for range s.Histograms {
+			stream.Histograms = append(stream.Histograms, model.SampleHistogramPair{Histogram: &model.SampleHistogram{}})
+		}
+		out = append(out, stream)
+	}
+	return out
+}
+
+// withheld says what of the store isn't in the partner's answer.
+func (t tried) withheld(out *strings.Builder) {
+	if t.Account == nil {
+		return
+	}
+	t.heading(out, "BETWEEN THEM")
+	for _, s := range t.Account.Selectors {
+		fmt.Fprintf(out, "  %s matches %d series:\n", s.Selector, s.Series)
+		rows := [][]string{}
+		add := func(n int, what string) {
+			if n > 0 {
+				rows = append(rows, []string{" ", fmt.Sprint(n), what})
+			}
+		}
+		add(s.Rows, "released, one by one")
+		add(s.InCells, "counted into cells")
+		var denied []int
+		for i := range s.Denied {
+			denied = append(denied, i)
+		}
+		slices.Sort(denied)
+		for _, i := range denied {
+			add(s.Denied[i], "denied by the dataset "+t.Datasets[i].Name)
+		}
+		add(s.Outside, "in no dataset")
+		add(s.Unmatched, "released, but matched by what is hidden")
+		add(s.Elsewhen, "without samples in the time that may be seen")
+		out.WriteString(tabulate(rows))
+	}
+	t.labels(out)
+	for _, c := range t.Account.Cells {
+		d := t.Datasets[c.Dataset]
+		fmt.Fprintf(out, "  %s is %d series in %d cells of %s:\n", c.Leaf, c.Series, c.Cells, d.Name)
+		rows := [][]string{}
+		for _, row := range []struct {
+			n    int
+			what string
+		}{
+			{c.Released, "released"},
+			{c.Small, fmt.Sprintf("of fewer than %d %s", d.K, strings.Join(d.Units, " and "))},
+			{c.Dominated, "of which one " + strings.Join(d.Units, " and ") + " has too much"},
+			{c.Mixed, "of floats and histograms, which have no sum"},
+		} {
+			if row.n > 0 {
+				rows = append(rows, []string{" ", fmt.Sprint(row.n), row.what})
+			}
+		}
+		out.WriteString(tabulate(rows))
+	}
+}
+
+// labels says how many values of each label the partner may see.
+func (t tried) labels(out *strings.Builder) {
+	values, seen := map[string]int{}, map[string]int{}
+	var names []string
+	for _, s := range t.Account.Selectors {
+		for _, l := range s.Labels {
+			if _, known := values[l.Name]; !known {
+				names = append(names, l.Name)
+			}
+			values[l.Name], seen[l.Name] = max(values[l.Name], l.Values), max(seen[l.Name], l.Seen)
+		}
+	}
+	if len(names) == 0 {
+		return
+	}
+	slices.Sort(names)
+	rows := [][]string{}
+	for _, name := range names {
+		what := "hidden"
+		if seen[name] > 0 {
+			what = fmt.Sprintf("%d seen, %s", seen[name], t.fate(name))
+		}
+		rows = append(rows, []string{" ", name, count(values[name], "value"), what})
+	}
+	out.WriteString("  their labels:\n" + tabulate(rows))
+}
+
+// fate is what policy says of a label, in words.
+func (t tried) fate(name string) string {
+	for _, label := range []string{name, inspect.Others} {
+		for _, l := range t.Labels {
+			if l.Label == label && l.Mode != policy.Drop {
+				return l.What
+			}
+		}
+	}
+	return policy.Drop.String()
+}

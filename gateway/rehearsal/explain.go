@@ -1,0 +1,158 @@
+package rehearsal
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/prometheus/common/model"
+
+	"github.com/parley-gateway/parley/federation"
+	"github.com/parley-gateway/parley/federation/metrics"
+	"github.com/parley-gateway/parley/gateway"
+	"github.com/parley-gateway/parley/policy"
+	"github.com/parley-gateway/parley/policy/inspect"
+	"github.com/parley-gateway/parley/policy/rego"
+	"github.com/parley-gateway/parley/tenants"
+)
+
+// Explanation is what policy makes of a question, and where it says so.
+type Explanation struct {
+	Partner tenants.OrgID   `json:"partner"`
+	Purpose tenants.Purpose `json:"purpose"`
+	Case    tenants.CaseID  `json:"case,omitempty"`
+	Query   string          `json:"query"` // canonical
+	Window  policy.Window   `json:"window,omitzero"`
+
+	// Allow is the policy's decision; the question may still be refused.
+	Allow    bool            `json:"allow"`
+	Reasons  []string        `json:"reasons,omitempty"`
+	Package  string          `json:"package,omitempty"`
+	Revision policy.Revision `json:"revision,omitempty"`
+	Rules    []rego.Rule     `json:"rules,omitempty"`
+	Refused  *Refusal        `json:"refused,omitempty"`
+
+	Obligations *Obligations  `json:"obligations,omitempty"`
+	Plan        *metrics.Plan `json:"plan,omitempty"`
+	// Labels are those of the datasets that the query meets.
+	Labels []Label `json:"labels,omitempty"`
+
+	// decision has the limits that count.
+	decision policy.Decision
+}
+
+// Obligations are a decision's, in words.
+type Obligations struct {
+	Datasets  []Dataset `json:"datasets"`
+	NotBefore time.Time `json:"not_before,omitzero"`
+	NotAfter  time.Time `json:"not_after,omitzero"`
+	// PseudonymEpoch is a duration, or "question".
+	PseudonymEpoch string        `json:"pseudonym_epoch"`
+	Resolution     time.Duration `json:"resolution_ns,omitzero"`
+	Functions      []string      `json:"functions,omitempty"`
+	Limits         Limits        `json:"limits"`
+}
+
+// Limits are those that count: of the agreement and the decision together.
+type Limits struct {
+	Series  int           `json:"series"`
+	Samples int           `json:"samples"`
+	Range   time.Duration `json:"range_ns"`
+}
+
+// Dataset is one of a decision.
+type Dataset struct {
+	Name    string         `json:"name"`
+	Release policy.Release `json:"release"`
+	Series  []string       `json:"series"`
+	Place   rego.Place     `json:"place"`
+	// Met says whether the query can meet it.
+	Met bool `json:"met"`
+
+	Dimensions []string `json:"dimensions,omitempty"`
+	Units      []string `json:"units,omitempty"`
+	K          int      `json:"k,omitempty"`
+}
+
+// Label is what becomes of a label, and what says so.
+type Label struct {
+	inspect.LabelFate
+
+	Dataset string     `json:"dataset"`
+	Says    string     `json:"says"`
+	Place   rego.Place `json:"place"`
+}
+
+// Explain says what becomes of a question. No data is read.
+func (s Stage) Explain(ctx context.Context, a Ask) (Explanation, error) {
+	decider := &explainer{policies: s.Folder.Policies}
+	r, err := gateway.Rehearse(ctx, gateway.RehearsalConfig{
+		Org: s.Folder.Org, Directory: agreements(s.Folder.Agreements), Decider: decider, Now: s.Folder.Now,
+	}, s.question(a))
+	if err != nil {
+		return Explanation{}, err
+	}
+	why := decider.why
+	out := Explanation{
+		Partner: a.Partner, Purpose: a.Purpose, Case: a.Case, Query: r.Request.Query, Window: r.Request.Window,
+		Allow: why.Decision.Allow, Reasons: why.Decision.Reasons, Package: why.Package, Revision: why.Decision.Revision,
+		Rules: why.Rules, Refused: refusal(r.Told), decision: r.Decision,
+	}
+	if out.Query == "" {
+		out.Query = a.Question.Expression
+	}
+	if !out.Allow {
+		return out, nil
+	}
+	o := r.Decision.Obligations
+	plan, err := metrics.NewPlan(metrics.PlanConfig{Org: s.Folder.Org, By: a.Partner, Lookback: s.Lookback, Now: s.Folder.Now}, a.Question, o)
+	if err != nil && r.Told == nil {
+		out.Refused = refusal(federation.AsError(err))
+	}
+	out.Plan = &plan
+	var met []int
+	for _, selector := range plan.Selectors {
+		met = append(met, selector.Datasets...)
+	}
+	slices.Sort(met)
+	met = slices.Compact(met)
+	out.Obligations = obligations(o, why.Datasets, met)
+	for _, fate := range inspect.Fates(o.Datasets, met) {
+		out.Labels = append(out.Labels, Label{
+			LabelFate: fate, Dataset: o.Datasets[fate.Dataset].Name, Says: o.Datasets[fate.Says].Name,
+			Place: placeOf(o.Datasets[fate.Says], why.Datasets[fate.Says], fate.Label),
+		})
+	}
+	return out, nil
+}
+
+// placeOf is where something is said of a label: an aggregate's dimensions are
+// kept by being named.
+func placeOf(d policy.Dataset, w rego.Written, label string) rego.Place {
+	if _, said := w.Labels[label]; d.Release == policy.Aggregate && !said {
+		return w.Of("dimensions")
+	}
+	return w.Of(label)
+}
+
+func obligations(o policy.Obligations, written []rego.Written, met []int) *Obligations {
+	out := &Obligations{
+		Datasets: []Dataset{}, NotBefore: o.NotBefore, NotAfter: o.NotAfter, PseudonymEpoch: "question",
+		Resolution: o.Resolution, Functions: o.Functions,
+		Limits: Limits{Series: o.Limits.Series, Samples: o.Limits.Samples, Range: o.Limits.Range},
+	}
+	if o.Epoch > 0 {
+		out.PseudonymEpoch = model.Duration(o.Epoch).String()
+	}
+	for i, d := range o.Datasets {
+		ds := Dataset{Name: d.Name, Release: d.Release, Series: []string{}, Met: slices.Contains(met, i), Place: written[i].Place}
+		for _, selector := range d.Series {
+			ds.Series = append(ds.Series, metrics.FormatSelector(selector))
+		}
+		if c := d.Cells; c != nil {
+			ds.Dimensions, ds.Units, ds.K = c.Dimensions, c.Units, c.K
+		}
+		out.Datasets = append(out.Datasets, ds)
+	}
+	return out
+}
