@@ -32,7 +32,9 @@ const decisionRule = "decision"
 
 // revision is one compiled set of sources. Nothing in it changes but the cache.
 type revision struct {
-	id       policy.Revision
+	id policy.Revision
+	// unavailable is why it denies everything, where there is no policy.
+	unavailable string
 	packages map[string]*prepared
 	// declared are all packages, each with where it decides or else begins.
 	declared map[string]place
@@ -83,18 +85,13 @@ func capabilities() *ast.Capabilities {
 	return c
 }
 
-func compile(ctx context.Context, src *sources, config Config) (*revision, error) {
-	modules, data, found := parse(src)
-	if err := found.orNil(); err != nil {
-		return nil, err
-	}
-	// Compiling moves the locations of rules to what they call.
-	places := declared(modules)
+// newCompiler compiles what policies may be, over the data of their folder.
+func newCompiler(data map[string]any) (*ast.Compiler, error) {
 	schemas, err := inputSchemas()
 	if err != nil {
 		return nil, err
 	}
-	compiler := ast.NewCompiler().
+	return ast.NewCompiler().
 		WithCapabilities(capabilities()).
 		WithSchemas(schemas).
 		WithUseTypeCheckAnnotations(true).
@@ -102,7 +99,20 @@ func compile(ctx context.Context, src *sources, config Config) (*revision, error
 		WithStageAfterID(ast.StageRewriteDynamicTerms, ast.CompilerStageDefinition{
 			Name: "DefinedLabels", MetricName: "compile_stage_defined_labels", Stage: definedLabels,
 		}).
-		WithPathConflictsCheck(conflicts(data))
+		WithPathConflictsCheck(conflicts(data)), nil
+}
+
+func compile(ctx context.Context, src *sources, config Config) (*revision, error) {
+	modules, data, found := parse(src)
+	if err := found.orNil(); err != nil {
+		return nil, err
+	}
+	// Compiling moves the locations of rules to what they call.
+	places := declared(modules)
+	compiler, err := newCompiler(data)
+	if err != nil {
+		return nil, err
+	}
 	if compiler.Compile(modules); compiler.Failed() {
 		return nil, astProblems("", compiler.Errors).orNil()
 	}

@@ -182,20 +182,6 @@ func (t *testRun) run(ctx context.Context, covered *cover.Cover, names string) (
 	return out, ctx.Err()
 }
 
-// newCompiler compiles as Load does, whatever is tested.
-func newCompiler(data map[string]any) (*ast.Compiler, error) {
-	schemas, err := inputSchemas()
-	if err != nil {
-		return nil, err
-	}
-	return ast.NewCompiler().
-		WithCapabilities(capabilities()).
-		WithSchemas(schemas).
-		WithUseTypeCheckAnnotations(true).
-		WithStrict(true).
-		WithPathConflictsCheck(conflicts(data)), nil
-}
-
 // traced runs the tests that failed once more, with a trace.
 func (t *testRun) traced(ctx context.Context, results []*tester.Result) ([]*tester.Result, error) {
 	var names []string
