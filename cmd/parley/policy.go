@@ -23,6 +23,7 @@ type policyCommand struct {
 	Test    policyTestCommand    `cmd:"" help:"Run the policies' tests, with OPA's test runner."`
 	Explain policyExplainCommand `cmd:"" help:"Say what policy makes of a question, and which lines say so."`
 	Try     policyTryCommand     `cmd:"" help:"Ask your own data as a partner would, beside what is there."`
+	Lint    policyLintCommand    `cmd:"" help:"Look for what is probably not meant."`
 }
 
 // policySource is which policies a command is about.

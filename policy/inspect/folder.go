@@ -18,7 +18,7 @@ type Config struct {
 	// Agreements are those that name the policies. Nil: every package that could
 	// answer a partner is taken to answer one, see Folder.Assumed.
 	Agreements []tenants.Agreement
-	// Now is the clock.
+	// Now is asked once: all that is said of a folder is said of one moment.
 	Now func() time.Time
 }
 
@@ -43,6 +43,8 @@ func Load(ctx context.Context, c Config) (*Folder, error) {
 	if c.Org == "" {
 		c.Org = Us
 	}
+	now := c.Now()
+	c.Now = func() time.Time { return now }
 	f := &Folder{Config: c}
 	if err := f.load(ctx); err != nil || c.Agreements != nil {
 		return f, err
@@ -50,7 +52,7 @@ func Load(ctx context.Context, c Config) (*Folder, error) {
 	f.Assumed = true
 	for _, p := range f.Inventory.Packages {
 		if p.Answers {
-			f.Agreements = append(f.Agreements, assumed(p, c.Now()))
+			f.Agreements = append(f.Agreements, assumed(p, now))
 		}
 	}
 	return f, f.load(ctx)

@@ -81,12 +81,15 @@ func fate(datasets []policy.Dataset, name string, of int, with []int) LabelFate 
 	return out
 }
 
-// Describe says a rule in words, for its owner.
+// Describe says a rule in words, for its owner. Rules that differ have other
+// words.
 func Describe(r policy.LabelRule) string {
 	m := r.Mapping
-	switch {
-	case r.Mode != policy.Generalize || m == nil:
+	if r.Mode != policy.Generalize || m == nil {
 		return r.Mode.String()
+	}
+	var out string
+	switch {
 	case m.Prefix > 0:
 		return fmt.Sprintf("generalize to the first %d characters", m.Prefix)
 	case len(m.Buckets) > 0:
@@ -94,10 +97,11 @@ func Describe(r policy.LabelRule) string {
 		for i, b := range m.Buckets {
 			bounds[i] = strconv.FormatFloat(b, 'g', -1, 64)
 		}
-		return "generalize to buckets up to " + strings.Join(bounds, ", ")
+		out = "generalize to buckets up to " + strings.Join(bounds, ", ")
+	case m.Regexp != nil:
+		expression := strings.TrimSuffix(strings.TrimPrefix(m.Regexp.String(), "^(?s:"), ")$")
+		out = fmt.Sprintf("generalize %s to %s", expression, m.Replacement)
 	}
-	expression := strings.TrimSuffix(strings.TrimPrefix(m.Regexp.String(), "^(?s:"), ")$")
-	out := fmt.Sprintf("generalize %s to %s", expression, m.Replacement)
 	if m.Else != "" {
 		out += ", all else to " + m.Else
 	}

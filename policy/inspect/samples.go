@@ -21,8 +21,9 @@ type Sample struct {
 	User    tenants.User    `json:"-"`
 	Kind    policy.Kind     `json:"kind"`
 	Metric  string          `json:"metric"`
-	// Back is how far into the past it goes.
-	Back time.Duration `json:"-"`
+	// Ago is how long ago the data ends that it is about, and Back how far before
+	// that it begins.
+	Ago, Back time.Duration `json:"-"`
 }
 
 const (
@@ -40,7 +41,7 @@ func (f *Folder) request(a tenants.Agreement, s Sample) policy.Request {
 		Side: policy.Answer, Owner: f.Org, Package: a.Policy, Signal: tenants.Metrics, Kind: s.Kind,
 		Principal: tenants.Principal{Org: a.Partner, Workload: a.GatewayID, User: s.User, Purpose: s.Purpose, Case: s.Case},
 		Purposes:  a.Under(s.Purpose),
-		Window:    policy.Window{Start: now.Add(-s.Back), End: now},
+		Window:    policy.Window{Start: now.Add(-s.Ago - s.Back), End: now.Add(-s.Ago)},
 		Query:     s.Metric,
 		Selectors: []policy.Selector{{labels.MustNewMatcher(labels.MatchEqual, model.MetricNameLabel, s.Metric)}},
 	}
@@ -58,11 +59,14 @@ func (f *Folder) request(a tenants.Agreement, s Sample) policy.Request {
 	return r
 }
 
+// span is a time that questions are about.
+type span struct{ back, ago time.Duration }
+
 // samples are questions of a partner for a purpose that differ in what the
 // policy looks at. The first is the plainest.
 func (f *Folder) samples(a tenants.Agreement, purpose tenants.Purpose, metrics []string) []Sample {
 	cases, users := []tenants.CaseID{""}, []tenants.User{{Subject: "someone", Proof: tenants.ProvenByJWT}}
-	kinds, backs := []policy.Kind{policy.Range}, []time.Duration{time.Hour}
+	kinds, spans := []policy.Kind{policy.Range}, []span{{back: time.Hour}}
 	p, _ := f.Inventory.Package(a.Policy)
 	if p.DependsOn("principal.case") {
 		cases = append(cases, sampleCase)
@@ -75,7 +79,7 @@ func (f *Folder) samples(a tenants.Agreement, purpose tenants.Purpose, metrics [
 		slices.Reverse(kinds)
 	}
 	if p.DependsOn("window") {
-		backs = append(backs, 30*24*time.Hour)
+		spans = append(spans, span{back: 30 * 24 * time.Hour}, span{back: time.Hour, ago: time.Hour})
 	}
 	if !p.DependsOn("metrics", "selectors", "query", "functions") {
 		metrics = metrics[:1]
@@ -83,10 +87,10 @@ func (f *Folder) samples(a tenants.Agreement, purpose tenants.Purpose, metrics [
 	var out []Sample
 	for _, metric := range metrics {
 		for _, kind := range kinds {
-			for _, back := range backs {
+			for _, span := range spans {
 				for _, user := range users {
 					for _, c := range cases {
-						out = append(out, Sample{Partner: a.Partner, Purpose: purpose, Case: c, User: user, Kind: kind, Metric: metric, Back: back})
+						out = append(out, Sample{Partner: a.Partner, Purpose: purpose, Case: c, User: user, Kind: kind, Metric: metric, Ago: span.ago, Back: span.back})
 					}
 				}
 			}

@@ -1,6 +1,7 @@
 package rego
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strconv"
@@ -96,6 +97,36 @@ func (p *Policies) Inventory() Inventory {
 	return out
 }
 
+// Unreached returns the rules of the folder that no decision depends on and no
+// dataset includes, in the order of their places.
+func (p *Policies) Unreached() []Rule {
+	rev := p.current.Load()
+	var roots []*ast.Rule
+	for _, pkg := range rev.packages {
+		path := ast.DefaultRootRef.Concat(pathOf(pkg.name))
+		roots = append(roots, rev.compiler.GetRulesWithPrefix(path.Append(ast.StringTerm(decisionRule)))...)
+		for name := range pkg.named {
+			if included := pkg.includes[name]; included != nil {
+				roots = append(roots, rev.compiler.GetRulesExact(included.ref)...)
+			}
+		}
+	}
+	used, _ := reached(rev.compiler, roots)
+	var out []Rule
+	for _, module := range rev.compiler.Modules {
+		for _, rule := range module.Rules {
+			if rev.own(rule.Location) && !slices.Contains(used, rule) {
+				name := packageName(module.Package.Path) + "." + rule.Head.Ref().String()
+				out = append(out, Rule{Name: name, Place: placeOf(rule.Location), Default: rule.Default})
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b Rule) int {
+		return cmp.Or(strings.Compare(a.Place.File, b.Place.File), cmp.Compare(a.Place.Line, b.Place.Line))
+	})
+	return slices.Compact(out)
+}
+
 func sorted[T ~string](list []T) []T {
 	slices.Sort(list)
 	return slices.Compact(list)
@@ -167,34 +198,14 @@ func stringsIn(x any) []string {
 // partsRead are the parts of the input that rules and all they depend on refer
 // to, sorted.
 func partsRead(compiler *ast.Compiler, rules []*ast.Rule) []string {
+	all, ok := reached(compiler, rules)
+	in := inputsOf(all)
 	var out []string
-	seen := map[*ast.Rule]bool{}
-	for len(rules) > 0 {
-		rule := rules[len(rules)-1]
-		rules = rules[:len(rules)-1]
-		if seen[rule] {
-			continue
-		}
-		seen[rule] = true
-		ast.WalkTerms(rule, func(t *ast.Term) bool {
-			switch v := t.Value.(type) {
-			case ast.Ref:
-				if v.HasPrefix(ast.InputRootRef) {
-					out = append(out, part(v))
-				}
-			case ast.Var:
-				if v.Equal(ast.InputRootDocument.Value) {
-					out = append(out, wholeInput)
-				}
-			}
-			_, isRef := t.Value.(ast.Ref)
-			return isRef
-		})
-		for dependency := range compiler.Graph.Dependencies(rule) {
-			if rule, ok := dependency.(*ast.Rule); ok {
-				rules = append(rules, rule)
-			}
-		}
+	if !ok || in.whole != nil {
+		out = append(out, wholeInput)
+	}
+	for _, path := range in.paths {
+		out = append(out, part(path))
 	}
 	return sorted(out)
 }
