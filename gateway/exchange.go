@@ -48,6 +48,10 @@ type Exchange struct {
 	Window    policy.Window
 	Step      time.Duration
 
+	// Grant is, at the peer door, the one under which the question was asked in
+	// an emergency; its zero value is none.
+	Grant Grant
+
 	// Decision is the owner's at the peer door; at the front door the asker's
 	// on its own data.
 	Decision policy.Decision
@@ -73,6 +77,29 @@ type Exchange struct {
 
 	Start   time.Time
 	Latency time.Duration
+}
+
+// Grant lets a person of a partner see more in an emergency.
+type Grant struct {
+	Partner tenants.OrgID
+	Case    tenants.CaseID
+	// Person is the subject of a proven user.
+	Person string
+	Proof  tenants.UserProof
+	// Purpose and Reason are those of the question that opened it.
+	Purpose tenants.Purpose
+	Reason  tenants.EmergencyReason
+	// It is in force at t when Opened <= t < Ends.
+	Opened, Ends time.Time
+}
+
+// BreakGlass keeps the grants.
+type BreakGlass interface {
+	// Grant returns the grant under which the principal asks now, and opens it
+	// with the first question. When it returns one, that is durable. The error of
+	// one that has ended or can't be opened is a *tenants.Refusal. The agreement
+	// has a BreakGlass, and the principal all that Agreement.Emergency asks for.
+	Grant(ctx context.Context, a tenants.Agreement, by tenants.Principal, id federation.ExchangeID) (Grant, error)
 }
 
 // Auditor keeps evidence.

@@ -30,7 +30,9 @@ type Config struct {
 	// Auditor records every exchange before its answer leaves; Meter counts it.
 	Auditor Auditor
 	Meter   Meter
-	Log     *slog.Logger
+	// BreakGlass keeps the grants of emergencies; nil: none is given.
+	BreakGlass BreakGlass
+	Log        *slog.Logger
 
 	// Timeout bounds a question of our own users; default 30s. A shorter
 	// deadline of the request counts.
@@ -105,7 +107,7 @@ func (g *Gateway) Answer(ctx context.Context, q Question) (*Answer, error) {
 	defer span.End()
 	x := g.begin(q)
 
-	agreement, release, err := g.who(ctx, q)
+	agreement, release, err := g.who(ctx, q, &x)
 	if err != nil {
 		return nil, g.turnAway(ctx, &x, err)
 	}

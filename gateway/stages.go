@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,8 +20,9 @@ import (
 )
 
 // who finds the agreement under which the principal asks and takes one
-// question from its quota. Our own users need none.
-func (g *Gateway) who(ctx context.Context, q Question) (tenants.Agreement, func(), error) {
+// question from its quota. Our own users need none. In an emergency it is the
+// agreement for that, with a grant.
+func (g *Gateway) who(ctx context.Context, q Question, x *Exchange) (tenants.Agreement, func(), error) {
 	_, span := g.tracer.Start(ctx, "parley.who")
 	defer span.End()
 	if q.Door == FrontDoor {
@@ -32,7 +34,23 @@ func (g *Gateway) who(ctx context.Context, q Question) (tenants.Agreement, func(
 		return agreement, nil, err
 	}
 	release, err := g.quota.Acquire(agreement, tenants.Limits{}, now)
-	return agreement, release, err
+	if err != nil || q.Principal.BreakGlass == "" {
+		return agreement, release, err
+	}
+	// Last, so that nothing is opened for a question that is turned away.
+	if x.Grant, err = g.grant(ctx, agreement, q.Principal, x.ID); err != nil {
+		release()
+		return agreement, nil, err
+	}
+	return agreement, release, nil
+}
+
+// grant is that of an emergency.
+func (g *Gateway) grant(ctx context.Context, a tenants.Agreement, by tenants.Principal, id federation.ExchangeID) (Grant, error) {
+	if g.config.BreakGlass == nil {
+		return Grant{}, &tenants.Refusal{Reason: tenants.BreakGlassNotAgreed, Partner: a.Partner, Detail: "this gateway keeps no grants"}
+	}
+	return g.config.BreakGlass.Grant(ctx, a, by, id)
 }
 
 // covering is the agreement under which a partner may ask now.
@@ -41,7 +59,10 @@ func covering(d Directory, now time.Time, by tenants.Principal) (tenants.Agreeme
 	if !ok {
 		return agreement, &tenants.Refusal{Reason: tenants.UnknownTrustDomain}
 	}
-	return agreement, agreement.Covers(now, tenants.Metrics, by.Purpose)
+	if err := agreement.Covers(now, tenants.Metrics, by.Purpose); err != nil {
+		return agreement, err
+	}
+	return agreement.Emergency(by)
 }
 
 // may asks policy what of our own data the principal may see. A partner whom
@@ -230,6 +251,10 @@ func (g *Gateway) ask(ctx context.Context, q Question, decision policy.Decision,
 		if err == nil && less {
 			part.Status = federation.Partial
 			part.Reason = "listed from the last " + model.Duration(decision.Obligations.Limits.Range).String() + " only, as agreed; give start and end"
+		}
+		if err == nil && !x.Grant.Ends.IsZero() {
+			part.Notices = append(slices.Clone(part.Notices), "under a break-glass grant until "+x.Grant.Ends.UTC().Format(time.RFC3339))
+			slices.Sort(part.Notices)
 		}
 		x.Completeness = federation.Completeness{part}
 		if err == nil {

@@ -60,12 +60,14 @@ func parseAgreement(file string, data []byte, self Self) (Agreement, *yamlstrict
 		yamlstrict.Parse(ParsePurpose),
 		yamlstrict.Parse(ParseBundleProfile),
 		yamlstrict.Parse(parseEndpoint),
+		yamlstrict.Parse(ParseWebhookURL),
 	)
 	checkWho(doc, a, self)
 	checkAddresses(doc, a)
 	checkBundle(doc, a)
 	checkWhat(doc, a)
 	checkLimits(doc, a.Limits)
+	checkBreakGlass(doc, a)
 	if a.Bundle.File != "" && !filepath.IsAbs(a.Bundle.File) {
 		a.Bundle.File = filepath.Join(filepath.Dir(file), a.Bundle.File)
 	}

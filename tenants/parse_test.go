@@ -112,7 +112,7 @@ func TestExampleAgreement(t *testing.T) {
 		t.Errorf("the limits are called the defaults: %+v, want %+v", got.Limits, tenants.DefaultLimits)
 	}
 	for _, of := range []reflect.Type{
-		reflect.TypeFor[tenants.Agreement](), reflect.TypeFor[tenants.BundleSource](), reflect.TypeFor[tenants.Limits](),
+		reflect.TypeFor[tenants.Agreement](), reflect.TypeFor[tenants.BundleSource](), reflect.TypeFor[tenants.Limits](), reflect.TypeFor[tenants.BreakGlass](),
 	} {
 		for i := range of.NumField() {
 			key := of.Field(i).Tag.Get("yaml")

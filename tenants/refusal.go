@@ -12,11 +12,18 @@ const (
 	Expired            Reason = "agreement-expired"
 	SignalNotAgreed    Reason = "signal-not-agreed"
 	PurposeNotAgreed   Reason = "purpose-not-agreed"
-	OverConcurrency    Reason = "over-concurrency"
-	OverRate           Reason = "over-rate"
-	OverSeries         Reason = "over-series"
-	OverSamples        Reason = "over-samples"
-	OverRange          Reason = "over-range"
+
+	BreakGlassNotAgreed   Reason = "break-glass-not-agreed"
+	BreakGlassWithoutCase Reason = "break-glass-without-case"
+	BreakGlassUnproven    Reason = "break-glass-person-not-proven"
+	BreakGlassEnded       Reason = "break-glass-ended" // there was a grant for the case and the person; there is no other
+	BreakGlassTooMany     Reason = "break-glass-too-many-grants"
+
+	OverConcurrency Reason = "over-concurrency"
+	OverRate        Reason = "over-rate"
+	OverSeries      Reason = "over-series"
+	OverSamples     Reason = "over-samples"
+	OverRange       Reason = "over-range"
 )
 
 // IsLimit says whether a limit of the agreement was met: what the partner

@@ -115,6 +115,11 @@ type User struct {
 	Proof UserProof
 }
 
+// Proven says whether it was established by more than another's word.
+func (u User) Proven() bool {
+	return u.Subject != "" && (u.Proof == ProvenBySVID || u.Proof == ProvenByJWT)
+}
+
 // UserProof says how a user was established.
 type UserProof string
 
@@ -135,6 +140,8 @@ type Principal struct {
 	User     User
 	Purpose  Purpose
 	Case     CaseID
+	// BreakGlass is why this is an emergency; see Agreement.Emergency.
+	BreakGlass EmergencyReason
 }
 
 func checkName(s string) error {

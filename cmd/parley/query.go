@@ -25,13 +25,15 @@ import (
 // queryCommand asks a gateway one PromQL question: the answer goes to standard
 // output, what is in it and what is missing to standard error.
 type queryCommand struct {
-	Gateway string          `default:"http://127.0.0.1:9480" env:"PARLEY_GATEWAY" placeholder:"URL" help:"Our gateway's address for users (${default})."`
-	Purpose string          `placeholder:"P" help:"Why you ask, such as incident-response; without it the gateway's default."`
-	Case    string          `placeholder:"C" help:"The incident, ticket or audit the question belongs to."`
-	Range   *model.Duration `placeholder:"1h" help:"Ask for this long up to --time instead of for one moment."`
-	Step    *model.Duration `placeholder:"30s" help:"Resolution of --range; without it a hundredth of the range."`
-	Time    string          `placeholder:"T" help:"The moment asked for, as RFC 3339 or Unix seconds; without it now."`
-	Output  string          `short:"o" enum:"table,json" default:"table" help:"table, or json: the API's answer as it came."`
+	Gateway    string          `default:"http://127.0.0.1:9480" env:"PARLEY_GATEWAY" placeholder:"URL" help:"Our gateway's address for users (${default})."`
+	Purpose    string          `placeholder:"P" help:"Why you ask, such as incident-response; without it the gateway's default."`
+	Case       string          `placeholder:"C" help:"The incident, ticket or audit the question belongs to."`
+	TokenFile  string          `type:"path" placeholder:"FILE" help:"A file with the bearer token that says who you are, where the gateway asks for one."`
+	BreakGlass string          `placeholder:"REASON" help:"Why this is an emergency: ask for what partners show then, for --case. They are told at once; needs --token-file."`
+	Range      *model.Duration `placeholder:"1h" help:"Ask for this long up to --time instead of for one moment."`
+	Step       *model.Duration `placeholder:"30s" help:"Resolution of --range; without it a hundredth of the range."`
+	Time       string          `placeholder:"T" help:"The moment asked for, as RFC 3339 or Unix seconds; without it now."`
+	Output     string          `short:"o" enum:"table,json" default:"table" help:"table, or json: the API's answer as it came."`
 
 	Expression string `arg:"" name:"expr" help:"The question in PromQL."`
 }
@@ -153,7 +155,30 @@ func (c *queryCommand) request(ctx context.Context, now time.Time) (*http.Reques
 	if id != "" {
 		req.Header.Set(front.CaseHeader, string(id))
 	}
-	return req, nil
+	return req, c.identify(req)
+}
+
+// identify says who asks, and in which emergency.
+func (c *queryCommand) identify(req *http.Request) error {
+	if c.TokenFile != "" {
+		token, err := os.ReadFile(c.TokenFile)
+		if err != nil {
+			return fmt.Errorf("--token-file: %w", err)
+		}
+		req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
+	}
+	if c.BreakGlass == "" {
+		return nil
+	}
+	reason, err := tenants.ParseEmergencyReason(c.BreakGlass)
+	switch {
+	case err != nil:
+		return fmt.Errorf("--break-glass says why this is an emergency: %w", err)
+	case c.Case == "":
+		return errors.New("--break-glass is for a case; name it with --case")
+	}
+	req.Header.Set(front.BreakGlassHeader, string(reason))
+	return nil
 }
 
 // span is how long --range is, and its step.

@@ -101,6 +101,7 @@ func serve(ctx context.Context, c *config.Config, log *slog.Logger) (err error) 
 	if p := c.Peer; p != nil {
 		settings.PeerHealth, settings.PeerReflection = p.Health, p.Reflection
 	}
+	settings.BreakGlassDir = filepath.Join(c.State.Dir, "break-glass")
 	if err := serveTLS(&settings, c, svid, log); err != nil {
 		return err
 	}

@@ -37,6 +37,7 @@ func (c *Client) Ask(ctx context.Context, exchangeID federation.ExchangeID, prin
 		Purpose:    principal.Purpose,
 		Case:       principal.Case,
 		User:       principal.User,
+		BreakGlass: principal.BreakGlass,
 		Metrics:    q,
 	})
 	if err != nil {

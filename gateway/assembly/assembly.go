@@ -28,6 +28,7 @@ import (
 	"github.com/parley-gateway/parley/federation/peer/wire"
 	"github.com/parley-gateway/parley/gateway"
 	"github.com/parley-gateway/parley/gateway/audit"
+	"github.com/parley-gateway/parley/gateway/breakglass"
 	"github.com/parley-gateway/parley/gateway/front"
 	"github.com/parley-gateway/parley/gateway/identity"
 	"github.com/parley-gateway/parley/gateway/peerfront"
@@ -49,7 +50,9 @@ type Config struct {
 	// BundleCacheDir keeps partners' last known bundles; default: they are not
 	// kept over a restart.
 	BundleCacheDir string
-	AgreementsDir  string
+	// BreakGlassDir keeps the grants of emergencies; default: none is given.
+	BreakGlassDir string
+	AgreementsDir string
 	// PolicyDir is the folder of Rego; default: the built-in policies.
 	PolicyDir string
 	// Source is where our metrics are. It is the caller's to close, after Run.
@@ -84,6 +87,9 @@ type Config struct {
 	Profiling      bool
 	// Reload is how often folders are looked at; default a second.
 	Reload time.Duration
+
+	// Now is the clock of grants; default time.Now.
+	Now func() time.Time
 
 	Log     *slog.Logger
 	Tracing *telemetry.Tracing // nil: no traces
@@ -199,6 +205,16 @@ func (g *Gateway) makePipeline(context.Context) error {
 		Org: g.config.Org, Directory: g.directory, Decider: g.policies, Local: local,
 		Federated: metrics.NewFederated(g.config.MaxSamples, g.config.Lookback, nil),
 		Peers:     g.pool, Auditor: g.auditor, Meter: g.meter, Log: g.config.Log, Timeout: g.config.QueryTimeout,
+	}
+	if g.config.BreakGlassDir != "" {
+		grants, err := breakglass.Open(breakglass.Config{
+			Org: g.config.Org, Dir: g.config.BreakGlassDir, Log: g.config.Log, Registerer: g.registry, Now: g.config.Now,
+		})
+		if err != nil {
+			return err
+		}
+		g.closes("the webhooks of break-glass grants", grants.Close)
+		c.BreakGlass = grants
 	}
 	if g.config.Tracing != nil {
 		c.Tracer = g.config.Tracing.Provider()

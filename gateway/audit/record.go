@@ -42,9 +42,11 @@ type Record struct {
 	Door     gateway.Door  `json:"door"`
 	Org      tenants.OrgID `json:"org"` // whose gateway this is
 
-	Principal Principal      `json:"principal"`
-	Signal    tenants.Signal `json:"signal"`
-	Kind      policy.Kind    `json:"kind"`
+	Principal Principal `json:"principal"`
+	// BreakGlass is there when the question was asked in an emergency.
+	BreakGlass *BreakGlass    `json:"break_glass,omitempty"`
+	Signal     tenants.Signal `json:"signal"`
+	Kind       policy.Kind    `json:"kind"`
 	// Query is the text as it was asked. Where that is not UTF-8, bytes that
 	// aren't are U+FFFD here and QueryBytes (base64) has the exact text. Of a
 	// question that was refused it may be the beginning; QueryCut is then there.
@@ -96,6 +98,18 @@ type Principal struct {
 	Proof    tenants.UserProof `json:"user_proof,omitempty"`
 	Purpose  tenants.Purpose   `json:"purpose,omitempty"`
 	Case     tenants.CaseID    `json:"case,omitempty"`
+}
+
+// BreakGlass is the emergency in which a question was asked.
+type BreakGlass struct {
+	// Reason is as it was stated with this question.
+	Reason tenants.EmergencyReason `json:"reason"`
+	Person string                  `json:"person"`
+	// Opened and Ends are the grant's, in the owner's record of a question that
+	// came under one; left out in all others. The asker's record has the end in
+	// the notices of the owner's part.
+	Opened Time `json:"opened,omitzero"`
+	Ends   Time `json:"ends,omitzero"`
 }
 
 // Window is a span of time, both ends included; an end left out is open.
@@ -182,6 +196,9 @@ func Of(x gateway.Exchange) Record {
 	}
 	if !x.Principal.Workload.IsZero() {
 		r.Principal.Workload = x.Principal.Workload.String()
+	}
+	if reason := x.Principal.BreakGlass; reason != "" {
+		r.BreakGlass = &BreakGlass{Reason: reason, Person: x.Principal.User.Subject, Opened: Time(x.Grant.Opened), Ends: Time(x.Grant.Ends)}
 	}
 	if x.Outcome == gateway.Refused {
 		r.shorten()

@@ -42,6 +42,9 @@ const (
 	// PurposeHeader and CaseHeader say why a question is asked.
 	PurposeHeader = "X-Parley-Purpose"
 	CaseHeader    = "X-Parley-Case"
+	// BreakGlassHeader is the reason of a tenants.EmergencyReason, in UTF-8: the
+	// question is asked in an emergency, for the case in CaseHeader.
+	BreakGlassHeader = "X-Parley-Break-Glass"
 	// PartialHeader is allow (the default) or refuse: whether an answer from
 	// which an organization is missing is wanted.
 	PartialHeader = "X-Parley-Partial"

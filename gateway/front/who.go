@@ -32,6 +32,9 @@ func (f *Front) open(r *http.Request) (*session, error) {
 	if err := readHeaders(r, &principal); err != nil {
 		return nil, err
 	}
+	if principal.BreakGlass, err = breakGlass(r, user); err != nil {
+		return nil, err
+	}
 	partial, err := header(r, PartialHeader)
 	if err != nil {
 		return nil, err
@@ -71,6 +74,28 @@ func readHeaders(r *http.Request, p *tenants.Principal) error {
 		return fmt.Errorf("header %s: %w", CaseHeader, err)
 	}
 	return nil
+}
+
+// breakGlass returns why a request is made in an emergency, if it is. What a
+// grant is bound to has to come with it: partners would refuse it otherwise.
+func breakGlass(r *http.Request, user tenants.User) (tenants.EmergencyReason, error) {
+	values := r.Header.Values(BreakGlassHeader)
+	if len(values) == 0 {
+		return "", nil
+	}
+	if len(values) > 1 {
+		return "", fmt.Errorf("header %s is given %d times; give it once", BreakGlassHeader, len(values))
+	}
+	reason, err := tenants.ParseEmergencyReason(values[0])
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("header %s says why this is an emergency: %w", BreakGlassHeader, err)
+	case r.Header.Get(CaseHeader) == "":
+		return "", fmt.Errorf("header %s is for a case: name it in the header %s", BreakGlassHeader, CaseHeader)
+	case !user.Proven():
+		return "", fmt.Errorf("header %s is for a person who proves who they are, with a token or a certificate; a user that a proxy states, or none, is not enough", BreakGlassHeader)
+	}
+	return reason, nil
 }
 
 // header returns a header's value, or an error when it is there twice with

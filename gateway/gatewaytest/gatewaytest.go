@@ -62,6 +62,8 @@ type Org struct {
 	SVIDTTL time.Duration
 	// QueryTimeout bounds a question of its own users; zero is 30s.
 	QueryTimeout time.Duration
+	// Now is the clock of its break-glass grants; nil is time.Now.
+	Now func() time.Time
 	// Log collects what the gateway logs.
 	Log *Log
 
@@ -178,6 +180,7 @@ func (o *Org) Start() {
 	log := o.logger()
 	g, err := assembly.New(ctx, assembly.Config{
 		Org: o.ID, TrustDomain: o.TrustDomain(), Version: "test", Identity: o.proveIdentity(),
+		BreakGlassDir: filepath.Join(o.Dir, "break-glass"), Now: o.Now,
 		AgreementsDir: filepath.Join(o.Dir, "agreements"), PolicyDir: filepath.Join(o.Dir, "policies"),
 		Source: o.Source, Secret: []byte(strings.Repeat(string(o.ID), 32)), Auditor: o.Auditor, AuditDir: o.AuditDir(),
 		Front: o.front, Peer: o.peer, Authentication: o.Authentication, DefaultPurpose: "slo-review", QueryTimeout: o.QueryTimeout,

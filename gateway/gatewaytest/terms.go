@@ -18,6 +18,8 @@ type Agreement struct {
 	NotAfter  time.Time
 	Limits    string // YAML of the key limits
 	Terms     string // YAML of the key terms
+	// BreakGlass is YAML of the key break_glass; "" leaves it out.
+	BreakGlass string
 }
 
 // Agrees writes the organization's agreement with a partner; change may alter
@@ -35,6 +37,9 @@ func (o *Org) Agrees(partner tenants.OrgID, change func(*Agreement)) {
 	if _, err := os.Stat(o.policyFile(partner)); err != nil {
 		o.Releases(partner, `{"allow": false, "reasons": ["nothing is released yet"]}`)
 	}
+	if a.BreakGlass != "" {
+		a.BreakGlass = "break_glass: " + a.BreakGlass + "\n"
+	}
 	o.write(agreementFile(partner), fmt.Sprintf(`partner: %s
 trust_domain: %s
 gateway_id: %s
@@ -46,8 +51,8 @@ not_after: %s
 policy: parley.partners.%s
 limits: %s
 terms: %s
-`, partner, p.TrustDomain().Name(), p.GatewayID(), strings.Join(a.Addresses, ", "), filepath.Join(p.Dir, "ca", identity.DevCABundleFile),
-		strings.Join(a.Purposes, ", "), a.NotAfter.UTC().Format(time.RFC3339), partner, a.Limits, a.Terms))
+%s`, partner, p.TrustDomain().Name(), p.GatewayID(), strings.Join(a.Addresses, ", "), filepath.Join(p.Dir, "ca", identity.DevCABundleFile),
+		strings.Join(a.Purposes, ", "), a.NotAfter.UTC().Format(time.RFC3339), partner, a.Limits, a.Terms, a.BreakGlass))
 }
 
 // Scribbles makes the agreement's file one that can't be read.

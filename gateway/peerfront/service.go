@@ -173,7 +173,7 @@ func (s *service) question(principal tenants.Principal, request *federationv1.As
 	if err == nil {
 		err = current(ask.ExchangeID, s.config.Now())
 	}
-	principal.User, principal.Purpose, principal.Case = ask.User, ask.Purpose, ask.Case
+	principal.User, principal.Purpose, principal.Case, principal.BreakGlass = ask.User, ask.Purpose, ask.Case, ask.BreakGlass
 	return gateway.Question{
 		Door:       gateway.PeerDoor,
 		ExchangeID: ask.ExchangeID,

@@ -52,6 +52,8 @@ type principalDocument struct {
 	Purpose  string            `json:"purpose"`
 	Purposes []tenants.Purpose `json:"purposes"`
 	Case     string            `json:"case"`
+	// BreakGlass says that there is a reason, and not which.
+	BreakGlass bool `json:"break_glass"`
 }
 
 type matcherDocument struct {
@@ -89,6 +91,8 @@ func describe(r policy.Request, now time.Time, reads reads) ([]byte, error) {
 			Purpose:  string(r.Principal.Purpose),
 			Purposes: r.Purposes,
 			Case:     string(r.Principal.Case),
+
+			BreakGlass: r.Principal.BreakGlass != "",
 		},
 		Side:      r.Side,
 		Owner:     string(r.Owner),

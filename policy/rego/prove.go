@@ -55,16 +55,11 @@ func (rev *revision) prove(ctx context.Context, src *sources, now time.Time) err
 		}
 	}
 	for _, a := range src.agreements {
-		switch {
-		case a.Policy == "":
-		case !answers(a.Policy):
-			found = append(found, Problem{File: a.File, Text: "policy " + quote(a.Policy) + " is not for partners; name a package of the policy folder"})
-			continue
-		case rev.packages[a.Policy] == nil:
-			found = append(found, Problem{File: a.File, Text: rev.missing(a.Policy)})
-			continue
+		found = append(found, rev.proveFor(ctx, src, a, "policy", now)...)
+		if a.BreakGlass != nil {
+			a.Policy = a.BreakGlass.Policy
+			found = append(found, rev.proveFor(ctx, src, a, "break_glass.policy", now)...)
 		}
-		found = append(found, rev.try(ctx, src.questions(a, now), now)...)
 	}
 	found = append(found, rev.try(ctx, src.ownQuestions(now), now)...)
 	for _, f := range src.files {
@@ -75,11 +70,23 @@ func (rev *revision) prove(ctx context.Context, src *sources, now time.Time) err
 	return found.orNil()
 }
 
+// proveFor tries the package that an agreement names under a key.
+func (rev *revision) proveFor(ctx context.Context, src *sources, a tenants.Agreement, key string, now time.Time) problems {
+	switch {
+	case a.Policy == "":
+	case !answers(a.Policy):
+		return problems{{File: a.File, Text: key + " " + quote(a.Policy) + " is not for partners; name a package of the policy folder"}}
+	case rev.packages[a.Policy] == nil:
+		return problems{{File: a.File, Text: key + " " + rev.missing(a.Policy)}}
+	}
+	return rev.try(ctx, src.questions(a, now), now)
+}
+
 func (rev *revision) missing(name string) string {
 	if place, found := rev.declared[name]; found {
-		return fmt.Sprintf("policy %q: the package, in %s, has no rule %s", name, place.file, decisionRule)
+		return fmt.Sprintf("%q: the package, in %s, has no rule %s", name, place.file, decisionRule)
 	}
-	return fmt.Sprintf("policy %q: the policy folder has no such package", name)
+	return fmt.Sprintf("%q: the policy folder has no such package", name)
 }
 
 // try runs questions, and reports each package and problem once.

@@ -91,7 +91,7 @@ func TestWhatTheInputSays(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := `{"principal":{"org":"globex","workload":"","user":"","proof":"","purpose":"slo-review",` +
-		`"purposes":["increase-service-robustness","optimisation-for-controller","service-optimisation","service-provision","slo-review"],"case":""},` +
+		`"purposes":["increase-service-robustness","optimisation-for-controller","service-optimisation","service-provision","slo-review"],"case":"","break_glass":false},` +
 		`"side":"answer","owner":"acme","signal":"metrics","kind":"query_range","query":"{__name__=\"up\",job!=\"x\"}",` +
 		`"selectors":[[{"name":"__name__","op":"=","value":"up"},{"name":"job","op":"!=","value":"x"}],` +
 		`[{"name":"__name__","op":"=~","value":"up|down"}],` +

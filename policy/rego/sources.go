@@ -130,12 +130,18 @@ type agreed struct {
 	Signals  []tenants.Signal  `json:"signals"`
 	Purposes []tenants.Purpose `json:"purposes"`
 	Policy   string            `json:"policy"`
+	// Emergency is the policy of its break_glass.
+	Emergency string `json:"emergency,omitempty"`
 }
 
 func (s *sources) agreed() map[tenants.OrgID]agreed {
 	out := make(map[tenants.OrgID]agreed, len(s.agreements))
 	for _, a := range s.agreements {
-		out[a.Partner] = agreed{Signals: a.Signals, Purposes: a.Purposes, Policy: a.Policy}
+		told := agreed{Signals: a.Signals, Purposes: a.Purposes, Policy: a.Policy}
+		if a.BreakGlass != nil {
+			told.Emergency = a.BreakGlass.Policy
+		}
+		out[a.Partner] = told
 	}
 	return out
 }

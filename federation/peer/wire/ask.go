@@ -18,6 +18,7 @@ type Ask struct {
 	Purpose    tenants.Purpose
 	Case       tenants.CaseID
 	User       tenants.User
+	BreakGlass tenants.EmergencyReason
 	Metrics    metrics.Question
 }
 
@@ -43,6 +44,7 @@ func EncodeAsk(a Ask) (*federationv1.AskRequest, error) {
 		ExchangeId: string(a.ExchangeID),
 		Purpose:    string(a.Purpose),
 		CaseId:     string(a.Case),
+		BreakGlass: string(a.BreakGlass),
 		Question:   &federationv1.AskRequest_Metrics{Metrics: m},
 	}
 	if a.User != (tenants.User{}) {
@@ -79,6 +81,11 @@ func DecodeAsk(r *federationv1.AskRequest) (Ask, error) {
 	}
 	a.User, err = decodeUser(r.GetUser())
 	note(err)
+	if reason := r.GetBreakGlass(); reason != "" {
+		if a.BreakGlass, err = tenants.ParseEmergencyReason(reason); err != nil {
+			note(bad("break_glass: %v", err))
+		}
+	}
 	if question, ok := r.GetQuestion().(*federationv1.AskRequest_Metrics); ok {
 		a.Metrics, err = decodeMetrics(question.Metrics)
 		note(err)

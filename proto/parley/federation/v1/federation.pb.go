@@ -142,7 +142,11 @@ type AskRequest struct {
 	// case_id is empty for none.
 	CaseId string `protobuf:"bytes,3,opt,name=case_id,json=caseId,proto3" json:"case_id,omitempty"`
 	User   *User  `protobuf:"bytes,4,opt,name=user,proto3" json:"user,omitempty"`
-	// Numbers from 10 are the signals' questions; 5 to 9 are left for fields
+	// break_glass is the reason for which the person asks beyond what is agreed
+	// for every day, 10 to 500 printable characters; empty for no such question.
+	// It goes with a case_id and a user of proof "svid" or "jwt".
+	BreakGlass string `protobuf:"bytes,5,opt,name=break_glass,json=breakGlass,proto3" json:"break_glass,omitempty"`
+	// Numbers from 10 are the signals' questions; 6 to 9 are left for fields
 	// that all signals share.
 	//
 	// Types that are valid to be assigned to Question:
@@ -209,6 +213,13 @@ func (x *AskRequest) GetUser() *User {
 		return x.User
 	}
 	return nil
+}
+
+func (x *AskRequest) GetBreakGlass() string {
+	if x != nil {
+		return x.BreakGlass
+	}
+	return ""
 }
 
 func (x *AskRequest) GetQuestion() isAskRequest_Question {
@@ -1195,14 +1206,16 @@ const file_parley_federation_v1_federation_proto_rawDesc = "" +
 	"\x10DescribeResponse\x12\x10\n" +
 	"\x03org\x18\x01 \x01(\tR\x03org\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x18\n" +
-	"\asignals\x18\x03 \x03(\tR\asignals\"\xdf\x01\n" +
+	"\asignals\x18\x03 \x03(\tR\asignals\"\x80\x02\n" +
 	"\n" +
 	"AskRequest\x12\x1f\n" +
 	"\vexchange_id\x18\x01 \x01(\tR\n" +
 	"exchangeId\x12\x18\n" +
 	"\apurpose\x18\x02 \x01(\tR\apurpose\x12\x17\n" +
 	"\acase_id\x18\x03 \x01(\tR\x06caseId\x12.\n" +
-	"\x04user\x18\x04 \x01(\v2\x1a.parley.federation.v1.UserR\x04user\x12A\n" +
+	"\x04user\x18\x04 \x01(\v2\x1a.parley.federation.v1.UserR\x04user\x12\x1f\n" +
+	"\vbreak_glass\x18\x05 \x01(\tR\n" +
+	"breakGlass\x12A\n" +
 	"\ametrics\x18\n" +
 	" \x01(\v2%.parley.federation.v1.MetricsQuestionH\x00R\ametricsB\n" +
 	"\n" +

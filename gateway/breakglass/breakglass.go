@@ -1,0 +1,228 @@
+// Package breakglass keeps the grants of emergencies: one for a partner's case
+// and person, opened by the first question, announced to us at once, and never
+// opened again.
+//
+//	grants, err := breakglass.Open(breakglass.Config{Org: "globex", Dir: "/var/lib/parley/break-glass", ...})
+//	grant, err := grants.Grant(ctx, agreement, principal, exchangeID) // nil: durable, and in force
+//
+// The person and the reason are personal data: they are in the file, readable by
+// its owner alone, in the audit log and in the webhook's message; never in the
+// log or the metrics.
+package breakglass
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/parley-gateway/parley/federation"
+	"github.com/parley-gateway/parley/gateway"
+	"github.com/parley-gateway/parley/tenants"
+)
+
+// How many grants one partner may have: who states persons and cases doesn't
+// decide how much we keep. One that is over is kept so that it isn't given again.
+const (
+	maxOpen = 100
+	maxKept = 10_000
+)
+
+// Config of a Grants. Fields without "default" are required.
+type Config struct {
+	// Org is the organization whose gateway this is.
+	Org tenants.OrgID
+	// Dir is the folder of the file; made with the first grant.
+	Dir        string
+	Log        *slog.Logger
+	Registerer prometheus.Registerer
+	// Now is the clock; default time.Now.
+	Now func() time.Time
+	// Client posts to webhooks; default: one that follows no redirect and waits
+	// ten seconds.
+	Client *http.Client
+	// Retry is how long is waited after the first failure of a webhook, and twice
+	// as long after each other one, up to five minutes; default a second.
+	Retry time.Duration
+}
+
+// Grants keeps grants. It is safe for concurrent use.
+type Grants struct {
+	config    Config
+	metrics   instruments
+	announcer *announcer
+
+	// opening is held while a grant is made durable, so that there is one for a
+	// key; questions under grants that are there don't wait for it.
+	opening sync.Mutex
+	file    file // guarded by opening
+
+	mu     sync.Mutex
+	grants map[key]gateway.Grant // guarded by mu
+}
+
+// key is what a grant is for.
+type key struct {
+	partner tenants.OrgID
+	id      tenants.CaseID
+	person  string
+}
+
+func keyOf(g gateway.Grant) key { return key{g.Partner, g.Case, g.Person} }
+
+var _ gateway.BreakGlass = (*Grants)(nil)
+
+// Open reads the grants there are. The error says which line can't be read: a
+// grant that is forgotten could be opened again.
+func Open(c Config) (*Grants, error) {
+	if c.Org == "" || c.Dir == "" || c.Log == nil || c.Registerer == nil {
+		return nil, errors.New("breakglass: Org, Dir, Log and Registerer are required")
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Retry == 0 {
+		c.Retry = time.Second
+	}
+	g := &Grants{config: c, grants: map[key]gateway.Grant{}, file: fileIn(c.Dir)}
+	kept, err := g.file.read()
+	if err != nil {
+		return nil, err
+	}
+	for _, grant := range kept {
+		g.grants[keyOf(grant)] = grant
+	}
+	if g.metrics, err = newInstruments(c.Registerer, g.open); err != nil {
+		return nil, err
+	}
+	g.announcer = newAnnouncer(c, g.metrics)
+	return g, nil
+}
+
+// Close gives up on webhooks that haven't taken their message.
+func (g *Grants) Close() error {
+	g.announcer.close()
+	return nil
+}
+
+// Grant implements gateway.BreakGlass.
+func (g *Grants) Grant(ctx context.Context, a tenants.Agreement, by tenants.Principal, id federation.ExchangeID) (gateway.Grant, error) {
+	if a.BreakGlass == nil || by.Org != a.Partner || by.Case == "" || !by.User.Proven() {
+		return gateway.Grant{}, fmt.Errorf("breakglass: a question of %s that lacks what a grant is bound to", by.Org)
+	}
+	k := key{by.Org, by.Case, by.User.Subject}
+	if grant, err := g.find(a, k); grant != (gateway.Grant{}) || err != nil {
+		return grant, err
+	}
+	g.opening.Lock()
+	defer g.opening.Unlock()
+	if grant, err := g.find(a, k); grant != (gateway.Grant{}) || err != nil {
+		return grant, err // another question was faster
+	}
+	if err := g.room(a); err != nil {
+		return gateway.Grant{}, err
+	}
+	now := g.config.Now().UTC().Round(0)
+	grant := gateway.Grant{
+		Partner: by.Org, Case: by.Case, Person: by.User.Subject, Proof: by.User.Proof,
+		Purpose: by.Purpose, Reason: by.BreakGlass, Opened: now, Ends: now.Add(a.BreakGlass.Longest),
+	}
+	if err := g.file.append(grant); err != nil {
+		g.config.Log.ErrorContext(ctx, "a break-glass grant can't be kept, so it is not given", "partner", a.Partner, "case", by.Case, "error", err)
+		return gateway.Grant{}, &federation.Error{Kind: federation.Unavailable, Message: "a break-glass grant can't be kept now, so it is not given", Err: err}
+	}
+	g.mu.Lock()
+	g.grants[k] = grant
+	g.mu.Unlock()
+	g.config.Log.WarnContext(ctx, "glass broken: a partner's person sees more than is agreed for every day",
+		"partner", grant.Partner, "case", grant.Case, "purpose", grant.Purpose, "ends", grant.Ends, "exchange", id)
+	g.metrics.grants.WithLabelValues(string(grant.Partner)).Inc()
+	g.announcer.announce(a.BreakGlass.Webhook, grant, id)
+	return grant, nil
+}
+
+// find returns the grant of a key if it is in force, nothing if there is none,
+// and an error if it is over. An agreement that has become shorter counts.
+func (g *Grants) find(a tenants.Agreement, k key) (gateway.Grant, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	grant, ok := g.grants[k]
+	if !ok {
+		return grant, nil
+	}
+	if ends := grant.Opened.Add(a.BreakGlass.Longest); ends.Before(grant.Ends) {
+		grant.Ends = ends
+	}
+	if !g.config.Now().Before(grant.Ends) {
+		return gateway.Grant{}, &tenants.Refusal{Reason: tenants.BreakGlassEnded, Partner: a.Partner, Detail: "case " + string(k.id) + ", at " + grant.Ends.Format(time.RFC3339)}
+	}
+	return grant, nil
+}
+
+// room says whether the partner may have one more.
+func (g *Grants) room(a tenants.Agreement) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	open, kept := 0, 0
+	now := g.config.Now()
+	for k, grant := range g.grants {
+		if k.partner != a.Partner {
+			continue
+		}
+		kept++
+		if now.Before(grant.Ends) {
+			open++
+		}
+	}
+	if open >= maxOpen || kept >= maxKept {
+		return &tenants.Refusal{Reason: tenants.BreakGlassTooMany, Partner: a.Partner, Detail: fmt.Sprintf("%d are open, of %d that are kept; at most %d and %d may be", open, kept, maxOpen, maxKept)}
+	}
+	return nil
+}
+
+// open counts the grants in force.
+func (g *Grants) open() float64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	n, now := 0, g.config.Now()
+	for _, grant := range g.grants {
+		if now.Before(grant.Ends) {
+			n++
+		}
+	}
+	return float64(n)
+}
+
+// instruments are the metrics.
+type instruments struct {
+	grants, webhooks *prometheus.CounterVec
+}
+
+func newInstruments(reg prometheus.Registerer, open func() float64) (instruments, error) {
+	m := instruments{
+		grants: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "parley_break_glass_grants_total", Help: "Grants that were opened for persons of the partner in an emergency.",
+		}, []string{"partner"}),
+		webhooks: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "parley_break_glass_webhook_attempts_total", Help: "Attempts to announce a grant to the agreement's webhook: delivered, failed (and tried again), or dropped because too many were waiting.",
+		}, []string{"outcome"}),
+	}
+	var errs []error
+	for _, c := range []prometheus.Collector{m.grants, m.webhooks, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "parley_break_glass_open", Help: "Grants that are in force.",
+	}, open)} {
+		errs = append(errs, reg.Register(c))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return m, fmt.Errorf("breakglass: register metrics: %w", err)
+	}
+	for _, outcome := range []string{delivered, failed, dropped} {
+		m.webhooks.WithLabelValues(outcome)
+	}
+	return m, nil
+}

@@ -1,0 +1,239 @@
+package breakglass_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
+
+	"github.com/parley-gateway/parley/federation"
+	"github.com/parley-gateway/parley/gateway"
+	"github.com/parley-gateway/parley/gateway/breakglass"
+	"github.com/parley-gateway/parley/tenants"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const exchange federation.ExchangeID = "019b2f3e-8a00-7c54-9d31-5f0e6c8a4b17"
+
+// owner is globex with a clock that stands still.
+type owner struct {
+	*breakglass.Grants
+	config    breakglass.Config
+	agreement tenants.Agreement
+	now       atomic.Pointer[time.Time]
+}
+
+func newOwner(t *testing.T) *owner {
+	t.Helper()
+	o := &owner{agreement: tenants.Agreement{
+		Partner: "acme", BreakGlass: &tenants.BreakGlass{Policy: "emergency", Longest: time.Hour},
+	}}
+	o.at(0)
+	o.config = breakglass.Config{Org: "globex", Dir: filepath.Join(t.TempDir(), "break-glass"), Now: func() time.Time { return *o.now.Load() }, Retry: time.Millisecond}
+	o.opens(t)
+	return o
+}
+
+// opens reads what is there, as after a restart.
+func (o *owner) opens(t *testing.T) {
+	t.Helper()
+	o.config.Log, o.config.Registerer = slog.New(slog.DiscardHandler), prometheus.NewRegistry()
+	grants, err := breakglass.Open(o.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = grants.Close() })
+	o.Grants = grants
+}
+
+func (o *owner) at(after time.Duration) {
+	now := time.Date(2026, 3, 14, 12, 0, 0, 0, time.UTC).Add(after)
+	o.now.Store(&now)
+}
+
+func (o *owner) asks(t *testing.T, person, id string) (gateway.Grant, error) {
+	t.Helper()
+	return o.Grant(t.Context(), o.agreement, tenants.Principal{
+		Org: "acme", User: tenants.User{Subject: person, Proof: tenants.ProvenBySVID}, Purpose: "slo-review",
+		Case: tenants.CaseID(id), BreakGlass: tenants.EmergencyReason("it burns, says " + person),
+	}, exchange)
+}
+
+func (o *owner) gets(t *testing.T, person, id string) gateway.Grant {
+	t.Helper()
+	g, err := o.asks(t, person, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+func refusedAs(t *testing.T, err error, reason tenants.Reason) {
+	t.Helper()
+	var refusal *tenants.Refusal
+	if !errors.As(err, &refusal) || refusal.Reason != reason {
+		t.Errorf("got %v, want %s", err, reason)
+	}
+}
+
+func TestTheEndIsTheClocks(t *testing.T) {
+	o := newOwner(t)
+	first := o.gets(t, "ada", "INC-7")
+	o.at(time.Hour - 1)
+	if again := o.gets(t, "ada", "INC-7"); again != first {
+		t.Errorf("got %+v, want %+v", again, first)
+	}
+	o.at(time.Hour)
+	_, err := o.asks(t, "ada", "INC-7")
+	refusedAs(t, err, tenants.BreakGlassEnded)
+
+	// An agreement that was made shorter counts at once, a longer one never.
+	o.gets(t, "bob", "INC-7")
+	o.at(time.Hour + 2*time.Minute)
+	o.agreement.BreakGlass.Longest = time.Minute
+	_, err = o.asks(t, "bob", "INC-7")
+	refusedAs(t, err, tenants.BreakGlassEnded)
+	o.agreement.BreakGlass.Longest = 24 * time.Hour
+	_, err = o.asks(t, "ada", "INC-7")
+	refusedAs(t, err, tenants.BreakGlassEnded)
+}
+
+// However many questions come at once, there is one grant, announced once.
+func TestOneGrantForManyQuestionsAtOnce(t *testing.T) {
+	var posted atomic.Int32
+	hook := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { posted.Add(1) }))
+	defer hook.Close()
+	o := newOwner(t)
+	o.agreement.BreakGlass.Webhook = tenants.WebhookURL(hook.URL)
+	var asking sync.WaitGroup
+	for i := range 40 {
+		asking.Go(func() {
+			if g, err := o.asks(t, fmt.Sprint("person", i%4), "INC-7"); err != nil || !g.Ends.Equal(o.config.Now().Add(time.Hour)) {
+				t.Errorf("%+v, %v", g, err)
+			}
+		})
+	}
+	asking.Wait()
+	text, err := os.ReadFile(filepath.Join(o.config.Dir, "grants.jsonl"))
+	if err != nil || strings.Count(string(text), "\n") != 4 {
+		t.Errorf("%v: %s", err, text)
+	}
+	for deadline := time.After(time.Minute); posted.Load() < 4; {
+		select {
+		case <-deadline:
+			t.Fatalf("%d announced", posted.Load())
+		case <-time.After(time.Millisecond):
+		}
+	}
+	_ = o.Close()
+	if n := posted.Load(); n != 4 {
+		t.Errorf("%d announced", n)
+	}
+}
+
+// A partner can't make more of them than a bound, and what it has made counts
+// after a restart; that of another partner doesn't.
+func TestGrantsOfAPartnerAreBounded(t *testing.T) {
+	o := newOwner(t)
+	for i := range 100 {
+		o.gets(t, fmt.Sprint("person", i), "INC-7")
+	}
+	_, err := o.asks(t, "one-more", "INC-7")
+	refusedAs(t, err, tenants.BreakGlassTooMany)
+	o.opens(t)
+	_, err = o.asks(t, "one-more", "INC-7")
+	refusedAs(t, err, tenants.BreakGlassTooMany)
+	o.gets(t, "person7", "INC-7")
+	o.at(time.Hour)
+	o.gets(t, "one-more", "INC-7")
+}
+
+// What was being written when the machine stopped was never given. Anything
+// else that can't be read keeps the gateway from starting.
+func TestTheFileAfterACrash(t *testing.T) {
+	o := newOwner(t)
+	o.gets(t, "ada", "INC-7")
+	o.gets(t, "bob", "INC-7")
+	path := filepath.Join(o.config.Dir, "grants.jsonl")
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, whole[:len(whole)-9], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o.opens(t)
+	o.at(time.Minute)
+	if ada, bob := o.gets(t, "ada", "INC-7"), o.gets(t, "bob", "INC-7"); ada.Opened.Equal(o.config.Now()) || !bob.Opened.Equal(o.config.Now()) {
+		t.Errorf("ada's was opened %s, bob's %s", ada.Opened, bob.Opened)
+	}
+	o.opens(t)
+	o.at(time.Hour + time.Second)
+	_, err = o.asks(t, "ada", "INC-7")
+	refusedAs(t, err, tenants.BreakGlassEnded)
+	if g := o.gets(t, "bob", "INC-7"); g.Reason != "it burns, says bob" {
+		t.Errorf("%+v", g)
+	}
+
+	for _, bad := range []string{"{}\n", "{\"partner\":\n", "null\n"} {
+		if err := os.WriteFile(path, append([]byte(bad), whole...), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		o.config.Registerer = prometheus.NewRegistry()
+		if _, err := breakglass.Open(o.config); err == nil || !strings.Contains(err.Error(), "grants.jsonl:1: ") {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+}
+
+// A webhook that hangs or sends elsewhere has not been told; the gateway ends
+// all the same, and what it logs has no address.
+func TestWebhooksThatDontTakeIt(t *testing.T) {
+	var elsewhere, asked atomic.Int32
+	hung := make(chan struct{})
+	target := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { elsewhere.Add(1) }))
+	defer target.Close()
+	hook := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body) // only then does the server see that the client has gone
+		n := asked.Add(1)
+		if n == 1 {
+			http.Redirect(w, r, target.URL, http.StatusTemporaryRedirect)
+			return
+		}
+		if n == 2 {
+			close(hung)
+		}
+		<-r.Context().Done()
+	}))
+	defer hook.Close()
+	o := newOwner(t)
+	var logged strings.Builder
+	o.config.Registerer, o.config.Log = prometheus.NewRegistry(), slog.New(slog.NewTextHandler(&logged, nil))
+	grants, err := breakglass.Open(o.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Grants = grants
+	o.agreement.BreakGlass.Webhook = tenants.WebhookURL(hook.URL + "/secret")
+	o.gets(t, "ada", "INC-7")
+	<-hung
+	if err := grants.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if elsewhere.Load() != 0 || !strings.Contains(logged.String(), "status 307") || strings.Contains(logged.String(), "/secret") || strings.Contains(logged.String(), "ada") {
+		t.Errorf("%d went elsewhere; logged %s", elsewhere.Load(), logged.String())
+	}
+}
