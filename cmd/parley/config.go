@@ -45,8 +45,13 @@ func (c *configCheckCommand) Run(k *kong.Kong) error {
 	if err := checkBundles(agreements); err != nil {
 		return err
 	}
+	policies, stop, err := newPolicyBundle(settings)
+	if err != nil {
+		return err
+	}
+	defer stop()
 	if _, err := rego.New(context.Background(), rego.Config{
-		Org: settings.Org, Dir: settings.Policy.Dir, Now: time.Now, Log: slog.New(slog.DiscardHandler),
+		Org: settings.Org, Dir: settings.Policy.Dir, Bundle: policies, Now: time.Now, Log: slog.New(slog.DiscardHandler),
 		Agreements: func() []tenants.Agreement { return agreements },
 	}); err != nil {
 		return err

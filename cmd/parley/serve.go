@@ -78,6 +78,11 @@ func serve(ctx context.Context, c *config.Config, log *slog.Logger) (err error) 
 		return err
 	}
 	closers = append(closers, closeSource)
+	policies, stop, err := newPolicyBundle(c)
+	if err != nil {
+		return err
+	}
+	closers = append(closers, func() error { stop(); return nil })
 	secret, err := c.Pseudonyms.Key()
 	if err != nil {
 		return err
@@ -90,13 +95,16 @@ func serve(ctx context.Context, c *config.Config, log *slog.Logger) (err error) 
 	settings := assembly.Config{
 		Org: c.Org, TrustDomain: c.TrustDomain, Version: version,
 		Identity: svid, BundleCacheDir: filepath.Join(c.State.Dir, "bundles"),
-		AgreementsDir: c.Agreements.Dir, PolicyDir: c.Policy.Dir,
+		AgreementsDir: c.Agreements.Dir, PolicyDir: c.Policy.Dir, PolicyBundle: policies,
 		Source: source, Lookback: c.Metrics.LookbackDelta, MaxSamples: c.Metrics.MaxSamples,
 		Secret: secret, AuditDir: c.Audit.Dir,
 		Front: listeners.front, Peer: listeners.peer, Bundle: listeners.bundle,
 		Authentication: authentication(c, log), FrontHosts: c.Front.Hosts, DefaultPurpose: c.Front.DefaultPurpose, DefaultCase: c.Front.DefaultCase,
 		QueryTimeout: c.Front.QueryTimeout, Profiling: c.Front.Pprof,
 		Log: log, Tracing: tracing,
+	}
+	if b := c.Policy.Bundle; b != nil {
+		settings.PolicyInterval = b.Interval
 	}
 	if p := c.Peer; p != nil {
 		settings.PeerHealth, settings.PeerReflection = p.Health, p.Reflection

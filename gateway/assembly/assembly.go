@@ -55,6 +55,10 @@ type Config struct {
 	AgreementsDir string
 	// PolicyDir is the folder of Rego; default: the built-in policies.
 	PolicyDir string
+	// PolicyBundle, instead of PolicyDir, is an OPA bundle. One at a server is
+	// asked for every PolicyInterval, default a minute.
+	PolicyBundle   *rego.BundleConfig
+	PolicyInterval time.Duration
 	// Source is where our metrics are. It is the caller's to close, after Run.
 	Source     metrics.Source
 	Lookback   time.Duration // default 5m
@@ -112,13 +116,19 @@ type Gateway struct {
 	closers   []ending // in order of making; the audit log is the first
 }
 
-const defaultReload = time.Second
+const (
+	defaultReload         = time.Second
+	defaultPolicyInterval = time.Minute
+)
 
 // New puts the parts together. Nothing listens before Run. ctx bounds the
 // loading of policies.
 func New(ctx context.Context, c Config) (_ *Gateway, err error) {
 	if c.Reload == 0 {
 		c.Reload = defaultReload
+	}
+	if c.PolicyInterval == 0 {
+		c.PolicyInterval = defaultPolicyInterval
 	}
 	g := &Gateway{config: c, registry: prometheus.NewRegistry()}
 	defer func() {
@@ -162,7 +172,7 @@ func (g *Gateway) makeDirectory(context.Context) (err error) {
 
 func (g *Gateway) makePolicies(ctx context.Context) (err error) {
 	g.policies, err = rego.New(ctx, rego.Config{
-		Org: g.config.Org, Dir: g.config.PolicyDir, Agreements: g.directory.Partners, Now: time.Now, Log: g.config.Log,
+		Org: g.config.Org, Dir: g.config.PolicyDir, Bundle: g.config.PolicyBundle, Agreements: g.directory.Partners, Now: time.Now, Log: g.config.Log,
 	})
 	return err
 }

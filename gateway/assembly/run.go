@@ -18,6 +18,7 @@ import (
 
 	"github.com/parley-gateway/parley/gateway/front"
 	"github.com/parley-gateway/parley/gateway/identity"
+	"github.com/parley-gateway/parley/policy/rego"
 )
 
 // Run opens the doors and serves until ctx ends, then lets questions under way
@@ -40,6 +41,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 		g.policies.Watch(ctx, tick.C)
 		return nil
 	})
+	background(func() error { g.policies.Poll(ctx, g.config.PolicyInterval); return nil })
 	frontDoor := front.NewServer(g.config.Front.Addr().String(), g.front)
 	frontDoor.Handler = g.traced(g.front)
 	background(func() error { return serveHTTP(frontDoor, secured(g.config.Front, g.frontTLS())) })
@@ -128,7 +130,7 @@ func (g *Gateway) ready() []front.Check {
 		check("identity", g.config.Identity.Ready()),
 		check("authentication", g.auth.Ready()),
 		keptFrom("agreements", g.directory.Problem()),
-		keptFrom("policy", g.policies.Status().Err),
+		policyCheck(g.policies.Status()),
 		check("audit", g.auditable()),
 	}, g.bundleChecks()...)
 }
@@ -147,6 +149,14 @@ func keptFrom(name string, err error) front.Check {
 		return front.Check{Name: name, OK: true, Detail: "kept from before, because " + err.Error()}
 	}
 	return front.Check{Name: name, OK: true}
+}
+
+// policyCheck tells of the policy. As long as there is none, nobody is answered.
+func policyCheck(s rego.Status) front.Check {
+	if s.Revision == "" {
+		return check("policy", s.Err)
+	}
+	return keptFrom("policy", s.Err)
 }
 
 func (g *Gateway) auditable() error {
@@ -198,11 +208,11 @@ func (g *Gateway) makeMetrics(context.Context) error {
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "parley_policy_last_reload_successful", Help: "Whether the policies as they are now in their folder are those that decide.",
+			Name: "parley_policy_last_reload_successful", Help: "Whether the policies as they are now in their folder or bundle are those that decide.",
 		}, func() float64 { return successful(g.policies.Status().Err) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "parley_policy_last_reload_success_timestamp_seconds", Help: "When the policies that decide were loaded.",
-		}, func() float64 { return float64(g.policies.Status().Loaded.Unix()) }),
+			Name: "parley_policy_last_reload_success_timestamp_seconds", Help: "When the policies that decide were loaded; 0 if there are none yet.",
+		}, func() float64 { return float64(max(0, g.policies.Status().Loaded.Unix())) }),
 	} {
 		errs = append(errs, g.registry.Register(c))
 	}

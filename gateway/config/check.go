@@ -8,10 +8,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/prometheus/common/model"
 	"github.com/spiffe/go-spiffe/v2/workloadapi"
 
+	"github.com/parley-gateway/parley/policy/bundle"
 	"github.com/parley-gateway/parley/tenants"
 	"github.com/parley-gateway/parley/tenants/yamlstrict"
 )
@@ -23,7 +25,7 @@ func check(doc *yamlstrict.Document, c *Config) {
 	k := checker{doc}
 	k.require("", "org", "trust_domain", "identity", "agreements", "metrics", "pseudonyms", "audit")
 	k.requireWithin("agreements", "dir")
-	k.requireWithin("policy", "dir")
+	k.policy(c.Policy)
 	k.requireWithin("pseudonyms", "key_file")
 	k.requireWithin("audit", "dir")
 	k.requireWithin("state", "dir")
@@ -134,6 +136,48 @@ func (k checker) bundleEndpoint(b *BundleEndpoint) {
 		if at := join("bundle_endpoint", key); k.Has(at) {
 			k.Problemf(at, "is only for the profile https_web; https_spiffe presents our SVID")
 		}
+	}
+}
+
+func (k checker) policy(p Policy) {
+	k.exactlyOne("policy", "dir", "bundle")
+	k.exactlyOne("policy.bundle", "file", "url", "oci")
+	b := p.Bundle
+	if b == nil {
+		return
+	}
+	if b.Interval < time.Second {
+		k.Problemf("policy.bundle.interval", "must be a second or more")
+	}
+	if b.Timeout <= 0 {
+		k.Problemf("policy.bundle.timeout", "must be more than zero")
+	}
+	if k.Has("policy.bundle.key_files") && len(b.KeyFiles) == 0 {
+		k.Problemf("policy.bundle.key_files", "names no key; leave it out to use bundles that nobody signed")
+	}
+	for _, key := range []string{"algorithm", "scope"} {
+		if at := join("policy.bundle", key); k.Has(at) && !k.Has("policy.bundle.key_files") {
+			k.Problemf(at, "is of signatures, which need policy.bundle.key_files")
+		}
+	}
+	for _, key := range []string{"interval", "timeout", "bearer_token_file", "ca_file"} {
+		if at := join("policy.bundle", key); k.Has(at) && k.Has("policy.bundle.file") {
+			k.Problemf(at, "is of what is fetched; a file isn't")
+		}
+	}
+	if k.Has("policy.bundle.oci") {
+		if _, err := bundle.NewRegistry(b.OCI, bundle.HTTPConfig{}); err != nil {
+			k.Problemf("policy.bundle.oci", "%v", err)
+		}
+	}
+	if b.URL == nil || b.URL.Scheme == "https" || isLoopback(b.URL.Hostname()) {
+		return
+	}
+	if !k.Has("policy.bundle.key_files") {
+		k.Problemf("policy.bundle.url", "anybody on the way could put another policy in its place: it must be https, or on loopback, or signed and policy.bundle.key_files given")
+	}
+	if b.BearerTokenFile != "" {
+		k.Problemf("policy.bundle.bearer_token_file", "would be sent in the clear: policy.bundle.url must be https, or on loopback")
 	}
 }
 

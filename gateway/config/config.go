@@ -197,12 +197,44 @@ type Agreements struct {
 	Dir string `yaml:"dir"`
 }
 
-// Policy is where the policies are.
+// Policy is where the policies are: Dir, or Bundle. Left out: the built-in
+// policies alone, which answer our own users everything and partners nothing.
 type Policy struct {
-	// A folder of Rego; changes count without a restart. Left out: the
-	// built-in policies alone, which answer our own users everything and
-	// partners nothing.
+	// A folder of Rego; changes count without a restart.
 	Dir string `yaml:"dir"`
+	// An OPA bundle (.tar.gz), as opa build and opa sign make it, instead of a
+	// folder.
+	Bundle *PolicyBundle `yaml:"bundle"`
+}
+
+// PolicyBundle is an OPA bundle: exactly one of File, URL and OCI. One that can't
+// be used leaves the policy as it is.
+type PolicyBundle struct {
+	// The bundle as a file; a new one counts without a restart.
+	File string `yaml:"file"`
+	// Where a bundle server has it, such as https://bundles.acme.example/parley.tar.gz.
+	// A start doesn't wait for it: the last bundle that was used is kept in
+	// state.dir. As long as there is none, nobody is answered, our own users
+	// neither, and /-/ready says so. At most 64 MiB.
+	URL *url.URL `yaml:"url"`
+	// The same in a registry of OCI artifacts, over https, such as
+	// registry.acme.example/policies/parley:v1.
+	OCI string `yaml:"oci"`
+	// How often it is asked for a new one.
+	Interval time.Duration `yaml:"interval" default:"1m"`
+	// How long one download may take.
+	Timeout time.Duration `yaml:"timeout" default:"30s"`
+	// A file with the bearer token to send; read for every request.
+	BearerTokenFile string `yaml:"bearer_token_file"`
+	// The root certificates, in PEM, the server is checked with. Left out: the system's.
+	CAFile string `yaml:"ca_file"`
+	// Public keys in PEM. A bundle is used only if one of them signed it. Left
+	// out: only bundles that nobody signed are used.
+	KeyFiles []string `yaml:"key_files"`
+	// The algorithm of the signatures (RFC 7518).
+	Algorithm Algorithm `yaml:"algorithm" default:"RS256"`
+	// What the claim scope of signatures must be. Left out: there must be none.
+	Scope string `yaml:"scope"`
 }
 
 // Metrics is where our metrics are: exactly one of Prometheus and TSDB.
@@ -267,8 +299,9 @@ type Audit struct {
 type State struct {
 	// A folder, made when it isn't there, in whose subfolder bundles the trust
 	// bundles of partners are kept as they were known last: a restart while a
-	// partner is down finds them. Left out: audit.dir. What is in bundles there
-	// is not moved when this is set.
+	// partner is down finds them. Its subfolder policy has the last policy bundle
+	// that was fetched and used. Left out: audit.dir. What is in these folders
+	// there is not moved when this is set.
 	Dir string `yaml:"dir"`
 }
 

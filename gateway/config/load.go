@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 
 	"github.com/parley-gateway/parley/tenants/yamlstrict"
 )
@@ -80,6 +81,15 @@ func (c *Config) references() []reference {
 		refs = append(refs,
 			reference{"front.tls.cert_file", &t.CertFile, file},
 			reference{"front.tls.key_file", &t.KeyFile, file})
+	}
+	if b := c.Policy.Bundle; b != nil {
+		refs = append(refs,
+			reference{"policy.bundle.file", &b.File, file},
+			reference{"policy.bundle.bearer_token_file", &b.BearerTokenFile, file},
+			reference{"policy.bundle.ca_file", &b.CAFile, file})
+		for i := range b.KeyFiles {
+			refs = append(refs, reference{"policy.bundle.key_files[" + strconv.Itoa(i) + "]", &b.KeyFiles[i], file})
+		}
 	}
 	if j := c.Front.Authentication.JWT; j != nil {
 		refs = append(refs, reference{"front.authentication.jwt.jwks_file", &j.JWKSFile, file})

@@ -37,6 +37,7 @@ import (
 	"github.com/parley-gateway/parley/gateway"
 	"github.com/parley-gateway/parley/gateway/assembly"
 	"github.com/parley-gateway/parley/gateway/identity"
+	"github.com/parley-gateway/parley/policy/rego"
 	"github.com/parley-gateway/parley/tenants"
 )
 
@@ -60,6 +61,9 @@ type Org struct {
 	Authentication func(*identity.Verifier) (*identity.Authenticator, error)
 	// SVIDTTL is how long its SVIDs live; zero is an hour.
 	SVIDTTL time.Duration
+	// PolicyBundle, when set before Start, is where its policies are, rather than
+	// in a folder. A server is asked all the time.
+	PolicyBundle *rego.BundleConfig
 	// QueryTimeout bounds a question of its own users; zero is 30s.
 	QueryTimeout time.Duration
 	// Now is the clock of its break-glass grants; nil is time.Now.
@@ -182,6 +186,7 @@ func (o *Org) Start() {
 		Org: o.ID, TrustDomain: o.TrustDomain(), Version: "test", Identity: o.proveIdentity(),
 		BreakGlassDir: filepath.Join(o.Dir, "break-glass"), Now: o.Now,
 		AgreementsDir: filepath.Join(o.Dir, "agreements"), PolicyDir: filepath.Join(o.Dir, "policies"),
+		PolicyBundle: o.PolicyBundle, PolicyInterval: 100 * time.Millisecond,
 		Source: o.Source, Secret: []byte(strings.Repeat(string(o.ID), 32)), Auditor: o.Auditor, AuditDir: o.AuditDir(),
 		Front: o.front, Peer: o.peer, Authentication: o.Authentication, DefaultPurpose: "slo-review", QueryTimeout: o.QueryTimeout,
 		Reload: 100 * time.Millisecond, Log: log,

@@ -35,7 +35,7 @@ type revision struct {
 	id policy.Revision
 	// unavailable is why it denies everything, where there is no policy.
 	unavailable string
-	packages map[string]*prepared
+	packages    map[string]*prepared
 	// declared are all packages, each with where it decides or else begins.
 	declared map[string]place
 	shape    shape

@@ -16,6 +16,9 @@ const maxKeyBytes = 64 << 10
 
 // verdict decides, from the cache where it can. The error is ctx's alone.
 func (rev *revision) verdict(ctx context.Context, r policy.Request, now time.Time) (verdict, error) {
+	if rev.unavailable != "" {
+		return denied(rev.id, "%s", rev.unavailable), nil
+	}
 	name, refusal := rev.deciding(r)
 	if refusal != "" {
 		return denied(rev.id, "%s", refusal), nil

@@ -51,6 +51,9 @@
 // can't be redefined. parley.lib has helpers; data.parley.agreements has, by
 // partner, the signals and purposes of the agreements.
 //
+// Policies may also be an OPA bundle of such a folder, see BundleConfig, in which
+// data are the files named data.json, data.yaml or data.yml.
+//
 // A policy folder may also hold data (JSON or YAML, rooted at the names of its
 // folders as OPA does) and samples (see Sample). Files named _test.rego are for
 // OPA's tester and are not loaded, names that begin with a dot are passed over,
@@ -62,6 +65,7 @@ package rego
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -78,6 +82,8 @@ type Config struct {
 	Org tenants.OrgID
 	// Dir is the policy folder. Empty: the library alone.
 	Dir string
+	// Bundle, instead of Dir, is an OPA bundle; nil: there is none.
+	Bundle *BundleConfig
 	// Agreements returns those in force now. It is called at every load and
 	// every tick of Watch; nil is none.
 	Agreements func() []tenants.Agreement
@@ -103,13 +109,25 @@ type Policies struct {
 	current atomic.Pointer[revision]
 	status  atomic.Pointer[Status]
 
-	// mu is held while loading.
-	mu sync.Mutex
+	// unfetched is nil as long as the server of bundles gives what can be used.
+	unfetched atomic.Pointer[unfetched]
+	// fetching is held while a bundle is fetched, and mu while loading; both
+	// guard archived.tag, mu all of it.
+	fetching, mu sync.Mutex
+	archived     archived
+	// refused does not load, and is not tried again before retry.
+	refused policy.Revision
+	retry   time.Time
 }
+
+// retryAfter is when sources that were refused are tried again unchanged: what
+// refused them may have been a machine too busy to prove them.
+const retryAfter = 10 * time.Second
 
 // Status says which policy decides and whether a newer one was refused.
 type Status struct {
-	// Revision decides, since Loaded.
+	// Revision decides, since Loaded. Both are zero as long as there is no
+	// policy, and everything is denied.
 	Revision policy.Revision
 	Loaded   time.Time
 	// Err is why the sources as they are now do not decide, a *LoadError where
@@ -119,7 +137,9 @@ type Status struct {
 	Failed time.Time
 }
 
-// New loads the policies. The error has every problem of the sources.
+// New loads the policies. The error has every problem of the sources. A bundle
+// of a server is not waited for: until there is one, kept from before or fetched,
+// everything is denied.
 func New(ctx context.Context, c Config) (*Policies, error) {
 	if c.Timeout == 0 {
 		c.Timeout = DefaultTimeout
@@ -132,14 +152,24 @@ func New(ctx context.Context, c Config) (*Policies, error) {
 	}
 	p := &Policies{config: c}
 	p.status.Store(&Status{})
-	if err := p.Reload(ctx); err != nil {
+	load := p.Reload
+	if c.Bundle != nil && c.Bundle.Server != nil {
+		load = p.restore
+	}
+	if err := load(ctx); err != nil {
 		return nil, err
 	}
 	return p, nil
 }
 
 // Status returns which policy decides, for /-/ready, metrics and people.
-func (p *Policies) Status() Status { return *p.status.Load() }
+func (p *Policies) Status() Status {
+	s := *p.status.Load()
+	if u := p.unfetched.Load(); u != nil && (s.Err == nil || s.Revision == "") {
+		s.Err, s.Failed = u.err, u.since
+	}
+	return s
+}
 
 // Reload reads the sources and, if they are others than those that decide and
 // prove themselves, lets them decide from now on. After an error the previous
@@ -175,11 +205,17 @@ func (p *Policies) look(ctx context.Context, seen policy.Revision) policy.Revisi
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	src, err := p.read()
+	if errors.Is(err, errNotFetched) {
+		return "" // that is known from the beginning
+	}
 	if err != nil {
 		_ = p.failed(err) // in Status and in the log
 		return ""
 	}
 	sum := src.sum()
+	if sum == p.refused && p.config.Now().Before(p.retry) {
+		return sum
+	}
 	if sum == seen || sum == p.current.Load().id {
 		_ = p.load(ctx, src) // in Status and in the log
 	}
@@ -187,13 +223,16 @@ func (p *Policies) look(ctx context.Context, seen policy.Revision) policy.Revisi
 }
 
 func (p *Policies) read() (*sources, error) {
+	if p.config.Bundle != nil {
+		return p.fromBundle()
+	}
 	return readSources(p.config.Dir, p.config.Org, p.config.Agreements())
 }
 
 func (p *Policies) load(ctx context.Context, src *sources) error {
 	sum, now := src.sum(), p.config.Now()
 	if current := p.current.Load(); current != nil && current.id == sum {
-		p.status.Store(&Status{Revision: sum, Loaded: p.Status().Loaded})
+		p.status.Store(&Status{Revision: sum, Loaded: p.status.Load().Loaded})
 		return nil
 	}
 	next, err := compile(ctx, src, p.config)
@@ -204,8 +243,10 @@ func (p *Policies) load(ctx context.Context, src *sources) error {
 		return fmt.Errorf("load policy: %w", ctx.Err())
 	}
 	if err != nil {
+		p.refused, p.retry = sum, now.Add(retryAfter)
 		return p.failed(err)
 	}
+	p.refused = ""
 	p.current.Store(next)
 	p.status.Store(&Status{Revision: sum, Loaded: now})
 	p.config.Log.Info("policy loaded", "revision", sum, "packages", len(next.packages))
@@ -218,13 +259,17 @@ func (p *Policies) failed(err error) error {
 	if p.current.Load() == nil {
 		return err
 	}
-	s := p.Status()
+	s := *p.status.Load()
 	if s.Err != nil && s.Err.Error() == err.Error() {
 		return err
 	}
 	s.Err, s.Failed = err, p.config.Now()
 	p.status.Store(&s)
-	p.config.Log.Error("policy does not load; the previous one stays", "revision", s.Revision, "error", err)
+	if s.Revision == "" {
+		p.config.Log.Error("policy does not load, and there is no previous one: nobody is answered", "error", err)
+	} else {
+		p.config.Log.Error("policy does not load; the previous one stays", "revision", s.Revision, "error", err)
+	}
 	return err
 }
 
