@@ -36,7 +36,7 @@ func TestSelectorsSayWhatOPASaysOfEachSeries(t *testing.T) {
 			t.Fatalf("%v\n%s", err, text)
 		}
 		var series []map[string]string
-		for range 60 {
+		for range 40 {
 			series = append(series, randomSeries(r))
 		}
 		got, err := exact(t, rev, series)
