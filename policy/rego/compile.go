@@ -129,7 +129,7 @@ func compile(ctx context.Context, src *sources, config Config) (*revision, error
 	if rev.cache, err = lru.New[string, verdict](config.CacheEntries); err != nil {
 		return nil, fmt.Errorf("decision cache: %w", err)
 	}
-	if rev.included, err = lru.New[string, included](config.CacheEntries); err != nil {
+	if rev.included, err = lru.New[string, included](min(config.CacheEntries, maxIncluded)); err != nil {
 		return nil, fmt.Errorf("cache of include rules: %w", err)
 	}
 	for _, module := range compiler.Modules {

@@ -86,6 +86,9 @@ func named(rules []*ast.Rule) map[string]place {
 	return out
 }
 
+// maxIncluded bounds the translations kept, which can be large.
+const maxIncluded = 256
+
 // included is what an include rule has become.
 type included struct {
 	selectors []policy.Selector

@@ -333,6 +333,37 @@ late if time.clock(time.parse_rfc3339_ns(input.now.time))[0] >= 18`)
 	}
 }
 
+// Many questions are decided at once, each by a rule that is evaluated for it.
+func TestIncludeRulesAtOnce(t *testing.T) {
+	w, err := globexIncludes(t, `include if { input.series.org == input.principal.case; not hidden }
+hidden if { some x in data.agreement.teams; input.series.team == x; startswith(input.series.env, input.principal.case) }`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error)
+	for i := range 4 {
+		go func() {
+			for j := range 20 {
+				name := fmt.Sprintf("c%d", (i+j)%25)
+				r := globexAsks("slo-review")
+				r.Principal.Case = tenants.CaseID(name)
+				d, err := w.Decide(t.Context(), r)
+				want := fmt.Sprintf(`{env!~"%[1]s.*",org="%[1]s"} {org="%[1]s",team!~"api|web"}`, name)
+				if err != nil || !d.Allow || asText(d.Obligations.Datasets[0].Series) != want {
+					done <- fmt.Errorf("%s: %+v %w", name, d, err)
+					return
+				}
+			}
+			done <- nil
+		}()
+	}
+	for range 4 {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // The same policy gives the same bytes.
 func TestSelectorsAreTheSameEachTime(t *testing.T) {
 	first := ""
