@@ -24,6 +24,8 @@ type policyCommand struct {
 	Explain policyExplainCommand `cmd:"" help:"Say what policy makes of a question, and which lines say so."`
 	Try     policyTryCommand     `cmd:"" help:"Ask your own data as a partner would, beside what is there."`
 	Lint    policyLintCommand    `cmd:"" help:"Look for what is probably not meant."`
+	Catalog policyCatalogCommand `cmd:"" help:"Say what a partner may ask, to hand it over."`
+	Diff    policyDiffCommand    `cmd:"" help:"Say what other policies would decide otherwise."`
 }
 
 // policySource is which policies a command is about.
@@ -47,6 +49,9 @@ func (s policySource) open() (inspect.Config, *config.Config, error) {
 	if err != nil {
 		return c, nil, err
 	}
+	if settings.Policy.Bundle != nil {
+		return c, nil, fmt.Errorf("%s: its policies come from a bundle; name with --dir the folder that it is built from", s.Config)
+	}
 	c.Org, c.Dir = settings.Org, settings.Policy.Dir
 	c.Agreements, err = tenants.ReadAgreements(settings.Agreements.Dir, tenants.Self{Org: settings.Org, TrustDomain: settings.TrustDomain})
 	if c.Agreements == nil {
@@ -58,10 +63,10 @@ func (s policySource) open() (inspect.Config, *config.Config, error) {
 func isFolder(dir string) error {
 	info, err := os.Stat(dir)
 	if err != nil {
-		return fmt.Errorf("--dir: %w", err)
+		return fmt.Errorf("the folder of policies: %w", err)
 	}
 	if !info.IsDir() {
-		return fmt.Errorf("--dir: %s is not a folder", dir)
+		return fmt.Errorf("the folder of policies: %s is not a folder", dir)
 	}
 	return nil
 }

@@ -3,7 +3,6 @@ package inspect
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -106,45 +105,6 @@ func (f *Folder) Lint(ctx context.Context) ([]Finding, error) {
 		return cmp.Or(strings.Compare(a.Place.File, b.Place.File), cmp.Compare(a.Place.Line, b.Place.Line),
 			strings.Compare(string(a.ID), string(b.ID)), strings.Compare(a.Text, b.Text))
 	})
-	return out, nil
-}
-
-// decidedFor is a decision that allows, with what it is for.
-type decidedFor struct {
-	rego.Explanation
-
-	agreement tenants.Agreement
-	purpose   tenants.Purpose
-}
-
-func (d decidedFor) String() string { return fmt.Sprintf("%s for %s", d.agreement.Partner, d.purpose) }
-
-// distinct are the different obligations that samples of a purpose get.
-func (f *Folder) distinct(ctx context.Context, a tenants.Agreement, purpose tenants.Purpose) ([]decidedFor, error) {
-	decided, err := f.Decide(ctx, a, purpose)
-	if err != nil {
-		return nil, err
-	}
-	var out []decidedFor
-	seen := map[string]bool{}
-	for _, d := range decided {
-		if !d.Decision.Allow {
-			continue
-		}
-		key, err := json.Marshal(Differences(policy.Decision{Allow: true}, d.Decision))
-		if err != nil {
-			return nil, err
-		}
-		if seen[string(key)] {
-			continue
-		}
-		seen[string(key)] = true
-		e, err := f.Policies.Explain(ctx, f.request(a, d.Sample))
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, decidedFor{e, a, purpose})
-	}
 	return out, nil
 }
 

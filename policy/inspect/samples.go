@@ -2,6 +2,8 @@ package inspect
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"slices"
 	"time"
 
@@ -9,6 +11,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/parley-gateway/parley/policy"
+	"github.com/parley-gateway/parley/policy/rego"
 	"github.com/parley-gateway/parley/tenants"
 )
 
@@ -135,6 +138,48 @@ func (f *Folder) decide(ctx context.Context, a tenants.Agreement, samples []Samp
 			return nil, err
 		}
 		out = append(out, Decided{s, d})
+	}
+	return out, nil
+}
+
+// decidedFor is a decision that allows, with what it is for.
+type decidedFor struct {
+	rego.Explanation
+
+	agreement tenants.Agreement
+	purpose   tenants.Purpose
+	// samples are those that got it.
+	samples []Sample
+}
+
+func (d decidedFor) String() string { return fmt.Sprintf("%s for %s", d.agreement.Partner, d.purpose) }
+
+// distinct are the different obligations that samples of a purpose get.
+func (f *Folder) distinct(ctx context.Context, a tenants.Agreement, purpose tenants.Purpose) ([]decidedFor, error) {
+	decided, err := f.Decide(ctx, a, purpose)
+	if err != nil {
+		return nil, err
+	}
+	var out []decidedFor
+	known := map[string]int{}
+	for _, d := range decided {
+		if !d.Decision.Allow {
+			continue
+		}
+		text, err := json.Marshal(Differences(policy.Decision{Allow: true}, d.Decision))
+		if err != nil {
+			return nil, err
+		}
+		i, ok := known[string(text)]
+		if !ok {
+			e, err := f.Policies.Explain(ctx, f.request(a, d.Sample))
+			if err != nil {
+				return nil, err
+			}
+			i = len(out)
+			known[string(text)], out = i, append(out, decidedFor{Explanation: e, agreement: a, purpose: purpose})
+		}
+		out[i].samples = append(out[i].samples, d.Sample)
 	}
 	return out, nil
 }

@@ -21,6 +21,9 @@ type Explanation struct {
 	Decision policy.Decision
 	// Package decided; empty where none was asked.
 	Package string
+	// MaxAge and Delay are what moves the decision's NotBefore and NotAfter along
+	// with the clock; zero is nothing.
+	MaxAge, Delay time.Duration
 	// Rules are those of the policy's own files that were evaluated and have
 	// conditions, and all of the package's rules named decision, in the order of
 	// their places.
@@ -71,7 +74,7 @@ func (p *Policies) Explain(ctx context.Context, r policy.Request) (Explanation, 
 	if err != nil {
 		return Explanation{}, fmt.Errorf("decide: %w", err)
 	}
-	out := Explanation{Decision: v.at(now)}
+	out := Explanation{Decision: v.at(now), MaxAge: v.maxAge, Delay: v.delay}
 	name, refusal := rev.deciding(r)
 	asked := rev.packages[name]
 	if refusal != "" || asked == nil {
@@ -199,7 +202,7 @@ func (t *ruleTracer) describe(rule *ast.Rule) *Rule {
 func conditional(rule *ast.Rule) bool {
 	return slices.ContainsFunc(rule.Body, func(e *ast.Expr) bool {
 		term, ok := e.Terms.(*ast.Term)
-		return !e.Generated && !(ok && ast.Boolean(true).Equal(term.Value))
+		return !e.Generated && (!ok || !ast.Boolean(true).Equal(term.Value))
 	})
 }
 

@@ -1,0 +1,276 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kong"
+	"github.com/prometheus/common/model"
+
+	"github.com/parley-gateway/parley/policy"
+	"github.com/parley-gateway/parley/policy/inspect"
+	"github.com/parley-gateway/parley/tenants"
+)
+
+type policyCatalogCommand struct {
+	Config string `required:"" placeholder:"FILE" type:"path" help:"The gateway's config, which names its policies and agreements."`
+	As     string `required:"" placeholder:"PARTNER" help:"The partner for whom it is."`
+	Output string `short:"o" enum:"text,markdown,json" default:"text" help:"text, markdown to hand over, or json for programs."`
+}
+
+// Help is shown by parley policy catalog --help.
+func (*policyCatalogCommand) Help() string {
+	return `Examples:
+
+  parley policy catalog --config gateway.yml --as globex
+  parley policy catalog --config gateway.yml --as globex -o markdown > globex.md
+
+It says what a partner may ask, by purpose: metrics, labels, how they are
+released, within which bounds. It can be handed to the partner: nothing is in it
+of what policy hides, such as the names of labels that are dropped, what is
+denied, or how series are chosen by what isn't seen.`
+}
+
+// Run prints the catalog.
+func (c *policyCatalogCommand) Run(k *kong.Kong) error {
+	folder, _, err := policySource{Config: c.Config}.load(context.Background())
+	if err != nil {
+		return err
+	}
+	partner, err := tenants.ParseOrgID(c.As)
+	if err != nil {
+		return fmt.Errorf("--as: %w", err)
+	}
+	agreement, ok := folder.Agreement(partner)
+	if !ok {
+		return fmt.Errorf("--as: there is no agreement with %s; %s", partner, partnersOf(folder))
+	}
+	catalog, err := folder.Catalog(context.Background(), agreement)
+	if err != nil {
+		return err
+	}
+	if c.Output == "json" {
+		return printJSON(k.Stdout, catalog)
+	}
+	p := catalogPage{markdown: c.Output == "markdown", how: styleOf(k.Stdout)}
+	p.write(catalog)
+	return write(k.Stdout, &p.out)
+}
+
+// catalogPage is a catalog for people.
+type catalogPage struct {
+	out      strings.Builder
+	markdown bool
+	how      style
+}
+
+func (p *catalogPage) heading(level int, text string) {
+	if p.markdown {
+		p.out.WriteString(strings.Repeat("#", level) + " " + text + "\n\n")
+		return
+	}
+	if level == 1 {
+		p.out.WriteString(p.how.colour(bold, text) + "\n\n")
+		return
+	}
+	p.out.WriteString(p.how.colour(bold, strings.ToUpper(text)) + "\n")
+}
+
+func (p *catalogPage) text(text string) {
+	if p.markdown {
+		p.out.WriteString(text + "\n\n")
+		return
+	}
+	p.out.WriteString(paragraph("", text) + "\n")
+}
+
+func (p *catalogPage) item(text string) {
+	if p.markdown {
+		p.out.WriteString("- " + text + "\n")
+		return
+	}
+	p.out.WriteString(paragraph("  ", text))
+}
+
+func (p *catalogPage) detail(name, text string) {
+	if p.markdown {
+		p.out.WriteString("  - " + name + ": " + text + "\n")
+		return
+	}
+	p.out.WriteString(paragraph("      "+name+": ", text))
+}
+
+// code is a name as it is written in a question.
+func (p *catalogPage) code(text string) string {
+	if p.markdown {
+		return "`" + text + "`" // neither PromQL's names nor its regular expressions hold backticks
+	}
+	return text
+}
+
+func (p *catalogPage) codes(list []string) string {
+	out := make([]string, len(list))
+	for i, text := range list {
+		out[i] = p.code(text)
+	}
+	return strings.Join(out, ", ")
+}
+
+func (p *catalogPage) write(c inspect.Catalog) {
+	p.heading(1, fmt.Sprintf("What %s may ask %s", c.Partner, c.Owner))
+	if !c.Until.IsZero() {
+		p.text(fmt.Sprintf("Agreed until %s; at most %d questions at once and %d a minute.", stamp(c.Until), c.Rates.Concurrent, c.Rates.QueriesPerMinute))
+	}
+	p.text(fmt.Sprintf("Ask your own gateway in PromQL, with %s among the matchers. Series and labels that aren't described here are not there: "+
+		"a question about them gets what it would get if they didn't exist. Of what is described there may be less than it says.", p.code(`org="`+string(c.Owner)+`"`)))
+	for _, purpose := range c.Purposes {
+		p.heading(2, string(purpose.Purpose))
+		if len(purpose.Terms) == 0 {
+			p.text("No question is answered for this purpose.")
+		}
+		for _, t := range purpose.Terms {
+			p.terms(t)
+		}
+	}
+}
+
+func (p *catalogPage) terms(t inspect.CatalogTerms) {
+	conditions := make([]string, len(t.Conditions))
+	for i, c := range t.Conditions {
+		conditions[i] = string(c)
+		if c == inspect.OfTheKind {
+			conditions[i] = "they ask for " + strings.Join(kindNames(t.Kinds), ", ")
+		}
+	}
+	switch {
+	case len(conditions) > 0:
+		p.text("Questions are answered if " + strings.Join(conditions, ", and if ") + ".")
+	case p.markdown:
+		p.out.WriteString("Questions are answered.\n\n")
+	}
+	for _, s := range t.Sets {
+		p.set(s)
+	}
+	for _, q := range t.Queries {
+		p.query(q)
+	}
+	p.bounds(t)
+	p.out.WriteString("\n")
+}
+
+func kindNames(kinds []policy.Kind) []string {
+	names := map[policy.Kind]string{
+		policy.Instant: "a value at one moment", policy.Range: "values over time", policy.Series: "series", policy.LabelNames: "names of labels",
+		policy.LabelValues: "values of a label", policy.Metadata: "what metrics mean", policy.Exemplars: "exemplars",
+	}
+	var out []string
+	for _, k := range kinds {
+		out = append(out, names[k])
+	}
+	return out
+}
+
+func (p *catalogPage) set(s inspect.CatalogSet) {
+	selectors := slices.Clone(s.Selectors)
+	for i, text := range selectors {
+		selectors[i] = p.code(text)
+		if text == "{}" {
+			selectors[i] = "metrics of any name"
+		}
+	}
+	p.item(strings.Join(selectors, ", "))
+	what := "units"
+	if s.Events {
+		what = "events"
+	}
+	if s.Release == policy.Aggregate {
+		p.detail("released as", fmt.Sprintf("sums and counts over at least %d %s; ask for sum, count, avg or group of it", s.Least, what))
+	} else {
+		p.detail("released as", "series")
+	}
+	byHow := map[string][]string{}
+	var hows []string
+	for _, l := range s.Labels {
+		if byHow[l.How] == nil {
+			hows = append(hows, l.How)
+		}
+		byHow[l.How] = append(byHow[l.How], l.Name)
+	}
+	var labels []string
+	for _, how := range hows {
+		said := how
+		if len(byHow[how]) > 1 {
+			said = plural(how)
+		}
+		labels = append(labels, p.codes(byHow[how])+" "+said)
+	}
+	switch {
+	case s.Others != "":
+		labels = append(labels, "others, if they are released, "+plural(s.Others))
+	case len(labels) == 0:
+		labels = append(labels, "none")
+	}
+	p.detail("labels", strings.Join(labels, "; "))
+	if s.Rounding != "exact" {
+		p.detail("numbers", s.Rounding)
+	}
+}
+
+// plural is how several labels are.
+func plural(how string) string { return strings.ReplaceAll(how, "as it is", "as they are") }
+
+func (p *catalogPage) query(q inspect.CatalogQuery) {
+	p.item(p.code(q.Name))
+	p.detail("released as", "a published query, asked by its name")
+	for _, parameter := range q.Parameters {
+		var is []string
+		if len(parameter.Values) > 0 {
+			is = append(is, "one of "+p.codes(parameter.Values))
+		} else {
+			is = append(is, "a "+string(parameter.Type))
+		}
+		if parameter.Default != "" {
+			is = append(is, p.code(parameter.Default)+" if it isn't given")
+		}
+		p.detail("parameter "+p.code(parameter.Name), strings.Join(is, ", "))
+	}
+	if q.Rounding != "exact" {
+		p.detail("numbers", q.Rounding)
+	}
+}
+
+func (p *catalogPage) bounds(t inspect.CatalogTerms) {
+	var times []string
+	span := func(d time.Duration) string { return model.Duration(d).String() }
+	if t.MaxAge > 0 {
+		times = append(times, "the last "+span(t.MaxAge))
+	}
+	if !t.NotBefore.IsZero() {
+		times = append(times, "from "+stamp(t.NotBefore))
+	}
+	if !t.NotAfter.IsZero() {
+		times = append(times, "until "+stamp(t.NotAfter))
+	}
+	if t.Delay > 0 {
+		times = append(times, "older than "+span(t.Delay))
+	}
+	if len(times) > 0 {
+		p.item("Data: " + strings.Join(times, ", ") + ".")
+	}
+	p.item(fmt.Sprintf("One question spans at most %s; one answer has at most %d series and %d samples.", span(t.Limits.Range), t.Limits.Series, t.Limits.Samples))
+	if t.Resolution > 0 {
+		p.item("One sample every " + span(t.Resolution) + "; ask with steps and ranges that aren't shorter.")
+	}
+	if len(t.Functions) > 0 {
+		p.item("Functions that are answered: " + p.codes(t.Functions) + ".")
+	}
+	pseudonyms := slices.ContainsFunc(t.Sets, func(s inspect.CatalogSet) bool {
+		return s.Others == "by pseudonym" || slices.ContainsFunc(s.Labels, func(l inspect.CatalogLabel) bool { return l.How == "by pseudonym" })
+	})
+	if pseudonyms {
+		p.item("Pseudonyms stay the same for " + t.Pseudonyms + ".")
+	}
+}

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/parley-gateway/parley/policy/inspect"
+)
+
+type policyDiffCommand struct {
+	Old string `arg:"" type:"path" help:"The folder of policies as they were."`
+	New string `arg:"" type:"path" help:"The folder as it is to be."`
+
+	Config   string `placeholder:"FILE" type:"path" help:"A gateway's config, for its agreements; without it a partner is assumed for every package that could answer one."`
+	ExitCode bool   `help:"Exit with 1 when something changes."`
+	output
+}
+
+// Help is shown by parley policy diff --help.
+func (*policyDiffCommand) Help() string {
+	return `Examples:
+
+  parley policy diff /etc/parley/policies next
+  parley policy diff --config gateway.yml --exit-code main/policies policies
+
+Sample questions of every partner, for every purpose, are decided by both: what
+is newly allowed, newly denied, or released otherwise is printed. Questions that
+were really asked are decided again by parley policy replay.
+The exit code is 0 also when something changes, unless --exit-code says so.`
+}
+
+// Run compares.
+func (c *policyDiffCommand) Run(k *kong.Kong) error {
+	changes, err := c.diff(context.Background())
+	if err != nil {
+		return err
+	}
+	if c.Output == "json" {
+		err = printJSON(k.Stdout, changes)
+	} else {
+		err = showChanges(k.Stdout, changes)
+	}
+	if c.ExitCode && len(changes) > 0 && err == nil {
+		return found(len(changes), "change")
+	}
+	return err
+}
+
+func (c *policyDiffCommand) diff(ctx context.Context) ([]inspect.Change, error) {
+	now := time.Now()
+	from := inspect.Config{}
+	if c.Config != "" {
+		var err error
+		if from, _, err = (policySource{Config: c.Config}).open(); err != nil {
+			return nil, err
+		}
+	}
+	from.Now = func() time.Time { return now }
+	var folders []*inspect.Folder
+	for _, dir := range []string{c.Old, c.New} {
+		if err := isFolder(dir); err != nil {
+			return nil, err
+		}
+		from.Dir = dir
+		folder, err := inspect.Load(ctx, from)
+		if err != nil {
+			return nil, fmt.Errorf("the policies in %s don't load:\n%w", nearby(dir), err)
+		}
+		folders = append(folders, folder)
+	}
+	changes, err := inspect.Diff(ctx, folders[0], folders[1])
+	if changes == nil {
+		changes = []inspect.Change{}
+	}
+	return changes, err
+}
+
+func showChanges(w io.Writer, changes []inspect.Change) error {
+	how := styleOf(w)
+	var out strings.Builder
+	about := ""
+	for _, c := range changes {
+		if head := fmt.Sprintf("%s for %s", c.Partner, c.Purpose); head != about {
+			if about != "" {
+				out.WriteString("\n")
+			}
+			about = head
+			out.WriteString(how.colour(bold, head) + "\n")
+		}
+		if c.Questions < c.Of {
+			out.WriteString(paragraph("  ", ofWhich(c)))
+		}
+		for _, d := range c.Differences {
+			out.WriteString(showDifference(how, d))
+		}
+	}
+	if len(changes) == 0 {
+		out.WriteString("nothing changes for the sample questions\n")
+	}
+	return write(w, &out)
+}
+
+// showDifference begins a line with + where more is answered, with - where less,
+// and with ~ where that isn't said.
+func showDifference(how style, d inspect.Difference) string {
+	switch d.Kind {
+	case inspect.NewlyAllowed:
+		return paragraph("  "+how.colour(green, "+")+" ", "newly allowed: "+d.Text)
+	case inspect.NewlyDenied:
+		return paragraph("  "+how.colour(red, "-")+" ", "newly denied: "+d.Text)
+	}
+	return paragraph("  "+how.colour(yellow, "~")+" ", d.Text)
+}
+
+// ofWhich says which of the sample questions a change is about.
+func ofWhich(c inspect.Change) string {
+	var examples []string
+	for _, s := range c.Examples {
+		example := string(s.Kind)
+		if s.Case != "" {
+			example += " with a case"
+		}
+		examples = append(examples, example)
+	}
+	return fmt.Sprintf("of %d of %s, such as %s of %s:", c.Questions, count(c.Of, "sample question"), strings.Join(examples, ", "), c.Examples[0].Metric)
+}

@@ -1,0 +1,373 @@
+package inspect
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/parley-gateway/parley/policy"
+	"github.com/parley-gateway/parley/tenants"
+)
+
+// Catalog is what a partner may ask, to be handed to it. It holds nothing that
+// policy doesn't release: no label that is hidden, nothing of what is denied or
+// of how series are chosen by what is hidden, no name of a dataset, no reason.
+// Where that can't be told apart, it says less.
+type Catalog struct {
+	Owner   tenants.OrgID `json:"owner"`
+	Partner tenants.OrgID `json:"partner"`
+	// Until is when the agreement ends; zero where it isn't known.
+	Until    time.Time        `json:"until,omitzero"`
+	Rates    Rates            `json:"rates,omitzero"`
+	Purposes []CatalogPurpose `json:"purposes"`
+}
+
+// Rates are what is counted before policy is asked.
+type Rates struct {
+	Concurrent       int `json:"concurrent"`
+	QueriesPerMinute int `json:"queries_per_minute"`
+}
+
+// CatalogPurpose is what may be asked for a purpose: nothing, where there are no
+// terms.
+type CatalogPurpose struct {
+	Purpose tenants.Purpose `json:"purpose"`
+	Terms   []CatalogTerms  `json:"terms"`
+}
+
+// CatalogTerms are what is released of the questions for which the conditions
+// hold.
+type CatalogTerms struct {
+	Conditions []Condition    `json:"conditions,omitempty"`
+	Sets       []CatalogSet   `json:"sets"`
+	Queries    []CatalogQuery `json:"queries,omitempty"`
+	MaxAge     time.Duration  `json:"max_age_ns,omitzero"`
+	Delay      time.Duration  `json:"delay_ns,omitzero"`
+	NotBefore  time.Time      `json:"not_before,omitzero"`
+	NotAfter   time.Time      `json:"not_after,omitzero"`
+	Resolution time.Duration  `json:"resolution_ns,omitzero"`
+	Functions  []string       `json:"functions,omitempty"`
+	Limits     CatalogLimits  `json:"limits"`
+	// Pseudonyms is for how long they stay the same.
+	Pseudonyms string        `json:"pseudonyms"`
+	Kinds      []policy.Kind `json:"kinds"`
+}
+
+// CatalogLimits are those of an answer.
+type CatalogLimits struct {
+	Series  int           `json:"series"`
+	Samples int           `json:"samples"`
+	Range   time.Duration `json:"range_ns"`
+}
+
+// CatalogSet is a set of series, or of cells.
+type CatalogSet struct {
+	// Selectors choose them, as far as the partner may know.
+	Selectors []string       `json:"selectors"`
+	Release   policy.Release `json:"release"`
+	Labels    []CatalogLabel `json:"labels"`
+	// Others is how labels not named are, if they are released.
+	Others string `json:"others,omitempty"`
+	// Least is how many different units or events are in a cell at least; zero for
+	// rows.
+	Least    int    `json:"least,omitempty"`
+	Events   bool   `json:"events,omitempty"`
+	Rounding string `json:"rounding,omitempty"`
+}
+
+// CatalogLabel is a label that the partner sees.
+type CatalogLabel struct {
+	Name string `json:"name"`
+	// How is "as it is", "by pseudonym", or in what other way.
+	How string `json:"how"`
+}
+
+// CatalogQuery is a published query.
+type CatalogQuery struct {
+	Name       string             `json:"name"`
+	Parameters []CatalogParameter `json:"parameters,omitempty"`
+	Rounding   string             `json:"rounding,omitempty"`
+}
+
+// CatalogParameter is one of a published query.
+type CatalogParameter struct {
+	Name    string               `json:"name"`
+	Type    policy.ParameterType `json:"type"`
+	Values  []string             `json:"values,omitempty"`
+	Default string               `json:"default,omitempty"`
+	Least   float64              `json:"least,omitempty"`
+	Most    float64              `json:"most,omitempty"`
+}
+
+// Condition is one on a question.
+type Condition string
+
+// The conditions.
+const (
+	OfACase     Condition = "a case is named"
+	OfTheKind   Condition = "they are of these kinds"
+	OfTheMetric Condition = "they are about what is listed, and in the form that was agreed"
+	OfTheUser   Condition = "they are for some users"
+	OfTheTime   Condition = "they are about some times"
+	OfTheMoment Condition = "they are asked at some times"
+)
+
+// Catalog returns what a partner may ask.
+func (f *Folder) Catalog(ctx context.Context, a tenants.Agreement) (Catalog, error) {
+	out := Catalog{Owner: f.Org, Partner: a.Partner, Purposes: []CatalogPurpose{}}
+	if !f.Assumed {
+		limits := a.Limits.OrDefault()
+		out.Until, out.Rates = a.NotAfter, Rates{Concurrent: limits.Concurrent, QueriesPerMinute: limits.QueriesPerMinute}
+	}
+	for _, purpose := range a.Purposes {
+		decided, err := f.distinct(ctx, a, purpose)
+		if err != nil {
+			return out, err
+		}
+		p := CatalogPurpose{Purpose: purpose, Terms: []CatalogTerms{}}
+		for _, d := range decided {
+			if terms := f.terms(d); len(terms.Sets)+len(terms.Queries) > 0 {
+				p.Terms = append(p.Terms, terms)
+			}
+		}
+		out.Purposes = append(out.Purposes, p)
+	}
+	return out, nil
+}
+
+func (f *Folder) terms(d decidedFor) CatalogTerms {
+	o := d.Decision.Obligations
+	limits := o.Limits.Tighten(d.agreement.Limits.OrDefault())
+	t := CatalogTerms{
+		Conditions: f.conditions(d), Sets: []CatalogSet{}, MaxAge: d.MaxAge, Delay: d.Delay, Resolution: o.Resolution, Functions: o.Functions,
+		Limits:     CatalogLimits{Series: limits.Series, Samples: limits.Samples, Range: limits.Range},
+		Pseudonyms: epochText(o.Epoch),
+		Kinds:      kindsOf(d.samples, f.kinds(d.agreement)),
+	}
+	if d.MaxAge == 0 {
+		t.NotBefore = o.NotBefore
+	}
+	if d.Delay == 0 {
+		t.NotAfter = o.NotAfter
+	}
+	for i := range o.Datasets {
+		if set := catalogSet(o.Datasets, i); len(set.Selectors) > 0 {
+			t.Sets = append(t.Sets, set)
+		}
+	}
+	for _, q := range o.Queries {
+		t.Queries = append(t.Queries, catalogQuery(q))
+	}
+	return t
+}
+
+// kinds are those that samples of a partner are of: all of them, where its
+// policy doesn't look at the kind.
+func (f *Folder) kinds(a tenants.Agreement) []policy.Kind {
+	p, _ := f.Inventory.Package(a.Policy)
+	if p.DependsOn("kind", "label") {
+		return nil
+	}
+	return policy.Kinds(tenants.Metrics)
+}
+
+func kindsOf(samples []Sample, all []policy.Kind) []policy.Kind {
+	if all != nil {
+		return all
+	}
+	var out []policy.Kind
+	for _, k := range policy.Kinds(tenants.Metrics) {
+		if slices.ContainsFunc(samples, func(s Sample) bool { return s.Kind == k }) {
+			out = append(out, k)
+		}
+	}
+	return out
+}
+
+// conditions are what tells the samples that got a decision from those that
+// didn't.
+func (f *Folder) conditions(d decidedFor) []Condition {
+	all := f.samples(d.agreement, d.purpose, f.metrics())
+	var out []Condition
+	only := func(c Condition, of func(Sample) any) {
+		got := map[any]bool{}
+		for _, s := range d.samples {
+			got[of(s)] = true
+		}
+		if slices.ContainsFunc(all, func(s Sample) bool { return !got[of(s)] }) {
+			out = append(out, c)
+		}
+	}
+	only(OfACase, func(s Sample) any { return s.Case })
+	only(OfTheKind, func(s Sample) any { return s.Kind })
+	only(OfTheMetric, func(s Sample) any { return s.Metric })
+	only(OfTheUser, func(s Sample) any { return s.User })
+	only(OfTheTime, func(s Sample) any { return span{s.Back, s.Ago} })
+	if p, ok := f.Inventory.Package(d.agreement.Policy); ok && p.DependsOn("now") {
+		out = append(out, OfTheMoment)
+	}
+	return out
+}
+
+// catalogSet is what may be told of a dataset; without selectors nothing may.
+func catalogSet(datasets []policy.Dataset, i int) CatalogSet {
+	d := &datasets[i]
+	set := CatalogSet{Release: d.Release, Labels: []CatalogLabel{}, Rounding: roundingText(d.Rounding)}
+	if d.Release == policy.Deny {
+		return set
+	}
+	hides := hiding(datasets, i)
+	members := hidingLabels(datasets, i)
+	shown := shownLabels(members)
+	for _, s := range d.Series {
+		for _, text := range tellable(s, members, hides) {
+			if !slices.Contains(set.Selectors, text) {
+				set.Selectors = append(set.Selectors, text)
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(shown)) {
+		if name != Others {
+			set.Labels = append(set.Labels, CatalogLabel{Name: name, How: how(shown[name])})
+		}
+	}
+	if rule, ok := shown[Others]; ok {
+		set.Others = how(rule)
+	}
+	if c := d.Cells; c != nil {
+		set.Least, set.Events = c.K, len(c.Units) == 0
+	}
+	return set
+}
+
+// hiding are the selectors of what another dataset takes away from one: what is
+// denied, and of rows what leaves in cells.
+func hiding(datasets []policy.Dataset, i int) []policy.Selector {
+	var out []policy.Selector
+	for j, o := range datasets {
+		if j != i && (o.Release == policy.Deny || o.Release == policy.Aggregate) {
+			out = append(out, o.Series...)
+		}
+	}
+	return out
+}
+
+// hidingLabels are a dataset and those that hide labels of all of it, as far as
+// can be told.
+func hidingLabels(datasets []policy.Dataset, i int) []*policy.Dataset {
+	out := []*policy.Dataset{&datasets[i]}
+	if datasets[i].Release != policy.Row {
+		return out
+	}
+	for j := range datasets {
+		if j != i && datasets[j].Release == policy.Row && within(datasets[i], datasets[j]) != no {
+			out = append(out, &datasets[j])
+		}
+	}
+	return out
+}
+
+// shownLabels are the rules of labels that are seen, by name or Others.
+func shownLabels(members []*policy.Dataset) map[string]policy.LabelRule {
+	out := map[string]policy.LabelRule{}
+	for name := range members[0].Labels {
+		if rule := policy.Strictest(members, name); rule.Mode != policy.Drop {
+			out[name] = rule
+		}
+	}
+	// A name that none of them has stands for all labels that aren't named.
+	if rule := policy.Strictest(members, ""); rule.Mode != policy.Drop {
+		out[Others] = rule
+	}
+	return out
+}
+
+// how is a rule as its partner may know it: of a mapping what its results show.
+func how(r policy.LabelRule) string {
+	switch r.Mode {
+	case policy.Keep:
+		return "as it is"
+	case policy.Pseudonym:
+		return "by pseudonym"
+	case policy.Generalize:
+		if r.Mapping != nil && (r.Mapping.Prefix > 0 || len(r.Mapping.Buckets) > 0) {
+			short := *r.Mapping
+			short.Else = ""
+			return Describe(policy.LabelRule{Mode: r.Mode, Mapping: &short})
+		}
+		return "in classes"
+	case policy.Drop:
+	}
+	return "hidden"
+}
+
+func catalogQuery(q policy.Query) CatalogQuery {
+	out := CatalogQuery{Name: q.Name, Rounding: roundingText(q.Rounding)}
+	for _, name := range slices.Sorted(maps.Keys(q.Parameters)) {
+		p := q.Parameters[name]
+		out.Parameters = append(out.Parameters, CatalogParameter{
+			Name: name, Type: p.Type, Values: p.Values, Default: p.Default, Least: p.Least, Most: p.Most,
+		})
+	}
+	return out
+}
+
+// tellable are a selector's metrics with the conditions that the partner may
+// know: on labels that it sees as they are, and of what may match, never of
+// what may not.
+func tellable(s policy.Selector, members []*policy.Dataset, hides []policy.Selector) []string {
+	var names, others []*labels.Matcher
+	for _, m := range s {
+		positive := m.Type == labels.MatchEqual || m.Type == labels.MatchRegexp
+		switch {
+		case !positive || m.Value == "":
+		case m.Name == model.MetricNameLabel:
+			names = append(names, m)
+		case policy.Strictest(members, m.Name).Mode == policy.Keep && !spokenOf(m, hides):
+			others = append(others, m)
+		}
+	}
+	if len(names) != 1 {
+		// None, or several that only together say which: less is told.
+		if covers(hides, s) != no {
+			return nil
+		}
+		return []string{format("", others)}
+	}
+	var out []string
+	for _, part := range alternativesOf(names[0]) {
+		one := slices.Clone(s)
+		one[slices.Index(one, names[0])] = part
+		if covers(hides, one) != no {
+			continue
+		}
+		text := part.Value
+		if part.Type == labels.MatchRegexp && meets(one, hides) && compound(text) {
+			text = prefixOf(text)
+		}
+		if text == "" {
+			out = append(out, format("", others))
+			continue
+		}
+		out = append(out, format(text, others))
+	}
+	return out
+}
+
+// spokenOf says whether what is hidden is chosen by the label of a matcher too.
+func spokenOf(m *labels.Matcher, hides []policy.Selector) bool {
+	return slices.ContainsFunc(hides, func(s policy.Selector) bool {
+		return slices.ContainsFunc(s, func(o *labels.Matcher) bool { return o.Name == m.Name })
+	})
+}
+
+func meets(s policy.Selector, hides []policy.Selector) bool {
+	return slices.ContainsFunc(hides, func(h policy.Selector) bool {
+		_, possible := meeting(s, h)
+		return possible != no
+	})
+}

@@ -1,0 +1,142 @@
+package inspect
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/parley-gateway/parley/policy"
+	"github.com/parley-gateway/parley/tenants"
+)
+
+// changes are what differs, as "partner purpose questions/of kind: text".
+func changes(t *testing.T, before, after *Folder) []string {
+	t.Helper()
+	list, err := Diff(t.Context(), before, after)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, c := range list {
+		for _, d := range c.Differences {
+			out = append(out, fmt.Sprintf("%s %s %d/%d %s: %s", c.Partner, c.Purpose, c.Questions, c.Of, d.Kind, d.Text))
+		}
+	}
+	return out
+}
+
+func TestDiff(t *testing.T) {
+	before := load(t, written(t, map[string]string{
+		"globex.rego": `package parley.partners.globex
+default decision := {"allow": false}
+decision := {"allow": true, "max_age": "7d", "datasets": [{"name": "a", "series": ["up"], "release": "row", "labels": {"user": "pseudonym"}}]} if input.principal.purpose == "slo-review"
+decision := {"allow": true, "datasets": [{"name": "a", "series": ["up"], "release": "row"}]} if input.principal.purpose == "audit"`,
+		"gone.rego": "package parley.partners.gone\ndecision := {\"allow\": true, \"datasets\": [{\"name\": \"b\", \"series\": [\"up\"], \"release\": \"row\"}]}",
+		"same.rego": "package parley.partners.same\ndecision := {\"allow\": true, \"max_age\": \"1h\", \"datasets\": [{\"name\": \"b\", \"series\": [\"up\"], \"release\": \"row\"}]}",
+	}))
+	after := load(t, written(t, map[string]string{
+		"globex.rego": `package parley.partners.globex
+default decision := {"allow": false, "reasons": ["no more audits"]}
+decision := {"allow": true, "max_age": "1d", "datasets": [{"name": "a", "series": ["{__name__=~\"up|down\"}"], "release": "row", "labels": {"user": "keep"}}]} if input.principal.purpose == "slo-review"
+decision := {"allow": true, "datasets": [{"name": "a", "series": ["up"], "release": "row"}]} if {
+	input.principal.purpose == "capacity"
+	input.principal.case != ""
+	input.kind in {"query", "labels"}
+}`,
+		"same.rego": "package parley.partners.same\n# said otherwise\ndecision := {\"datasets\": [{\"release\": \"row\", \"name\": \"b\", \"series\": [\"{__name__=\\\"up\\\"}\"]}], \"max_age\": \"60m\", \"allow\": true}",
+	}))
+	want := []string{
+		"globex capacity 2/14 allowed: a (row)",
+		`globex slo-review 14/14 datasets: a: series: {__name__=~"up|down"}, was {__name__="up"}`,
+		"globex slo-review 14/14 labels: a: user: keep, was pseudonym",
+		"globex slo-review 14/14 time: data from: 2026-03-13T12:00:00Z, was 2026-03-07T12:00:00Z",
+		"globex audit 14/14 denied: no more audits",
+		`gone capacity 1/1 denied: policy package "parley.partners.gone": there is none, or it has no rule decision`,
+		`gone incident-response 1/1 denied: policy package "parley.partners.gone": there is none, or it has no rule decision`,
+		`gone slo-review 1/1 denied: policy package "parley.partners.gone": there is none, or it has no rule decision`,
+	}
+	if diff := cmp.Diff(want, changes(t, before, after)); diff != "" {
+		t.Error(diff)
+	}
+	if got := changes(t, before, before); got != nil {
+		t.Errorf("with itself: %v", got)
+	}
+}
+
+// Everything that an obligation can say is compared.
+func TestDifferences(t *testing.T) {
+	selector := func(name string) []policy.Selector {
+		return []policy.Selector{{labels.MustNewMatcher(labels.MatchEqual, labels.MetricName, name)}}
+	}
+	base := func() policy.Decision {
+		return policy.Decision{Allow: true, Obligations: policy.Obligations{
+			Datasets: []policy.Dataset{
+				{Name: "rows", Series: selector("up"), Release: policy.Row, Labels: map[string]policy.LabelRule{"job": {Mode: policy.Keep}}},
+				{Name: "cells", Series: selector("logins"), Release: policy.Aggregate, Cells: &policy.Cells{Dimensions: []string{"region"}, Units: []string{"user"}, K: 5}},
+			},
+			Queries:   []policy.Query{{Name: "q", Expression: "up"}},
+			NotBefore: noon.Add(-time.Hour),
+		}}
+	}
+	schema := int32(2)
+	for name, c := range map[string]struct {
+		change func(*policy.Decision)
+		want   []DifferenceKind
+	}{
+		"nothing":  {func(*policy.Decision) {}, nil},
+		"reasons":  {func(d *policy.Decision) { d.Reasons = []string{"other words"} }, nil},
+		"revision": {func(d *policy.Decision) { d.Revision = "other" }, nil},
+		"the order of series": {func(d *policy.Decision) {
+			d.Obligations.Datasets[0].Series = append(selector("up"), selector("up")[1:]...)
+		}, nil},
+		"denied":         {func(d *policy.Decision) { *d = policy.Decision{} }, []DifferenceKind{NewlyDenied}},
+		"a dataset less": {func(d *policy.Decision) { d.Obligations.Datasets = d.Obligations.Datasets[:1] }, []DifferenceKind{OtherDatasets}},
+		"a dataset more": {func(d *policy.Decision) {
+			d.Obligations.Datasets = append(d.Obligations.Datasets, policy.Dataset{Name: "x"})
+		}, []DifferenceKind{OtherDatasets}},
+		"a name":  {func(d *policy.Decision) { d.Obligations.Datasets[0].Name = "other" }, []DifferenceKind{OtherDatasets, OtherDatasets}},
+		"series":  {func(d *policy.Decision) { d.Obligations.Datasets[0].Series = selector("down") }, []DifferenceKind{OtherDatasets}},
+		"release": {func(d *policy.Decision) { d.Obligations.Datasets[0].Release = policy.Deny }, []DifferenceKind{OtherDatasets}},
+		"a label": {func(d *policy.Decision) { d.Obligations.Datasets[0].Labels["job"] = policy.LabelRule{} }, []DifferenceKind{OtherLabels}},
+		"a mapping": {func(d *policy.Decision) {
+			d.Obligations.Datasets[0].Labels["job"] = policy.LabelRule{Mode: policy.Generalize, Mapping: &policy.Mapping{Prefix: 2}}
+		}, []DifferenceKind{OtherLabels}},
+		"other labels": {func(d *policy.Decision) { d.Obligations.Datasets[0].Others.Mode = policy.Keep }, []DifferenceKind{OtherLabels}},
+		"rounding":     {func(d *policy.Decision) { d.Obligations.Datasets[0].Rounding.Digits = 2 }, []DifferenceKind{OtherBounds}},
+		"k":            {func(d *policy.Decision) { d.Obligations.Datasets[1].Cells.K = 6 }, []DifferenceKind{OtherCells}},
+		"units":        {func(d *policy.Decision) { d.Obligations.Datasets[1].Cells.Units = nil }, []DifferenceKind{OtherCells}},
+		"dominance":    {func(d *policy.Decision) { d.Obligations.Datasets[1].Cells.Dominance = 0.5 }, []DifferenceKind{OtherCells}},
+		"the rest":     {func(d *policy.Decision) { d.Obligations.Datasets[1].Cells.Other = true }, []DifferenceKind{OtherCells}},
+		"schema":       {func(d *policy.Decision) { d.Obligations.Datasets[1].Cells.Schema = &schema }, []DifferenceKind{OtherCells}},
+		"a query":      {func(d *policy.Decision) { d.Obligations.Queries[0].Expression = "down" }, []DifferenceKind{OtherQueries}},
+		"no query":     {func(d *policy.Decision) { d.Obligations.Queries = nil }, []DifferenceKind{OtherQueries}},
+		"a parameter": {func(d *policy.Decision) {
+			d.Obligations.Queries[0].Parameters = map[string]policy.Parameter{"x": {Type: policy.Number, Most: 2}}
+		}, []DifferenceKind{OtherQueries}},
+		"a moment later": {func(d *policy.Decision) { d.Obligations.NotBefore = d.Obligations.NotBefore.Add(20 * time.Millisecond) }, nil},
+		"since when":     {func(d *policy.Decision) { d.Obligations.NotBefore = d.Obligations.NotBefore.Add(time.Minute) }, []DifferenceKind{OtherTime}},
+		"since ever":     {func(d *policy.Decision) { d.Obligations.NotBefore = time.Time{} }, []DifferenceKind{OtherTime}},
+		"until when":     {func(d *policy.Decision) { d.Obligations.NotAfter = noon }, []DifferenceKind{OtherTime}},
+		"resolution":     {func(d *policy.Decision) { d.Obligations.Resolution = time.Minute }, []DifferenceKind{OtherBounds}},
+		"functions":      {func(d *policy.Decision) { d.Obligations.Functions = []string{"sum"} }, []DifferenceKind{OtherBounds}},
+		"limits":         {func(d *policy.Decision) { d.Obligations.Limits = tenants.Limits{Series: 2} }, []DifferenceKind{OtherBounds}},
+		"differencing":   {func(d *policy.Decision) { d.Obligations.Differencing.Budget = 2 }, []DifferenceKind{OtherBounds}},
+		"epoch":          {func(d *policy.Decision) { d.Obligations.Epoch = time.Hour }, []DifferenceKind{OtherEpoch}},
+	} {
+		after := base()
+		c.change(&after)
+		var got []DifferenceKind
+		for _, d := range Differences(base(), after) {
+			got = append(got, d.Kind)
+		}
+		if diff := cmp.Diff(c.want, got); diff != "" {
+			t.Errorf("%s:\n%s", name, diff)
+		}
+	}
+	if got := Differences(policy.Decision{}, base()); len(got) != 1 || got[0].Kind != NewlyAllowed || got[0].Text != "rows (row), cells (aggregate), q (query)" {
+		t.Errorf("newly allowed: %v", got)
+	}
+}
