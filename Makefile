@@ -12,6 +12,8 @@ FUZZTIME ?= 30s
 # How often each benchmark runs, and which.
 BENCHCOUNT ?= 5
 BENCH ?= .
+# In how many worlds each attack is made.
+WORLDS ?= 48
 # More arguments of the demo, such as ARGS='--for 30s'.
 ARGS ?=
 
@@ -67,6 +69,12 @@ servers:
 bench: build servers ## Measure, five times each, and summarize; BENCH selects, BENCHCOUNT repeats
 	@go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(BENCHCOUNT) -timeout 2h ./e2e/bench/... | tee bin/bench.out
 	@$(call tool,go); benchstat bin/bench.out
+
+.PHONY: attacks
+attacks: servers ## Attack policies as a partner in WORLDS worlds, 48 unless told, and count the bits
+	@go run ./tools/install e2e/attacks/prom-label-proxy >/dev/null
+	@mkdir -p bin
+	@go test -count=1 -timeout 2h -run '^TestAttacks$$' -v ./e2e/attacks -all -worlds $(WORLDS) -results "$$PWD/bin/attacks.json" | grep -v -e '^=== ' -e '^ *--- PASS'
 
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME, 30s unless told, and the oracles with a new seed

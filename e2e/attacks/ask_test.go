@@ -76,6 +76,7 @@ func (o overHTTP) ask(ctx context.Context, q question) (reply, error) {
 	}
 	if o.purpose != "" {
 		request.Header.Set(front.PurposeHeader, o.purpose)
+		request.Header.Set(front.PartialHeader, "refuse") // an answer without the partner's is none
 	}
 	for name, values := range q.header {
 		request.Header[name] = values

@@ -59,7 +59,7 @@ func Distinguishable(secrets []int, seen []string, r *rand.Rand, alpha float64) 
 	if most == 1 || most == len(seen) { // nothing differs, or everything does
 		return 0
 	}
-	t := newTable(truth, classes)
+	t := newPairs(truth, classes)
 	observed := t.information(truth)
 	shuffled := slices.Clone(truth)
 	// Most of what could be chance shows early that it is.
@@ -95,8 +95,8 @@ func classes[T comparable](values []T) []int {
 	return out
 }
 
-// table counts which secrets come with which classes.
-type table struct {
+// pairs counts which secrets come with which classes.
+type pairs struct {
 	seen   []int
 	counts []int // by secret and class
 	width  int
@@ -104,8 +104,8 @@ type table struct {
 	rest   float64   // what doesn't depend on how secrets and classes are paired
 }
 
-func newTable(secrets, seen []int) *table {
-	t := &table{seen: seen, width: slices.Max(seen) + 1, logs: make([]float64, len(seen)+1)}
+func newPairs(secrets, seen []int) *pairs {
+	t := &pairs{seen: seen, width: slices.Max(seen) + 1, logs: make([]float64, len(seen)+1)}
 	for n := 2; n <= len(seen); n++ {
 		t.logs[n] = float64(n) * math.Log2(float64(n))
 	}
@@ -123,7 +123,7 @@ func newTable(secrets, seen []int) *table {
 }
 
 // information is the mutual information in bits.
-func (t *table) information(secrets []int) float64 {
+func (t *pairs) information(secrets []int) float64 {
 	clear(t.counts)
 	sum := t.rest
 	for i, s := range secrets {

@@ -17,19 +17,22 @@ import (
 )
 
 // A store has a sample of each series every interval, and ends when the run
-// begins: policies speak of now.
+// begins: policies speak of now. The policy of floors then hides the last 70
+// minutes, which is for as long as a run may take and 10 more.
 const (
 	interval = time.Minute
-	samples  = 150
+	samples  = 175
 )
 
 // series is one of the store, with a value for each index, NaN where there is
 // none, or a native histogram for all of them.
 type series struct {
-	labels     labels.Labels
-	value      func(i int) float64
-	histogram  func(i int) *histogram.FloatHistogram
-	exemplar   labels.Labels
+	labels    labels.Labels
+	value     func(i int) float64
+	histogram func(i int) *histogram.FloatHistogram
+	exemplar  labels.Labels
+	// before is how long before the others it is scraped.
+	before     time.Duration
 	ref        storage.SeriesRef
 	exemplarAt int
 }
@@ -65,6 +68,7 @@ func store(t testing.TB, worlds []*world) string {
 }
 
 func (s *series) append(to storage.Appender, i int, at int64) (err error) {
+	at -= s.before.Milliseconds()
 	if s.histogram != nil {
 		s.ref, err = to.AppendHistogram(s.ref, s.labels, at, nil, s.histogram(i))
 		return err
@@ -144,15 +148,18 @@ func (w *world) requests(add adding) {
 	}
 	add(shared, constant(1), "__name__", "agent_sessions", "user", "alice")
 	add(shared, constant(1), "__name__", "agent_sessions", "user", w.named(userName))
-	// The same value twice: which is first goes by a label that is dropped.
-	customers := [2]string{"anna", "zoe"}
-	add(shared, constant(0.1), "__name__", "http_retries", "region", "eu", "customer", customers[w.truth[tied]])
-	add(shared, constant(0.1), "__name__", "http_retries", "region", "us", "customer", customers[1-w.truth[tied]])
+	// The same value twice, in the order of a label that is dropped: whose is
+	// first is the secret.
+	regions := [2]string{"eu", "us"}
+	add(shared, constant(0.1), "__name__", "http_retries", "customer", "anna", "region", regions[w.truth[tied]])
+	add(shared, constant(0.1), "__name__", "http_retries", "customer", "zoe", "region", regions[1-w.truth[tied]])
 }
 
 // denied are series that a policy names as never released, of another tenant.
 func (w *world) denied(add adding) {
 	add(internal, steady(7), "__name__", "payroll_total", "department", w.named(department))
+	add(shared, steady(9), "__name__", "http_logins_total", "region", "site-eu", "realm", "public")
+	add(internal, steady(5), "__name__", "http_logins_total", "region", w.named(admitted), "realm", "staff")
 	add(internal, constant(7), "__name__", w.named(level))
 	if w.truth[burdened] == 1 {
 		for i := range 200 {
@@ -192,6 +199,12 @@ func (w *world) cells(add adding) {
 	}
 	add(shared, since(lateToLarge), "__name__", "agent_members", "region", "eu", "user", "eu-late")
 	add(shared, since(lateToSmall), "__name__", "agent_members", "region", "ap", "user", "ap-late")
+
+	// What the other eight have is nobody's to know.
+	people("agent_shifts", "eu", 8, func(int) float64 { return float64(w.random.IntN(1000)) })
+	for i, v := range []int{1 + w.truth[elsewhere], 1} {
+		add(shared, constant(float64(v)), "__name__", "agent_shifts", "region", "eu", "user", fmt.Sprint("later-", i)).before = 30 * time.Second
+	}
 
 	people("agent_spend", "eu", 8, of(1))
 	people("agent_spend", "us", 8, func(i int) float64 {
@@ -278,7 +291,7 @@ const viewInterval = 5 * time.Minute
 // spikedAt is a moment within an interval of the view, of which the view has
 // the end alone.
 func (w *world) spikedAt() time.Time {
-	return w.end.Add(-time.Hour).Truncate(viewInterval).Add(2 * time.Minute)
+	return w.insideView().Add(2 * time.Minute)
 }
 
 // exactness is what the floors of a view hide.

@@ -23,16 +23,16 @@ type org struct {
 	name string
 	dir  string
 	ca   *identity.DevCA
-	// front, peer and bundle are host:port.
+	// front and peer are host:port.
 	front, peer string
 }
 
 //go:embed testdata/globex-acme.rego
 var globexAnswersAcme string
 
-func newOrg(t testing.TB, name string) *org {
+func newOrg(t testing.TB, name, front, peer string) *org {
 	t.Helper()
-	o := &org{name: name, dir: t.TempDir(), front: freeAddress(t), peer: freeAddress(t)}
+	o := &org{name: name, dir: t.TempDir(), front: front, peer: peer}
 	var err error
 	if o.ca, err = identity.NewDevCA(identity.DevCAConfig{TrustDomain: o.trustDomain()}); err != nil {
 		t.Fatal(err)
@@ -69,7 +69,7 @@ gateway_id: spiffe://%[1]s.example/parley
 addresses: ["%[2]s"]
 bundle: {file: %[3]q}
 signals: [metrics]
-purposes: [slo-review, capacity, audit, incident-response]
+purposes: [control, slo-review, capacity, capacity-review, audit, incident-response]
 not_after: %[4]s
 limits: {queries_per_minute: 10_000_000, concurrent: 256}
 `, partner.name, partner.peer, filepath.Join(partner.dir, "ca", identity.DevCABundleFile), time.Now().Add(24*time.Hour).UTC().Format(time.RFC3339))
@@ -87,11 +87,11 @@ func (o *org) write(t testing.TB, name, text string) {
 	}
 }
 
-// maxSamples is what one evaluation may load, at the gateway and at the
+// maxSamples is what one evaluation may load, at the owner's gateway and its
 // Prometheus alike: little, so that an attack on it is cheap.
-const maxSamples = 100_000
+const maxSamples = 20_000
 
-// serves runs the gateway over a store, a section of the config.
+// serves runs the gateway over a store, the keys of the config's section.
 func (o *org) serves(t testing.TB, store string) {
 	t.Helper()
 	o.write(t, "gateway.yml", fmt.Sprintf(`org: %[1]s
@@ -101,10 +101,10 @@ front: {listen: "%[2]s", default_purpose: slo-review}
 peer: {listen: "%[3]s"}
 agreements: {dir: agreements}
 policy: {dir: policies}
-metrics: {%[4]s, max_samples: %[5]d}
+metrics: {%[4]s}
 pseudonyms: {key_file: pseudonyms.key}
 audit: {dir: audit}
-`, o.name, o.front, o.peer, store, maxSamples))
+`, o.name, o.front, o.peer, store))
 	servers.Start(t, o.front, "/-/ready", parley(t), "serve", "--config", filepath.Join(o.dir, "gateway.yml"))
 }
 
@@ -128,12 +128,17 @@ func parley(t testing.TB) string {
 	return path
 }
 
-func freeAddress(t testing.TB) string {
+// freeAddresses are n different ones on loopback.
+func freeAddresses(t testing.TB, n int) []string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	var out []string
+	for range n {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = listener.Close() }() // nothing was sent
+		out = append(out, listener.Addr().String())
 	}
-	defer func() { _ = listener.Close() }() // nothing was sent
-	return listener.Addr().String()
+	return out
 }

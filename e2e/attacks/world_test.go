@@ -24,9 +24,10 @@ var (
 	spikingPod = &secret{"which of 16 pods has the spike", 16, numbered("pod-%02d")}
 	statusCode = &secret{"which of 16 status codes between 400 and 415", 16, func(v int) string { return fmt.Sprint(400 + v) }}
 	traced     = &secret{"which of 16 users an exemplar is of", 16, numbered("traced-%02d")}
-	tied       = &secret{"whose name comes first of two customers", 2, nil}
+	tied       = &secret{"which of two series is first by a label that is dropped", 2, nil}
 
 	department = &secret{"which of 16 departments a denied series is of", 16, numbered("dept-%02d")}
+	admitted   = &secret{"which of 16 sites a denied series of a released metric is of", 16, numbered("site-%02d")}
 	level      = &secret{"which of 16 denied metrics there is", 16, numbered("internal_%02d_level")}
 	helped     = &secret{"which of 16 help texts a denied metric has", 16, numbered("word%02dword")}
 	targeted   = &secret{"which of 16 pods a denied target is", 16, numbered("target-%02d")}
@@ -38,6 +39,7 @@ var (
 	crew        = &secret{"how many of up to four users are in a small cell", 4, nil}
 	lateToSmall = &secret{"in which of 16 spans of 4m a third user came to a cell of two", 16, nil}
 	lateToLarge = &secret{"in which of 16 spans of 4m a thirteenth user came to a cell of twelve", 16, nil}
+	elsewhere   = &secret{"which of 16 values two of ten people sum to", 16, nil}
 	fortune     = &secret{"which of 16 values the one who is most of a cell has", 16, nil}
 	slowest     = &secret{"in which of 8 buckets a cell's one slow request is", 8, nil}
 
@@ -54,8 +56,8 @@ var (
 // secrets are all there are.
 var secrets = []*secret{
 	spiking, userName, spikingPod, statusCode, traced, tied,
-	department, level, helped, targeted, owning, burdened,
-	smallSum, smallRegion, crew, lateToSmall, lateToLarge, fortune, slowest,
+	department, admitted, level, helped, targeted, owning, burdened,
+	smallSum, smallRegion, crew, lateToSmall, lateToLarge, elsewhere, fortune, slowest,
 	fewEvents, minute, digits, between, recent, old, drifted,
 }
 

@@ -4,7 +4,12 @@ package parley.partners.acme
 
 import data.parley.lib
 
-default decision := {"allow": false, "reasons": ["acme is answered for four purposes"]}
+# Everything, so that it is known that attacks work through these doors.
+decision := {"allow": true, "datasets": [{"name": "everything", "series": ["{}"], "release": "row", "labels": {"*": "keep"}}]} if {
+	input.principal.purpose == "control"
+}
+
+default decision := {"allow": false, "reasons": ["acme is answered for six purposes"]}
 
 # Rows, with labels as the demo's globex releases them.
 decision := {"allow": true, "pseudonym_epoch": "1d", "datasets": [requests, agents, denied]} if {
@@ -25,10 +30,22 @@ agents := {
 	"labels": {"customer": "drop", "user": "pseudonym", "reviewer": "pseudonym", "pod": "pseudonym", "*": "keep"},
 }
 
-denied := {"name": "denied", "series": lib.named(["billing_.*", "payroll_.*", "internal_.*"]), "release": "deny"}
+denied := {
+	"name": "denied",
+	"series": array.concat(lib.named(["billing_.*", "payroll_.*", "internal_.*"]), ["{realm=\"staff\"}"]),
+	"release": "deny",
+}
 
 # Sums over at least five users.
-decision := {"allow": true, "datasets": [cells, denied]} if input.principal.purpose == "capacity"
+decision := {"allow": true, "datasets": [cells, denied], "queries": [published]} if {
+	input.principal.purpose == "capacity"
+}
+
+published := {
+	"name": "service:jobs:sum",
+	"expr": "sum(agent_jobs{service=~\"$parameter\", region=~\"eu|us\"})",
+	"parameters": {"parameter": {"type": "string", "pattern": "w[0-9]+"}},
+}
 
 cells := {
 	"name": "cells",
@@ -39,6 +56,11 @@ cells := {
 	"units": ["user"],
 	"k": 5,
 	"dominance": 0.9,
+}
+
+# The same, no finer than five minutes.
+decision := {"allow": true, "datasets": [cells, denied], "resolution": "5m"} if {
+	input.principal.purpose == "capacity-review"
 }
 
 # Events, of which an interval has none or at least five.
@@ -60,8 +82,8 @@ decision := {
 	"allow": true,
 	"datasets": [queues, denied],
 	"resolution": "5m",
-	"delay": "40m",
-	"max_age": "110m",
+	"delay": "70m",
+	"max_age": "140m",
 } if input.principal.purpose == "incident-response"
 
 queues := {
