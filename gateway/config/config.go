@@ -300,7 +300,8 @@ type State struct {
 	// A folder, made when it isn't there, in whose subfolder bundles the trust
 	// bundles of partners are kept as they were known last: a restart while a
 	// partner is down finds them. Its subfolder policy has the last policy bundle
-	// that was fetched and used. Left out: audit.dir. What is in these folders
+	// that was fetched and used, its subfolder break-glass the grants that were
+	// opened, so that none is opened twice. Left out: audit.dir. What is in these folders
 	// there is not moved when this is set.
 	Dir string `yaml:"dir"`
 }
