@@ -19,6 +19,7 @@ import (
 )
 
 type policyCommand struct {
+	Init    policyInitCommand    `cmd:"" help:"Write a policy to start from."`
 	Check   policyCheckCommand   `cmd:"" help:"Load policies as serve would, and say everything that is wrong with them."`
 	Test    policyTestCommand    `cmd:"" help:"Run the policies' tests, with OPA's test runner."`
 	Explain policyExplainCommand `cmd:"" help:"Say what policy makes of a question, and which lines say so."`

@@ -20,6 +20,7 @@ import (
 	"github.com/parley-gateway/parley/gateway/rehearsal"
 	"github.com/parley-gateway/parley/policy"
 	"github.com/parley-gateway/parley/policy/inspect"
+	"github.com/parley-gateway/parley/tenants"
 )
 
 type policyTryCommand struct {
@@ -73,6 +74,8 @@ func (c *policyTryCommand) try(ctx context.Context) (t rehearsal.Trial, dir stri
 		if from.Dir, err = c.Dir, isFolder(c.Dir); err != nil {
 			return t, "", err
 		}
+		// It may hold this partner's policy alone.
+		from.Agreements = slices.DeleteFunc(from.Agreements, func(a tenants.Agreement) bool { return string(a.Partner) != c.As })
 	}
 	folder, err := inspect.Load(ctx, from)
 	if err != nil {

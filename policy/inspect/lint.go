@@ -108,6 +108,9 @@ func (f *Folder) Lint(ctx context.Context) ([]Finding, error) {
 	return out, nil
 }
 
+// everySeries matches all there are: a series has a name.
+var everySeries = policy.Selector{labels.MustNewMatcher(labels.MatchNotEqual, labels.MetricName, "")}
+
 type linter struct {
 	folder *Folder
 	found  map[string]*Finding // by all but For
@@ -243,7 +246,7 @@ func (l *linter) dataset(d decidedFor, i int) {
 			Advice: fmt.Sprintf("use a k of %d or more", leastK),
 		}, d.String())
 	}
-	if ds.Release == policy.Row && ds.Others.Mode == policy.Keep && covers(ds.Series, policy.Selector{}) == yes {
+	if ds.Release == policy.Row && ds.Others.Mode == policy.Keep && covers(ds.Series, everySeries) == yes {
 		l.add(Finding{
 			ID: Everything, Severity: Error, Place: at.Of("*"),
 			Text:   fmt.Sprintf("dataset %s releases every series, with labels nobody has thought of yet", ds.Name),

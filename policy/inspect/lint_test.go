@@ -52,6 +52,7 @@ func TestLint(t *testing.T) {
 		"small k":                      {"\n" + cells("a", "logins", "region", 4), []string{"warning small-k globex.rego:3 globex for audit"}},
 		"everything":                   {row("a", "{}", `, "labels": {"*": "keep"}`), []string{"error everything globex.rego:2 globex for audit"}},
 		"everything in two":            {row("a", "{env=\"\"}", "") + "," + row("b", "{env=~\".*\"}", `, "labels": {"*": "keep"}`), []string{"error everything globex.rego:2 globex for audit"}},
+		"everything by name":           {row("a", "{__name__=~\".+\"}", `, "labels": {"*": "keep"}`), []string{"error everything globex.rego:2 globex for audit"}},
 		"every series and few labels":  {row("a", "{}", `, "labels": {"job": "keep"}`), nil},
 		"nothing matches":              {row("a", "up{env=~\"a\",env=~\"b\"}", ""), []string{"warning matches-nothing globex.rego:2 globex for audit"}},
 		"denied":                       {row("a", "up", "") + `, {"name": "never", "series": ["{__name__=~\"up|down\"}"], "release": "deny"}`, []string{"warning always-denied globex.rego:2 globex for audit"}},

@@ -34,3 +34,7 @@ test_asks_only_refuses_an_expression_for_a_name if {
 test_asks_only_refuses_a_question_without_selectors if {
 	not lib.asks_only([".*"]) with input as {"selectors": []}
 }
+
+test_has_case if lib.has_case with input.principal.case as "INC-7"
+
+test_has_no_case if not lib.has_case with input.principal.case as ""

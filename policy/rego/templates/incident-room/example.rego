@@ -1,0 +1,46 @@
+# What is going on, for example, while we are in an incident together: requests,
+# queues and saturation, pod by pod under pseudonyms that hold for the day. Only
+# for questions that name a case, and only of the last day.
+package parley.partners.example
+
+import data.parley.lib
+
+default decision := {"allow": false, "reasons": ["example is answered for slo-review, and in an incident with a case"]}
+
+decision := {"allow": true, "datasets": [slo], "max_age": "31d"} if input.principal.purpose == "slo-review"
+
+decision := {
+	"allow": true,
+	"datasets": [slo, room, people],
+	"max_age": "1d",
+	"pseudonym_epoch": "1d",
+	"limits": {"series": 5000, "range": "1d"},
+} if {
+	input.principal.purpose == "incident-response"
+	lib.has_case
+}
+
+slo := {
+	"name": "slo",
+	"series": lib.named(lib.slo_metrics),
+	"release": "row",
+	"labels": {"service": "keep", "region": "keep", "status": "keep", "le": "keep", "pod": "pseudonym"},
+}
+
+# Where it is tight: names of queues and services, no payload.
+room := {
+	"name": "room",
+	"series": lib.named(["up", ".*_queue_length", ".*_in_flight", ".*_saturation_ratio"]),
+	"release": "row",
+	"labels": {"service": "keep", "region": "keep", "queue": "keep", "pod": "pseudonym"},
+}
+
+# Who is hit, as a number: sums over at least five customers.
+people := {
+	"name": "people",
+	"series": lib.named(["customer_requests_total", "customer_errors_total"]),
+	"release": "aggregate",
+	"dimensions": ["service", "region"],
+	"units": ["customer"],
+	"k": 5,
+}

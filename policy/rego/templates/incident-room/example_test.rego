@@ -1,0 +1,27 @@
+package parley.partners.example_test
+
+import data.parley.partners.example
+
+asked_for(purpose, id) := d if {
+	d := example.decision with input as {"principal": {"org": "example", "purpose": purpose, "case": id}}
+}
+
+names(d) := {dataset.name | some dataset in d.datasets}
+
+test_an_incident_with_a_case if names(asked_for("incident-response", "INC-7")) == {"slo", "room", "people"}
+
+test_an_incident_without_a_case if not asked_for("incident-response", "").allow
+
+test_slo_review_needs_no_case if names(asked_for("slo-review", "")) == {"slo"}
+
+test_nothing_else_is_answered if not asked_for("capacity", "INC-7").allow
+
+test_pods_are_pseudonyms if {
+	every dataset in [example.slo, example.room] { dataset.labels.pod == "pseudonym" }
+}
+
+test_customers_are_counted_and_never_seen if {
+	example.people.units == ["customer"]
+	example.people.k >= 5
+	not "customer" in example.people.dimensions
+}
