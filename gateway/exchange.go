@@ -45,8 +45,11 @@ type Exchange struct {
 	Signal    tenants.Signal
 	Kind      policy.Kind
 	Query     string
-	Window    policy.Window
-	Step      time.Duration
+	// Label is the one whose values were asked for, or the metric of which its
+	// metadata; empty otherwise.
+	Label  string
+	Window policy.Window
+	Step   time.Duration
 
 	// Grant is, at the peer door, the one under which the question was asked in
 	// an emergency; its zero value is none.

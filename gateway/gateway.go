@@ -141,7 +141,7 @@ func (g *Gateway) Refuse(ctx context.Context, q Question, err error) error {
 func (g *Gateway) begin(q Question) Exchange {
 	x := Exchange{
 		ID: q.ExchangeID, Door: q.Door, Org: g.config.Org, Principal: q.Principal, Start: g.config.Now(),
-		Signal: tenants.Metrics, Kind: q.Metrics.Kind, Query: q.Metrics.Expression, Step: q.Metrics.Step,
+		Signal: tenants.Metrics, Kind: q.Metrics.Kind, Query: q.Metrics.Expression, Label: q.Metrics.Label, Step: q.Metrics.Step,
 		Window: policy.Window{Start: q.Metrics.Start, End: q.Metrics.End},
 	}
 	if x.ID == "" {

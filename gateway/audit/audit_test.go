@@ -177,6 +177,10 @@ func TestOddExchangesAreRecorded(t *testing.T) {
 		}, `"window":{"start":"0000-01-01T00:00:00Z","end":"9999-12-31T23:59:59.999999999Z"}`},
 		"not UTF-8":       {func(x *gateway.Exchange) { x.Query = "up{\xff}" }, `"query_bytes":"dXB7/30="`},
 		"lines and nulls": {func(x *gateway.Exchange) { x.Query = "a\nb\x00c\u2028" }, `"query":"a\nb\u0000c\u2028"`},
+		"a label":         {func(x *gateway.Exchange) { x.Kind, x.Label = policy.LabelValues, "job" }, `"label":"job"`},
+		"no end to a refused label": {func(x *gateway.Exchange) {
+			x.Outcome, x.Label = gateway.Refused, strings.Repeat("x", 1<<20)
+		}, `"label":"` + strings.Repeat("x", 1<<10) + `"`},
 		"unknown mode": {func(x *gateway.Exchange) {
 			x.Decision.Obligations.Datasets[0].Others.Mode = 77
 		}, `"others":"mode-77"`},

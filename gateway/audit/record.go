@@ -53,7 +53,10 @@ type Record struct {
 	Query      string `json:"query"`
 	QueryBytes []byte `json:"query_bytes,omitempty"`
 	QueryCut   *Cut   `json:"query_cut,omitempty"`
-	Window     Window `json:"window,omitzero"`
+	// Label is the one whose values were asked for, or the metric of which its
+	// metadata; left out otherwise, and by gateways built before it was recorded.
+	Label  string `json:"label,omitempty"`
+	Window Window `json:"window,omitzero"`
 	// Step in nanoseconds, for range queries.
 	Step time.Duration `json:"step_ns,omitzero"`
 
@@ -183,6 +186,7 @@ func Of(x gateway.Exchange) Record {
 		Signal:    x.Signal,
 		Kind:      x.Kind,
 		Query:     x.Query,
+		Label:     x.Label,
 		Window:    windowOf(x.Window),
 		Step:      x.Step,
 		Decision:  decisionOf(x.Decision),
@@ -233,6 +237,9 @@ func (r *Record) shorten() {
 		sum := sha256.Sum256([]byte(whole))
 		r.Query = beginning(whole)
 		r.QueryCut = &Cut{Bytes: len(whole), SHA256: hex.EncodeToString(sum[:])}
+	}
+	if len(r.Label) > maxRefused {
+		r.Label = beginning(r.Label)
 	}
 	if len(r.Reason) > maxRefused {
 		r.Reason = beginning(r.Reason) + "..."

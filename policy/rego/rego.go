@@ -277,13 +277,17 @@ func (p *Policies) failed(err error) error {
 // and may not be modified. The error is that of an ended ctx; everything else
 // that goes wrong is a decision that denies, with the reason.
 func (p *Policies) Decide(ctx context.Context, r policy.Request) (policy.Decision, error) {
-	now := p.config.Now()
+	return p.DecideAt(ctx, r, p.config.Now())
+}
+
+// DecideAt is Decide on a question that is or was asked at a time.
+func (p *Policies) DecideAt(ctx context.Context, r policy.Request, at time.Time) (policy.Decision, error) {
 	rev := p.current.Load()
-	v, err := rev.verdict(ctx, r, now)
+	v, err := rev.verdict(ctx, r, at)
 	if err != nil {
 		return policy.Decision{}, fmt.Errorf("decide: %w", err)
 	}
-	return v.at(now), nil
+	return v.at(at), nil
 }
 
 var _ policy.Decider = (*Policies)(nil)
