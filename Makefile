@@ -13,7 +13,7 @@ FUZZTIME ?= 30s
 BENCHCOUNT ?= 5
 BENCH ?= .
 # In how many worlds each attack is made.
-WORLDS ?= 48
+WORLDS ?= 32
 # More arguments of the demo, such as ARGS='--for 30s'.
 ARGS ?=
 
@@ -71,7 +71,7 @@ bench: build servers ## Measure, five times each, and summarize; BENCH selects, 
 	@$(call tool,go); benchstat bin/bench.out
 
 .PHONY: attacks
-attacks: servers ## Attack policies as a partner in WORLDS worlds, 48 unless told, and count the bits
+attacks: servers ## Attack policies as a partner in WORLDS worlds, 32 unless told, and count the bits
 	@go run ./tools/install e2e/attacks/prom-label-proxy >/dev/null
 	@mkdir -p bin
 	@go test -count=1 -timeout 2h -run '^TestAttacks$$' -v ./e2e/attacks -all -worlds $(WORLDS) -results "$$PWD/bin/attacks.json" | grep -v -e '^=== ' -e '^ *--- PASS'

@@ -263,22 +263,6 @@ func (r reply) value() (v float64, ok bool) {
 	return 0, false
 }
 
-// names is the candidate that stands in what was answered, alone; -1 when none
-// or several do.
-func (r reply) names(candidates []string) int {
-	found := -1
-	for i, c := range candidates {
-		if !strings.Contains(r.body, c) {
-			continue
-		}
-		if found >= 0 {
-			return -1
-		}
-		found = i
-	}
-	return found
-}
-
 // What differs from one question to the next whatever the secret is.
 var changing = []struct {
 	what *regexp.Regexp

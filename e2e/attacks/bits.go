@@ -116,7 +116,7 @@ func newPairs(secrets, seen []int) *pairs {
 	}
 	t.counts = make([]int, len(rows)*t.width)
 	t.rest = t.logs[len(seen)]
-	for _, n := range append(rows, columns...) {
+	for _, n := range slices.Concat(rows, columns) {
 		t.rest -= t.logs[n]
 	}
 	return t

@@ -56,25 +56,33 @@ func arrives(expression string) func(*attempt) int {
 	return func(a *attempt) int {
 		const first = samples - 65
 		values := map[int]float64{}
-		for _, s := range a.asksRange(expression, a.at(first-1), a.end, interval).series() {
+		steps := 1
+		r := a.asksRange(expression, a.at(first-1), a.end, interval)
+		if !r.ok() { // too fine
+			steps = int(viewInterval / interval)
+			r = a.asksRange(expression, a.at(first-steps).Truncate(viewInterval), a.end, viewInterval)
+		}
+		for _, s := range r.series() {
 			for _, p := range s.Values {
 				values[a.index(time.UnixMilli(int64(p.at*1000)))] += p.value
 			}
 		}
 		for i := first; i < samples; i++ {
-			if now, before := values[i], values[i-1]; now > before && before > 0 {
-				return (i - first) / 4
+			if now, before := values[i], values[i-steps]; now > before && before > 0 {
+				return (i - (steps-1)/2 - first) / 4
 			}
 		}
 		return -1
 	}
 }
 
+const comesAndGoes = "Differencing over time: what a cell says of two moments differs by who came in between. POLICY.md says so. A `resolution` makes it coarser."
+
 // Why cells are open to some attacks.
 var (
-	differencing = map[string]string{Cells: "Differencing over time: what a cell says of two moments differs by who came in between. POLICY.md says so."}
+	differencing = map[string]string{Cells: comesAndGoes}
 	phases       = map[string]string{Cells: "Differencing over time, without anybody coming or going: targets are scraped at different moments, and who looks back for less than the time between two scrapes sees some of a cell's units and not the others. With a `resolution` that is not shorter than that time, all are seen at the same moments."}
-	loads        = map[string]string{Cells: "The limit on samples counts the series of suppressed cells, so that whether it is met shows how many there are."}
+	loads        = map[string]string{Cells: "Series of suppressed cells are loaded before they are suppressed: the limit on samples counts them, and they take time."}
 	buckets      = map[string]string{Cells: "Buckets of classic histograms are thresholded by how many units the histogram has, not by how many observations the bucket has, as those of native ones are."}
 )
 
@@ -205,7 +213,7 @@ var onCells = []*attack{
 		r := a.lists("/api/v1/label/service/values", fmt.Sprintf(`agent_places{SERVICE,region=~%q}`, pattern))
 		return r.ok() && regexp.MustCompile(`"`+a.service+`"`).MatchString(r.body)
 	})},
-	{name: "number of people", of: crew, policies: cellsOnly, guess: func(a *attempt) int {
+	{name: "number of people", of: crew, long: true, policies: cellsOnly, guess: func(a *attempt) int {
 		for _, e := range []string{
 			`count(agent_crew{SERVICE,region="ap"})`, `count(agent_crew{SERVICE}) - count(agent_crew{SERVICE,region="eu"})`,
 			`sum(agent_crew{SERVICE}) - sum(agent_crew{SERVICE,region="eu"})`, `count(count by (user) (agent_crew{SERVICE,region="ap"}))`,
@@ -262,7 +270,7 @@ var onCells = []*attack{
 		// One more than there are series is counted.
 		return int(math.Round((9+1)*most(`agent_crew{SERVICE,region="eu"}`)/most(`agent_crew{SERVICE,region="ap"}`))) - 1 - 1
 	}},
-	{name: "parameters of a published query", of: smallSum, policies: cellsOnly, guess: sums(func(a *attempt) (float64, bool) {
+	{name: "parameters of a published query", of: smallSum, long: true, policies: cellsOnly, guess: sums(func(a *attempt) (float64, bool) {
 		injected := strings.NewReplacer("SERVICE", a.service)
 		for _, value := range []string{
 			`SERVICE\",region=\"sa`, `SERVICE\"} or agent_jobs{region=\"sa`, `SERVICE|.*`, `SERVICE\u0022,region=\u0022sa`, "SERVICE`", `SERVICE$region`,
@@ -297,7 +305,7 @@ var onCells = []*attack{
 		}
 		return -1
 	}},
-	{name: "somebody comes to a large cell", of: lateToLarge, policies: cellsOnly, open: differencing, guess: arrives(`sum(agent_members{SERVICE,region="eu"})`)},
+	{name: "somebody comes to a large cell", of: lateToLarge, policies: []string{Cells, CoarseCells}, open: map[string]string{Cells: comesAndGoes, CoarseCells: comesAndGoes}, guess: arrives(`sum(agent_members{SERVICE,region="eu"})`)},
 	{name: "offset", of: lateToLarge, long: true, policies: cellsOnly, open: differencing, guess: func(a *attempt) int {
 		for slot := range lateToLarge.values {
 			if v, ok := a.asksAt(`sum(agent_members{SERVICE,region="eu"}) - sum(agent_members{SERVICE,region="eu"} offset 4m)`, a.at(samples-65+4*slot+3)).value(); ok && v > 0 {
@@ -306,7 +314,7 @@ var onCells = []*attack{
 		}
 		return -1
 	}},
-	{name: "@", of: lateToLarge, policies: cellsOnly, open: differencing, guess: func(a *attempt) int {
+	{name: "@", of: lateToLarge, long: true, policies: cellsOnly, open: differencing, guess: func(a *attempt) int {
 		for slot := range lateToLarge.values {
 			e := fmt.Sprintf(`sum(agent_members{SERVICE,region="eu"} @ %s) - sum(agent_members{SERVICE,region="eu"} @ %s)`,
 				seconds(a.at(samples-65+4*slot+3)), seconds(a.at(samples-65+4*slot-1)))
@@ -316,14 +324,14 @@ var onCells = []*attack{
 		}
 		return -1
 	}},
-	{name: "subquery over a sum", of: lateToLarge, policies: cellsOnly, open: differencing, guess: func(a *attempt) int {
+	{name: "subquery over a sum", of: lateToLarge, long: true, policies: cellsOnly, open: differencing, guess: func(a *attempt) int {
 		v, ok := a.asks(`count_over_time((sum(agent_members{SERVICE,region="eu"}) > 60)[65m:1m])`).value()
 		if !ok {
 			return -1
 		}
 		return (65 - int(v)) / 4
 	}},
-	{name: "[1m] against [5m]", of: lateToLarge, policies: cellsOnly, open: differencing, guess: func(a *attempt) int {
+	{name: "[1m] against [5m]", of: lateToLarge, long: true, policies: cellsOnly, open: differencing, guess: func(a *attempt) int {
 		for slot := range lateToLarge.values {
 			v, ok := a.asksAt(`sum(count_over_time(agent_members{SERVICE,region="eu"}[8m])) / 8 - sum(count_over_time(agent_members{SERVICE,region="eu"}[1m]))`,
 				a.at(samples-65+4*slot+3)).value()

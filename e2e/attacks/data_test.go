@@ -32,9 +32,10 @@ type series struct {
 	histogram func(i int) *histogram.FloatHistogram
 	exemplar  labels.Labels
 	// before is how long before the others it is scraped.
-	before     time.Duration
-	ref        storage.SeriesRef
-	exemplarAt int
+	before        time.Duration
+	ref           storage.SeriesRef
+	exemplarAt    int
+	exemplarValue float64
 }
 
 // store writes the worlds into a folder as a Prometheus finds it.
@@ -80,7 +81,7 @@ func (s *series) append(to storage.Appender, i int, at int64) (err error) {
 	if s.ref, err = to.Append(s.ref, s.labels, at, v); err != nil || s.exemplar.IsEmpty() || i != s.exemplarAt {
 		return err
 	}
-	_, err = to.AppendExemplar(s.ref, s.labels, exemplar.Exemplar{Labels: s.exemplar, Value: 1, Ts: at, HasTs: true})
+	_, err = to.AppendExemplar(s.ref, s.labels, exemplar.Exemplar{Labels: s.exemplar, Value: s.exemplarValue, Ts: at, HasTs: true})
 	return err
 }
 
@@ -162,7 +163,7 @@ func (w *world) denied(add adding) {
 	add(internal, steady(5), "__name__", "http_logins_total", "region", w.named(admitted), "realm", "staff")
 	add(internal, constant(7), "__name__", w.named(level))
 	if w.truth[burdened] == 1 {
-		for i := range 200 {
+		for i := range 400 {
 			add(internal, steady(float64(i)), "__name__", "internal_events_total", "id", strconv.Itoa(i))
 		}
 	}
@@ -204,6 +205,11 @@ func (w *world) cells(add adding) {
 	people("agent_shifts", "eu", 8, func(int) float64 { return float64(w.random.IntN(1000)) })
 	for i, v := range []int{1 + w.truth[elsewhere], 1} {
 		add(shared, constant(float64(v)), "__name__", "agent_shifts", "region", "eu", "user", fmt.Sprint("later-", i)).before = 30 * time.Second
+	}
+
+	people("agent_pods", "eu", 9, of(1))
+	for pod := range 1 + 99*w.truth[laden] {
+		add(shared, constant(1), "__name__", "agent_pods", "region", "ap", "user", "ap-0", "pod", strconv.Itoa(pod))
 	}
 
 	people("agent_spend", "eu", 8, of(1))
@@ -275,6 +281,14 @@ func (w *world) events(add adding) {
 		}
 		return v
 	}, "__name__", "signups_total", "region", "ap")
+	add(shared, func(i int) float64 {
+		v := 1000.0 + 20*float64(min(i, first))
+		if i > first+4 {
+			v += 3 * float64(w.truth[anyEvent])
+		}
+		return v
+	}, "__name__", "signups_total", "region", "af")
+	add(shared, constant(1), "__name__", "signups_total", "region", w.named(lone))
 	at := first + 1 + w.truth[minute]
 	add(shared, func(i int) float64 {
 		v := 1000.0 + 8*float64(min(i, first))
@@ -296,10 +310,19 @@ func (w *world) spikedAt() time.Time {
 
 // exactness is what the floors of a view hide.
 func (w *world) exactness(add adding) {
-	gauge := func(queue string, value func(i int) float64) {
-		add(shared, value, "__name__", "queue_depth", "queue", queue)
+	gauge := func(queue string, value func(i int) float64) *series {
+		return add(shared, value, "__name__", "queue_depth", "queue", queue)
 	}
-	gauge("digits", constant(float64(5000+2*w.truth[digits])))
+	exact := float64(5000 + 2*w.truth[digits])
+	s := gauge("digits", constant(exact))
+	s.exemplar, s.exemplarValue, s.exemplarAt = labels.FromStrings("trace_id", "4bf92f3577b34da6a3ce929d0e0e4736"), exact, w.index(w.insideView())
+	gauge("scraped", constant(5000)).before = 2 * time.Second * time.Duration(w.truth[scraped])
+	gauge("restarted", func(i int) float64 {
+		if i == w.index(w.spikedAt()) && w.truth[restarted] == 1 {
+			return 0
+		}
+		return float64(10_000 + 100*i)
+	})
 	gauge("between", func(i int) float64 {
 		if i == w.index(w.spikedAt()) {
 			return float64(6000 + 1000*w.truth[between])

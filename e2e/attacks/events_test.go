@@ -38,13 +38,26 @@ func moved(value func(a *attempt, at time.Time) (float64, bool)) func(*attempt) 
 	}
 }
 
+// zeros is why policies of events are open to some attacks.
+var zeros = map[string]string{Events: "Of events, none is told as 0 and a few are not told: that there were some shows, and so does every value of a dimension that a counter has."}
+
 // onEvents are after few events, and after when they were.
 var onEvents = []*attack{
 	{name: "few events", of: fewEvents, policies: eventsOnly, guess: within(
 		`sum(increase(signups_total{SERVICE,region="ap"}[10m]))`, `sum(rate(signups_total{SERVICE,region="ap"}[10m])) * 600`,
 		`sum(increase(signups_total{SERVICE,region="ap"}[10m] @ end()))`)},
+	{name: "any event", of: anyEvent, policies: eventsOnly, open: zeros, guess: func(a *attempt) int {
+		r := a.asksAt(`sum(increase(signups_total{SERVICE,region="af"}[10m]))`, a.eventsBegin().Add(eventInterval))
+		if v, ok := r.value(); r.ok() && (!ok || v > 0) {
+			return 1
+		}
+		return 0
+	}},
+	{name: "any event, by listing", of: lone, policies: eventsOnly, open: zeros, guess: func(a *attempt) int {
+		return named(lone, a.lists("/api/v1/label/region/values", `signups_total{SERVICE}`), a.asks(`sum by (region) (increase(signups_total{SERVICE}[1h]))`))
+	}},
 	{name: "few events by complement", of: fewEvents, policies: eventsOnly, guess: within(
-		`sum(increase(signups_total{SERVICE}[10m])) - sum(increase(signups_total{SERVICE,region=~"eu|sa"}[10m]))`)},
+		`sum(increase(signups_total{SERVICE}[10m])) - sum(increase(signups_total{SERVICE,region!="ap"}[10m]))`)},
 	{name: "few events by longer ranges", of: fewEvents, policies: eventsOnly, guess: func(a *attempt) int {
 		at := a.eventsBegin().Add(eventInterval)
 		long, _ := a.asksAt(`sum(increase(signups_total{SERVICE,region="ap"}[20m]))`, at).value()
@@ -121,10 +134,10 @@ var onEvents = []*attack{
 	{name: "the minute of events", of: minute, policies: eventsOnly, guess: moved(func(a *attempt, at time.Time) (float64, bool) {
 		return a.asksAt(`sum(signups_total{SERVICE,region="sa"})`, at).value()
 	})},
-	{name: "the minute of events, by sliding", of: minute, policies: eventsOnly, guess: moved(func(a *attempt, at time.Time) (float64, bool) {
+	{name: "the minute of events, by sliding", of: minute, long: true, policies: eventsOnly, guess: moved(func(a *attempt, at time.Time) (float64, bool) {
 		return a.asksAt(`sum(increase(signups_total{SERVICE,region="sa"}[10m]))`, at).value()
 	})},
-	{name: "the minute of events, by short ranges", of: minute, policies: eventsOnly, guess: moved(func(a *attempt, at time.Time) (float64, bool) {
+	{name: "the minute of events, by short ranges", of: minute, long: true, policies: eventsOnly, guess: moved(func(a *attempt, at time.Time) (float64, bool) {
 		return a.asksAt(`sum(increase(signups_total{SERVICE,region="sa"}[2m])) or vector(0)`, at).value()
 	})},
 	{name: "the minute of events, by steps", of: minute, policies: eventsOnly, guess: func(a *attempt) int {

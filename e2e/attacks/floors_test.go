@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"net/url"
+	"regexp"
 	"strconv"
 	"time"
 )
@@ -47,7 +48,7 @@ var onFloors = []*attack{
 		}
 		return int(math.Round(v)-5000) / 2
 	}},
-	{name: "the last digits, by arithmetic", of: digits, policies: floorsOnly, guess: func(a *attempt) int {
+	{name: "the last digits, by arithmetic", of: digits, long: true, policies: floorsOnly, guess: func(a *attempt) int {
 		for _, e := range []string{
 			`queue_depth{SERVICE,queue="digits"} % 100`, `sum_over_time(queue_depth{SERVICE,queue="digits"}[10m]) / count_over_time(queue_depth{SERVICE,queue="digits"}[10m]) - 5000`,
 			`avg(queue_depth{SERVICE,queue=~"digits|between"}) * 2 - 10000`, `sum(queue_depth{SERVICE,queue="digits"} * 1000) / 1000 - 5000`,
@@ -81,14 +82,14 @@ var onFloors = []*attack{
 	}},
 	{name: "the last digits, into a label", of: digits, policies: floorsOnly, guess: func(a *attempt) int {
 		r := a.asksAt(`count_values("value", queue_depth{SERVICE,queue="digits"})`, a.insideView())
-		for _, s := range r.series() {
-			v, err := strconv.ParseFloat(s.Metric["value"], 64)
-			if err != nil {
-				return -1
-			}
-			return int(v-5000) / 2
+		if len(r.series()) != 1 {
+			return -1
 		}
-		return -1
+		v, err := strconv.ParseFloat(r.series()[0].Metric["value"], 64)
+		if err != nil {
+			return -1
+		}
+		return int(v-5000) / 2
 	}},
 	{name: "the last digits, by remote read", of: digits, policies: floorsOnly, guess: func(a *attempt) int {
 		for _, s := range a.reads("queue_depth", is("queue", "digits")).series() {
@@ -97,6 +98,17 @@ var onFloors = []*attack{
 			}
 		}
 		return -1
+	}},
+	{name: "the last digits, of an exemplar", of: digits, policies: floorsOnly, guess: func(a *attempt) int {
+		r := a.put(question{path: "/api/v1/query_exemplars", form: url.Values{
+			"query": {a.of(`queue_depth{SERVICE,queue="digits"}`)}, "start": {seconds(a.at(0))}, "end": {seconds(a.end)},
+		}})
+		match := regexp.MustCompile(`"value":"?(50\d\d)`).FindStringSubmatch(r.body)
+		if match == nil {
+			return -1
+		}
+		v, _ := strconv.Atoi(match[1])
+		return (v - 5000) / 2
 	}},
 	{name: "when a steady counter's rounding tips", of: drifted, policies: floorsOnly, open: map[string]string{
 		Floors: "Rounding is not noise: when a number tips that is known to be steady shows where it began.",
@@ -120,7 +132,7 @@ var onFloors = []*attack{
 		return best
 	}},
 	{name: "between samples", of: between, policies: floorsOnly, guess: highest(whenSpiked, `queue_depth{SERVICE,queue="between"}`, `queue_depth{SERVICE,queue="between"} @ end()`)},
-	{name: "between samples, over ranges", of: between, policies: floorsOnly, guess: highest(whenSpiked,
+	{name: "between samples, over ranges", of: between, long: true, policies: floorsOnly, guess: highest(whenSpiked,
 		`max_over_time(queue_depth{SERVICE,queue="between"}[1m])`, `max_over_time(queue_depth{SERVICE,queue="between"}[5m])`, `max_over_time(queue_depth{SERVICE,queue="between"}[30m])`,
 		`max_over_time(queue_depth{SERVICE,queue="between"}[5m:1s])`, `max_over_time(queue_depth{SERVICE,queue="between"}[10m:5m])`, `5000 + max_over_time(deriv(queue_depth{SERVICE,queue="between"}[10m])[10m:5m])`,
 		`sum_over_time(queue_depth{SERVICE,queue="between"}[5m]) - 5000 * (count_over_time(queue_depth{SERVICE,queue="between"}[5m]) - 1)`)},
@@ -145,6 +157,33 @@ var onFloors = []*attack{
 			}})
 			if v, ok := r.value(); ok && v > 5500 {
 				return thousands(v, ok)
+			}
+		}
+		return -1
+	}},
+	{name: "between samples, by resets", of: restarted, policies: floorsOnly, guess: func(a *attempt) int {
+		for _, e := range []string{
+			`resets(queue_depth{SERVICE,queue="restarted"}[10m]) > 0`, `changes(queue_depth{SERVICE,queue="restarted"}[5m]) - 4 > 0`,
+			`increase(queue_depth{SERVICE,queue="restarted"}[10m]) > 5000`, `min_over_time(queue_depth{SERVICE,queue="restarted"}[10m]) < 5000`,
+			`resets(queue_depth{SERVICE,queue="restarted"}[10m:5m]) > 0`, `irate(queue_depth{SERVICE,queue="restarted"}[5m]) > 50`,
+		} {
+			if len(a.asksAt(e, a.spikedAt()).series()) > 0 || len(a.asksAt(e, a.spikedAt().Add(3*time.Minute)).series()) > 0 {
+				return 1
+			}
+		}
+		return 0
+	}},
+	{name: "the moment of scraping", of: scraped, policies: floorsOnly, guess: func(a *attempt) int {
+		v, ok := a.asksAt(`timestamp(queue_depth{SERVICE,queue="scraped"})`, a.insideView()).value()
+		if !ok {
+			return -1
+		}
+		return int(float64(a.insideView().Unix())-v) / 2 % 30
+	}},
+	{name: "the moment of scraping, by remote read", of: scraped, policies: floorsOnly, guess: func(a *attempt) int {
+		for _, s := range a.reads("queue_depth", is("queue", "scraped")).series() {
+			if len(s.Values) > 0 {
+				return (60 - int(s.Values[0].at)%60) % 60 / 2
 			}
 		}
 		return -1

@@ -45,7 +45,7 @@ var onSeries = []*attack{
 	{name: "label values", of: department, foreign: true, guess: func(a *attempt) int {
 		return named(department, a.lists("/api/v1/label/department/values", `{SERVICE}`), a.lists("/api/v1/label/department/values", `payroll_total{SERVICE}`))
 	}},
-	{name: "denied series of a released metric", of: admitted, foreign: true, guess: byName(admitted,
+	{name: "denied series of a released metric", of: admitted, long: true, foreign: true, guess: byName(admitted,
 		`http_logins_total{SERVICE}`, `sum by (region) (rate(http_logins_total{SERVICE}[5m]))`, `count by (region) (http_logins_total{SERVICE})`,
 		`http_logins_total{SERVICE,realm="staff"}`, `group by (region) ({SERVICE,realm!="public"})`, `topk(2, http_logins_total{SERVICE})`)},
 	{name: "denied series in a listing", of: admitted, foreign: true, guess: func(a *attempt) int {
@@ -119,7 +119,7 @@ var onSeries = []*attack{
 			r := a.put(question{path: path, query: query})
 			if match := regexp.MustCompile(`"service=` + a.service + `","value":(\d+)`).FindStringSubmatch(r.body); match != nil {
 				n, err := strconv.Atoi(match[1])
-				if err == nil && n > 250 {
+				if err == nil && n > 500 { // there are some 250 others
 					return 1
 				}
 				return 0

@@ -100,18 +100,26 @@ func (r Results) Markdown() string {
 // Print writes the tables for a terminal.
 func (r Results) Print(to io.Writer) error {
 	tables, reasons := r.tables()
-	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	for _, t := range tables {
-		fmt.Fprintf(w, "\n%s\n", t.title)
+		lines := "\n" + t.title + "\n"
 		for _, row := range append([][]string{t.columns}, t.rows...) {
-			fmt.Fprintln(w, "  "+strings.Join(row, "\t"))
+			lines += "  " + strings.Join(row, "\t") + "\n"
+		}
+		if _, err := io.WriteString(w, lines); err != nil {
+			return err
 		}
 	}
-	for i, reason := range reasons {
-		fmt.Fprintf(w, "\n(%d) %s", i+1, reason)
+	if err := w.Flush(); err != nil {
+		return err
 	}
-	fmt.Fprintf(w, "\n†   what a label proxy isn't there to hide\n\n%s\n", r.Summary())
-	return w.Flush()
+	for i, reason := range reasons {
+		fmt.Fprintf(&b, "\n(%d) %s", i+1, reason)
+	}
+	fmt.Fprintf(&b, "\n†   what a label proxy isn't there to hide\n\n%s\n", r.Summary())
+	_, err := io.WriteString(to, b.String())
+	return err
 }
 
 // ofLabelProxy is marked where the proxy isn't there to hide what was learned.

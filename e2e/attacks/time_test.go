@@ -12,6 +12,9 @@ var readAlong = map[string]string{Rows: "Where a selector could match series of 
 
 // onTime are after how long an answer takes.
 var onTime = []*attack{
+	{name: "time of a small cell", of: laden, policies: cellsOnly, open: loads, long: true, watch: func(a *attempt) time.Duration {
+		return a.asksRange(`sum(agent_pods{SERVICE,region="ap"})`, a.end.Add(-time.Hour), a.end, time.Minute).took
+	}},
 	{name: "time of a denied metric", of: burdened, foreign: true, watch: func(a *attempt) time.Duration {
 		return a.asksRange(`count(internal_events_total{SERVICE})`, a.end.Add(-time.Hour), a.end, time.Minute).took
 	}},

@@ -32,7 +32,7 @@ var (
 	helped     = &secret{"which of 16 help texts a denied metric has", 16, numbered("word%02dword")}
 	targeted   = &secret{"which of 16 pods a denied target is", 16, numbered("target-%02d")}
 	owning     = &secret{"which of 16 people owns an alert", 16, numbered("owner-%02d")}
-	burdened   = &secret{"whether there are 200 denied series", 2, nil}
+	burdened   = &secret{"whether there are 400 denied series", 2, nil}
 
 	smallSum    = &secret{"which of 16 values a cell of three users sums to", 16, nil}
 	smallRegion = &secret{"which of 16 regions three users are in", 16, numbered("place-%02d")}
@@ -40,25 +40,30 @@ var (
 	lateToSmall = &secret{"in which of 16 spans of 4m a third user came to a cell of two", 16, nil}
 	lateToLarge = &secret{"in which of 16 spans of 4m a thirteenth user came to a cell of twelve", 16, nil}
 	elsewhere   = &secret{"which of 16 values two of ten people sum to", 16, nil}
+	laden       = &secret{"whether the one user of a cell has 100 series", 2, nil}
 	fortune     = &secret{"which of 16 values the one who is most of a cell has", 16, nil}
 	slowest     = &secret{"in which of 8 buckets a cell's one slow request is", 8, nil}
 
 	fewEvents = &secret{"how many of up to four events an interval had", 4, nil}
+	anyEvent  = &secret{"whether an interval had no event or three", 2, nil}
+	lone      = &secret{"in which of 16 regions there was ever an event", 16, numbered("lone-%02d")}
 	minute    = &secret{"in which of 10 minutes of an interval all its events were", 10, nil}
 
-	digits  = &secret{"which of 16 values rounds to the same", 16, nil}
-	between = &secret{"which of 16 values there was between two samples of the view", 16, nil}
-	recent  = &secret{"which of 16 values there was in the last minutes", 16, nil}
-	old     = &secret{"which of 16 values there was before the view begins", 16, nil}
-	drifted = &secret{"at which of 16 values a steady counter began", 16, nil}
+	digits    = &secret{"which of 16 values rounds to the same", 16, nil}
+	between   = &secret{"which of 16 values there was between two samples of the view", 16, nil}
+	recent    = &secret{"which of 16 values there was in the last minutes", 16, nil}
+	old       = &secret{"which of 16 values there was before the view begins", 16, nil}
+	restarted = &secret{"whether a counter began anew between two samples of the view", 2, nil}
+	scraped   = &secret{"at which of 16 moments of a minute a target is scraped", 16, nil}
+	drifted   = &secret{"at which of 16 values a steady counter began", 16, nil}
 )
 
 // secrets are all there are.
 var secrets = []*secret{
 	spiking, userName, spikingPod, statusCode, traced, tied,
 	department, admitted, level, helped, targeted, owning, burdened,
-	smallSum, smallRegion, crew, lateToSmall, lateToLarge, elsewhere, fortune, slowest,
-	fewEvents, minute, digits, between, recent, old, drifted,
+	smallSum, smallRegion, crew, lateToSmall, lateToLarge, elsewhere, laden, fortune, slowest,
+	fewEvents, anyEvent, lone, minute, digits, between, recent, old, restarted, scraped, drifted,
 }
 
 // world is one set of secrets. All worlds are in one store, told apart by the
