@@ -94,7 +94,7 @@ func (l *Local) Account(ctx context.Context, q Question, o policy.Obligations, b
 	}
 	plan, err := planCells(expr, v.rules, q)
 	if err != nil || plan == nil {
-		return out, nil // a refusal is not this function's to tell
+		return out, nil //nolint:nilerr // a refusal is not this function's to tell
 	}
 	for _, leaf := range plan.leaves {
 		accounts, err := l.accountCells(ctx, leaf, v, q)

@@ -95,7 +95,7 @@ func NewPlan(c PlanConfig, q Question, o policy.Obligations) (Plan, error) {
 	pushed, err := v.pushable(expr, q)
 	if err != nil {
 		p.NotPushedDown = err.Error()
-		return p, nil
+		return p, nil //nolint:nilerr // why it isn't pushed down is the answer
 	}
 	p.PushedDown = pushed.expression
 	return p, nil
