@@ -27,6 +27,7 @@ type policyCommand struct {
 	Lint    policyLintCommand    `cmd:"" help:"Look for what is probably not meant."`
 	Catalog policyCatalogCommand `cmd:"" help:"Say what a partner may ask, to hand it over."`
 	Diff    policyDiffCommand    `cmd:"" help:"Say what other policies would decide otherwise."`
+	Replay  policyReplayCommand  `cmd:"" help:"Decide recorded questions once more, by other policies."`
 }
 
 // policySource is which policies a command is about.

@@ -14,6 +14,7 @@
 //	                       against its Prometheus, which counts nothing
 //	BenchmarkView/sum      in process: a view with pseudonyms, against no policy
 //	BenchmarkDecide/cold   a decision of policy, with fifty partners
+//	BenchmarkReplay        recorded questions, decided once more; in seconds a million
 //
 // Prometheus and the gateways are real and run as processes of their own, with
 // mTLS, policy and audit, as in production. What of the servers' caches can be

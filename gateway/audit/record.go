@@ -291,6 +291,12 @@ var ErrVersion = errors.New("unknown version of the audit format")
 // Parse reads a line. It refuses lines of another version with ErrVersion, and
 // ignores fields it doesn't know.
 func Parse(line []byte) (Record, error) {
+	var r Record
+	err := json.Unmarshal(line, &r)
+	if err == nil && r.Version == Version {
+		return r, nil
+	}
+	// A field of another version may have another type.
 	var head struct {
 		Version int `json:"v"`
 	}
@@ -300,9 +306,5 @@ func Parse(line []byte) (Record, error) {
 	if head.Version != Version {
 		return Record{}, fmt.Errorf("%w: %d, this parley reads %d", ErrVersion, head.Version, Version)
 	}
-	var r Record
-	if err := json.Unmarshal(line, &r); err != nil {
-		return Record{}, fmt.Errorf("not an audit record: %w", err)
-	}
-	return r, nil
+	return Record{}, fmt.Errorf("not an audit record: %w", err)
 }

@@ -1,0 +1,319 @@
+package replay
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+	"go.uber.org/goleak"
+
+	"github.com/parley-gateway/parley/federation/metrics"
+	"github.com/parley-gateway/parley/gateway"
+	"github.com/parley-gateway/parley/gateway/audit"
+	"github.com/parley-gateway/parley/policy"
+	"github.com/parley-gateway/parley/policy/inspect"
+	"github.com/parley-gateway/parley/tenants"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var noon = time.Date(2026, 3, 14, 12, 0, 0, 0, time.UTC)
+
+var agreements = []tenants.Agreement{
+	{
+		Partner: "globex", Policy: "parley.partners.globex", Signals: []tenants.Signal{tenants.Metrics},
+		Purposes: []tenants.Purpose{"slo-review", "incident-response"},
+	},
+}
+
+// folder is acme's, with what globex is answered.
+func folder(t testing.TB, text string) *inspect.Folder {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "globex.rego"), []byte("package parley.partners.globex\n\n"+text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := inspect.Load(t.Context(), inspect.Config{Org: "acme", Dir: dir, Agreements: agreements, Now: func() time.Time { return noon }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+const before = `default decision := {"allow": false, "reasons": ["no"]}
+
+decision := {"allow": true, "max_age": "7d", "datasets": [{"name": "requests", "series": ["http_requests_total"], "release": "row", "labels": {"user": "pseudonym"}}]} if {
+	input.principal.purpose == "slo-review"
+}
+
+decision := {"allow": true, "datasets": [{"name": "up", "series": ["up"], "release": "row"}]} if {
+	input.principal.purpose == "incident-response"
+	input.principal.case != ""
+}
+`
+
+const after = `default decision := {"allow": false, "reasons": ["not any more"]}
+
+decision := {"allow": true, "max_age": "7d", "datasets": [{"name": "requests", "series": ["http_requests_total"], "release": "row", "labels": {"user": "keep"}}]} if {
+	input.principal.purpose == "slo-review"
+	data.parley.lib.asks_only(["http_.*"])
+}
+
+decision := {"allow": true, "datasets": [{"name": "up", "series": ["up"], "release": "row"}]} if {
+	input.principal.purpose == "incident-response"
+}
+`
+
+// question is one of globex, that was asked at noon and some seconds.
+func question(seconds int, purpose tenants.Purpose, expression string) gateway.Exchange {
+	at := noon.Add(time.Duration(seconds) * time.Second)
+	return gateway.Exchange{
+		ID: "x", Door: gateway.PeerDoor, Org: "acme", Signal: tenants.Metrics, Kind: policy.Instant, Query: expression,
+		Window: policy.Window{Start: at.Add(-time.Hour), End: at}, Start: at, Outcome: gateway.Answered,
+		Principal: tenants.Principal{
+			Org: "globex", Workload: spiffeid.RequireFromString("spiffe://globex.example/parley"), Purpose: purpose,
+			User: tenants.User{Subject: "alice", Proof: tenants.ProvenByJWT},
+		},
+	}
+}
+
+// decided is an exchange with what policies said of it then.
+func decided(t testing.TB, f *inspect.Folder, x gateway.Exchange) gateway.Exchange {
+	t.Helper()
+	r, err := metrics.Recorded(x.Kind, x.Query)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Side, r.Owner, r.Principal, r.Label, r.Window, r.Step = policy.Answer, x.Org, x.Principal, x.Label, x.Window, x.Step
+	if x.Door == gateway.PeerDoor {
+		r.Package, r.Purposes = agreements[0].Policy, agreements[0].Under(x.Principal.Purpose)
+	}
+	if x.Decision, err = f.Policies.DecideAt(t.Context(), r, x.Start.Add(20*time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	if !x.Decision.Allow {
+		x.Outcome = gateway.Refused
+	}
+	return x
+}
+
+func logOf(t testing.TB, exchanges ...gateway.Exchange) fs.FS {
+	t.Helper()
+	var text bytes.Buffer
+	for _, x := range exchanges {
+		line, err := json.Marshal(audit.Of(x))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text.Write(append(line, '\n'))
+	}
+	return fstest.MapFS{"audit-00000001.jsonl": {Data: text.Bytes(), ModTime: noon.Add(time.Hour)}}
+}
+
+func run1(t testing.TB, c Config, log fs.FS) Report {
+	t.Helper()
+	report, err := Run(t.Context(), c, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return report
+}
+
+// story is a report in a few lines.
+func story(r Report) []string {
+	out := []string{fmt.Sprint(r.Questions)}
+	for _, g := range r.Groups {
+		line := fmt.Sprintf("%d %s %s %s %q %s", g.Count, g.Outcome, g.Purpose, g.Kind, g.Query, g.Why)
+		for _, d := range g.Differences {
+			line += fmt.Sprintf("[%s %s]", d.Kind, d.Text)
+		}
+		out = append(out, strings.TrimSpace(line))
+	}
+	return out
+}
+
+func TestReplay(t *testing.T) {
+	old, next := folder(t, before), folder(t, after)
+	var exchanges []gateway.Exchange
+	for i := range 3 {
+		exchanges = append(exchanges, decided(t, old, question(i, "slo-review", "sum(http_requests_total)")))
+	}
+	incident := question(10, "incident-response", "up")
+	incident.Principal.Case = "INC-7"
+	values := question(14, "slo-review", "http_requests_total\n")
+	values.Kind, values.Label = policy.LabelValues, "user"
+	mine := question(20, "operations", "up")
+	mine.Door, mine.Principal = gateway.FrontDoor, tenants.Principal{Org: "acme", Purpose: "operations"}
+	exchanges = append(exchanges,
+		decided(t, old, incident),
+		decided(t, old, question(11, "incident-response", "up")),
+		decided(t, old, question(12, "slo-review", "up / sum(http_requests_total)")),
+		decided(t, old, question(13, "slo-review", "up / sum(http_requests_total)")),
+		decided(t, old, values),
+		decided(t, old, mine),
+	)
+	report := run1(t, Config{Current: old, New: next}, logOf(t, exchanges...))
+	want := []string{
+		"map[changed:4 newly-allowed:1 newly-denied:2 unchanged:2]",
+		`1 newly-allowed incident-response query "up" [allowed up (row)]`,
+		`2 newly-denied slo-review query "up / sum(http_requests_total)" [denied not any more]`,
+		`3 changed slo-review query "sum(http_requests_total)" [labels requests: user: keep, was pseudonym]`,
+		`1 changed slo-review label_values "http_requests_total\n" [labels requests: user: keep, was pseudonym]`,
+	}
+	if diff := cmp.Diff(want, story(report)); diff != "" {
+		t.Error(diff)
+	}
+	if report.Summaries != 0 || !report.First.Equal(noon) || !report.Last.Equal(noon.Add(20*time.Second)) {
+		t.Errorf("%+v", report)
+	}
+	if got := report.ByPartner; len(got) != 3 || got[0].Partner != "acme" || got[2].Questions[Changed] != 4 {
+		t.Errorf("by partner %+v", got)
+	}
+	// The same policies say the same.
+	if report := run1(t, Config{Current: old, New: old}, logOf(t, exchanges...)); report.Questions[Unchanged] != len(exchanges) || len(report.Groups) > 0 {
+		t.Errorf("the same policies: %v", story(report))
+	}
+}
+
+// What other policies than those that serve have decided is compared by what
+// was recorded of it.
+func TestOfOlderPolicies(t *testing.T) {
+	older := folder(t, before+"\n# an older one\n")
+	old, next := folder(t, before), folder(t, after)
+	log := logOf(t, decided(t, older, question(1, "slo-review", "http_requests_total")), decided(t, older, question(2, "incident-response", "up")))
+	want := []string{
+		"map[changed:1 newly-allowed:1]",
+		`1 newly-allowed incident-response query "up" [allowed up (row)]`,
+		`1 changed slo-review query "http_requests_total" [labels requests: user: keep, was pseudonym]`,
+	}
+	report := run1(t, Config{Current: old, New: next}, log)
+	if diff := cmp.Diff(want, story(report)); diff != "" || report.Summaries != 2 {
+		t.Errorf("%d by summaries\n%s", report.Summaries, diff)
+	}
+	// Which series there are isn't recorded.
+	series := folder(t, strings.ReplaceAll(before, `"series": ["http_requests_total"]`, `"series": ["http_requests_total{env=\"prod\"}"]`))
+	if report := run1(t, Config{Current: old, New: series}, log); report.Questions[Unchanged] != 2 {
+		t.Errorf("by summary: %v", story(report))
+	}
+	log = logOf(t, decided(t, old, question(1, "slo-review", "http_requests_total")))
+	if report := run1(t, Config{Current: old, New: series}, log); report.Questions[Changed] != 1 {
+		t.Errorf("by the policies that serve: %v", story(report))
+	}
+}
+
+// What a policy looks at is part of the question.
+func TestWhatPoliciesLookAt(t *testing.T) {
+	old := folder(t, before)
+	next := folder(t, `default decision := {"allow": false, "reasons": ["too long"]}
+
+decision := {"allow": true, "max_age": "7d", "datasets": [{"name": "requests", "series": ["http_requests_total"], "release": "row", "labels": {"user": "pseudonym"}}]} if {
+	input.window.end.unix - input.window.start.unix < 7200
+	time.clock(time.parse_rfc3339_ns(input.now.time))[0] == 12
+}
+`)
+	long, late := question(2, "slo-review", "http_requests_total"), question(3, "slo-review", "http_requests_total")
+	long.Window.Start = long.Window.Start.Add(-24 * time.Hour)
+	late.Start = late.Start.Add(5 * time.Hour)
+	report := run1(t, Config{Current: old, New: next}, logOf(t,
+		decided(t, old, question(1, "slo-review", "http_requests_total")), decided(t, old, long), decided(t, old, late)))
+	want := []string{
+		"map[newly-denied:2 unchanged:1]",
+		`2 newly-denied slo-review query "http_requests_total" [denied too long]`,
+	}
+	if diff := cmp.Diff(want, story(report)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestUndecidable(t *testing.T) {
+	old := folder(t, before)
+	stranger := decided(t, old, question(1, "slo-review", "up"))
+	stranger.Principal.Org = "umbrella"
+	unagreed := decided(t, old, question(2, "slo-review", "up"))
+	unagreed.Principal.Purpose = "audit"
+	cut := decided(t, old, question(3, "incident-response", "up + "+strings.Repeat("up + ", 400)+"up"))
+	broken := decided(t, old, question(4, "slo-review", "up"))
+	broken.Query = "sum("
+	turnedAway := question(5, "slo-review", "up")
+	turnedAway.Outcome, turnedAway.TurnedAway = gateway.Refused, "over-rate"
+	unlabelled := question(6, "slo-review", "up\n")
+	unlabelled.Kind = policy.LabelValues
+	unlabelled = decided(t, old, unlabelled)
+	log := logOf(t, stranger, unagreed, cut, broken, turnedAway, unlabelled)
+	// Of policies that don't look at it, what wasn't recorded isn't missed.
+	if report := run1(t, Config{Current: old, New: old}, log); report.Questions[Undecidable] != 2 || report.Questions[Unchanged] != 3 {
+		t.Errorf("policies that don't look: %v", report.Questions)
+	}
+	report := run1(t, Config{Current: old, New: folder(t, before+`
+decision := {"allow": false} if {
+	input.query == "payroll"
+	input.label == "payroll"
+}
+`)}, log)
+	var whys []string
+	for _, g := range report.Groups {
+		whys = append(whys, string(g.Outcome)+": "+g.Why)
+	}
+	want := []string{
+		"undecidable: the agreement does not cover the purpose any more",
+		"undecidable: its text was cut when it was recorded",
+		"undecidable: its text can't be read any more",
+		"undecidable: the label that was asked for was not recorded",
+		"undecidable: there is no agreement with the partner any more",
+	}
+	if diff := cmp.Diff(want, whys); diff != "" || report.Questions[TurnedAway] != 1 {
+		t.Errorf("%v\n%s", report.Questions, diff)
+	}
+}
+
+// Only what was asked since a time is read, from files written since then; what
+// is no record is counted.
+func TestSince(t *testing.T) {
+	old := folder(t, before)
+	log := logOf(t, decided(t, old, question(1, "slo-review", "up")), decided(t, old, question(60, "slo-review", "up"))).(fstest.MapFS)
+	log["audit-00000002.jsonl"] = &fstest.MapFile{Data: []byte("nonsense\n" + string(log["audit-00000001.jsonl"].Data)), ModTime: noon.Add(time.Hour)}
+	log["audit-00000000.jsonl"] = &fstest.MapFile{Data: []byte("older nonsense\n"), ModTime: noon.Add(-time.Hour)}
+	report := run1(t, Config{Current: old, New: old, Since: noon.Add(time.Minute)}, log)
+	if report.Questions[Unchanged] != 2 || report.Unread != 1 {
+		t.Errorf("%v, %d unread", report.Questions, report.Unread)
+	}
+	if _, err := Run(t.Context(), Config{Current: old, New: old}, os.DirFS(filepath.Join(t.TempDir(), "nowhere"))); err == nil {
+		t.Error("a log that isn't there was read")
+	}
+}
+
+// Memory is bounded, and no question is lost for it.
+func TestManyQuestions(t *testing.T) {
+	old, next := folder(t, before), folder(t, `decision := {"allow": false, "reasons": ["no more"]}`)
+	asked := decided(t, old, question(1, "slo-review", "up"))
+	r, err := newRun(Config{Current: old, New: next})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const most, many = 20, 70
+	r.most = most
+	for i := range many {
+		record := audit.Of(asked)
+		record.Query = fmt.Sprintf("up + %d", i)
+		if err := r.take(t.Context(), record); err != nil {
+			t.Fatal(err)
+		}
+	}
+	report := r.done()
+	total := 0
+	for _, g := range report.Groups {
+		total += g.Count
+	}
+	if len(report.Groups) != most+1 || total != many || report.Groups[0].Query != Beyond || report.Groups[0].Count != many-most {
+		t.Errorf("%d groups of %d questions, the first %+v", len(report.Groups), total, report.Groups[0])
+	}
+}
