@@ -1,6 +1,7 @@
 package attacks
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -37,11 +38,15 @@ type ground struct {
 	name   string
 	policy string // empty where there is none of parley's
 	door   string
-	asker
+	// asks returns who asks there; a secret's own policy has a purpose of its own.
+	asks func(unhidden string) asker
 }
 
+// hides says whether a policy hides something there.
+func (g *ground) hides() bool { return g.policy != "" && g.policy != Unhidden }
+
 // purposes are those for which globex answers by each policy.
-var purposes = map[string]string{Everything: "control", Rows: "slo-review", Cells: "capacity", CoarseCells: "capacity-review", Events: "audit", Floors: "incident-response"}
+var purposes = map[string]string{Rows: "slo-review", Cells: "capacity", CoarseCells: "capacity-review", Events: "audit", Floors: "incident-response"}
 
 func newArena(t testing.TB, n int, r *rand.Rand) *arena {
 	t.Helper()
@@ -62,14 +67,19 @@ func newArena(t testing.TB, n int, r *rand.Rand) *arena {
 	client := &http.Client{Transport: transport, Timeout: time.Minute}
 	conn := dialPeer(t, acme, globex)
 	a.owner = overHTTP{client: client, base: globex.url()}
-	a.grounds = []*ground{
-		{name: Direct, asker: overHTTP{client: client, base: prometheus.URL}},
-		{name: LabelProxy, asker: overHTTP{client: client, base: proxy}},
+	at := func(base string) func(string) asker {
+		return func(string) asker { return overHTTP{client: client, base: base} }
 	}
-	for _, policy := range []string{Everything, Rows, Cells, CoarseCells, Events, Floors} {
+	a.grounds = []*ground{{name: Direct, asks: at(prometheus.URL)}, {name: LabelProxy, asks: at(proxy)}}
+	for _, policy := range []string{Unhidden, Rows, Cells, CoarseCells, Events, Floors} {
+		purpose := func(unhidden string) string { return cmp.Or(purposes[policy], unhidden) }
 		a.grounds = append(a.grounds,
-			&ground{Ground(policy, Front), policy, Front, overHTTP{client: client, base: acme.url(), purpose: purposes[policy]}},
-			&ground{Ground(policy, Peer), policy, Peer, overPeer{conn: conn, purpose: purposes[policy]}})
+			&ground{Ground(policy, Front), policy, Front, func(unhidden string) asker {
+				return overHTTP{client: client, base: acme.url(), purpose: purpose(unhidden)}
+			}},
+			&ground{Ground(policy, Peer), policy, Peer, func(unhidden string) asker {
+				return overPeer{conn: conn, purpose: purpose(unhidden)}
+			}})
 	}
 	return a
 }
@@ -157,8 +167,8 @@ func eventually(t testing.TB, missing func() string) {
 type attempt struct {
 	context.Context
 	*world
-	ground *ground
-	owner  asker
+	asker asker
+	owner asker
 
 	seen []string
 	err  error // the first failure to ask at all
@@ -166,7 +176,7 @@ type attempt struct {
 
 // put asks a question.
 func (a *attempt) put(q question) reply {
-	r, err := a.ground.ask(a, q)
+	r, err := a.asker.ask(a, q)
 	if err != nil && a.err == nil {
 		a.err = fmt.Errorf("%s %v: %w", q.path, q.form, err)
 	}
@@ -215,7 +225,7 @@ func (a *arena) run(t testing.TB, k *attack, g *ground) Got {
 	var group errgroup.Group
 	group.SetLimit(atOnce)
 	for i, w := range a.worlds {
-		attempts[i] = &attempt{Context: t.Context(), world: w, ground: g, owner: a.owner}
+		attempts[i] = &attempt{Context: t.Context(), world: w, asker: g.asks(k.of.unhidden), owner: a.owner}
 		if k.guess == nil {
 			continue
 		}
@@ -242,7 +252,7 @@ func (a *arena) run(t testing.TB, k *attack, g *ground) Got {
 	}
 	out.Bits = Learned(k.of.values, out.Right, out.Trials, alpha)
 	out.Ways = len(slices.Compact(slices.Sorted(slices.Values(seen))))
-	if g.policy != "" && g.policy != Everything && out.Bits == 0 {
+	if g.hides() && out.Bits == 0 {
 		out.Seen = Distinguishable(truth, seen, a.random, a.alpha)
 	}
 	return out

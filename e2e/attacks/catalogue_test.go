@@ -20,8 +20,8 @@ type attack struct {
 	// only is the one of parley's doors at which there is such an attack; empty:
 	// both.
 	only string
-	// unserved: parley's doors have no such route, function or text, whatever
-	// policy releases.
+	// unserved: parley has no such route, function or text, and no answer to a
+	// question of such a shape, whatever policy releases.
 	unserved bool
 	// long: it asks so much that it is left out where all has to be done in a
 	// minute.
@@ -62,7 +62,7 @@ func (k *attack) at(g *ground) bool {
 		return true
 	case k.only != "" && k.only != g.door:
 		return false
-	case g.policy == Everything:
+	case g.policy == Unhidden:
 		return !k.unserved && k.watch == nil
 	}
 	return k.hides(g.policy)

@@ -106,7 +106,7 @@ var onCells = []*attack{
 		return all - large, ok && also
 	})},
 	{name: "complement by negation", of: smallSum, policies: cellsOnly, guess: sum(`sum(agent_jobs{SERVICE,region!~"eu|us"})`)},
-	{name: "complement by another label", of: smallSum, policies: cellsOnly, guess: sums(func(a *attempt) (float64, bool) {
+	{name: "complement by another label", of: smallSum, unserved: true, policies: cellsOnly, guess: sums(func(a *attempt) (float64, bool) {
 		all, ok := a.asks(`sum(agent_jobs{SERVICE})`).value()
 		large, also := a.asks(`sum(agent_jobs{SERVICE,user!~"sa-.*"})`).value()
 		return all - large, ok && also
@@ -117,12 +117,12 @@ var onCells = []*attack{
 		return all*19 - 9*3 - 7*4, ok
 	})},
 	{name: "a small cell, without", of: smallSum, policies: cellsOnly, guess: sum(`sum without (user) (agent_jobs{SERVICE,region="sa"})`)},
-	{name: "the largest, the smallest, a quantile", of: smallSum, policies: cellsOnly, guess: richest(
+	{name: "the largest, the smallest, a quantile", of: smallSum, unserved: true, policies: cellsOnly, guess: richest(
 		`max(agent_jobs{SERVICE,region="sa"})`, `quantile(1, agent_jobs{SERVICE,region="sa"})`, `topk(1, agent_jobs{SERVICE,region="sa"})`,
 		`-min(-agent_jobs{SERVICE,region="sa"})`, `bottomk(1, -agent_jobs{SERVICE,region="sa"}) * -1`)},
-	{name: "a series of a cell", of: smallSum, policies: cellsOnly, guess: richest(
+	{name: "a series of a cell", of: smallSum, unserved: true, policies: cellsOnly, guess: richest(
 		`agent_jobs{SERVICE,region="sa"} > 9`, `limitk(1, agent_jobs{SERVICE,region="sa"} > 9)`, `sum(agent_jobs{SERVICE,user="sa-0"})`)},
-	{name: "a quantile over time", of: smallSum, policies: cellsOnly, guess: richest(
+	{name: "a quantile over time", of: smallSum, unserved: true, policies: cellsOnly, guess: richest(
 		`max(quantile_over_time(1, agent_jobs{SERVICE,region="sa"}[5m]))`, `max(max_over_time(agent_jobs{SERVICE,region="sa"}[5m]))`,
 		`max(max_over_time(agent_jobs{SERVICE,region="sa"}[5m:1m]))`)},
 	{name: "functions of time, summed", of: smallSum, policies: cellsOnly, guess: sums(func(a *attempt) (float64, bool) {
@@ -136,11 +136,11 @@ var onCells = []*attack{
 		}
 		return 0, false
 	})},
-	{name: "sum with another cell's", of: smallSum, policies: cellsOnly, guess: sum(
+	{name: "sum with another cell's", of: smallSum, unserved: true, policies: cellsOnly, guess: sum(
 		`sum(agent_jobs{SERVICE,region="sa"} or agent_jobs{SERVICE,region="eu"}) - sum(agent_jobs{SERVICE,region="eu"})`)},
-	{name: "cells under one label", of: smallSum, policies: cellsOnly, guess: sum(
+	{name: "cells under one label", of: smallSum, unserved: true, policies: cellsOnly, guess: sum(
 		`sum by (all) (label_replace(agent_jobs{SERVICE}, "all", "all", "region", ".*")) - on () sum(agent_jobs{SERVICE,region=~"eu|us"})`)},
-	{name: "join of cells", of: smallSum, policies: cellsOnly, guess: sums(func(a *attempt) (float64, bool) {
+	{name: "join of cells", of: smallSum, unserved: true, policies: cellsOnly, guess: sums(func(a *attempt) (float64, bool) {
 		v, ok := a.asks(`sum(agent_jobs{SERVICE,region="eu"} + on (service) group_left () sum by (service) (agent_jobs{SERVICE,region="sa"}))`).value()
 		return v/9 - 3, ok
 	})},
@@ -156,7 +156,7 @@ var onCells = []*attack{
 		}
 		return low - 13
 	}},
-	{name: "> bool by halves", of: smallSum, policies: cellsOnly, guess: func(a *attempt) int {
+	{name: "> bool by halves", of: smallSum, unserved: true, policies: cellsOnly, guess: func(a *attempt) int {
 		low, high := 10, 26
 		for high-low > 1 {
 			middle := (low + high) / 2
@@ -168,7 +168,7 @@ var onCells = []*attack{
 		}
 		return low - 10
 	}},
-	{name: "value into a label", of: smallSum, policies: cellsOnly, guess: func(a *attempt) int {
+	{name: "value into a label", of: smallSum, unserved: true, policies: cellsOnly, guess: func(a *attempt) int {
 		r := a.asks(`count_values("value", agent_jobs{SERVICE,region="sa"} > 9)`)
 		match := regexp.MustCompile(`"value":"(\d+)"`).FindStringSubmatch(r.body)
 		if match == nil {
@@ -177,7 +177,7 @@ var onCells = []*attack{
 		v, _ := strconv.Atoi(match[1])
 		return v - 10
 	}},
-	{name: "deviation", of: smallSum, policies: cellsOnly, guess: func(a *attempt) int {
+	{name: "deviation", of: smallSum, unserved: true, policies: cellsOnly, guess: func(a *attempt) int {
 		// Of three numbers, two of which are known.
 		got, ok := a.asks(`stdvar(agent_jobs{SERVICE,region="sa"})`).value()
 		if !ok {
@@ -191,7 +191,7 @@ var onCells = []*attack{
 		}
 		return -1
 	}},
-	{name: "remote read of a cell", of: smallSum, policies: cellsOnly, guess: func(a *attempt) int {
+	{name: "remote read of a cell", of: smallSum, unserved: true, policies: cellsOnly, guess: func(a *attempt) int {
 		for _, s := range a.reads("agent_jobs", is("region", "sa")).series() {
 			if n := len(s.Values); n > 0 && s.Values[n-1].value > 9 {
 				return int(s.Values[n-1].value) - 10
@@ -219,8 +219,8 @@ var onCells = []*attack{
 			`sum(agent_crew{SERVICE}) - sum(agent_crew{SERVICE,region="eu"})`, `count(count by (user) (agent_crew{SERVICE,region="ap"}))`,
 			`sum(agent_crew{SERVICE}) / avg(agent_crew{SERVICE}) - 9`,
 		} {
-			if v, ok := a.asks(e).value(); ok && v >= 1 {
-				return int(math.Round(v)) - 1
+			if v, ok := a.asks(e).value(); ok && v >= 2 {
+				return int(math.Round(v)) - 2
 			}
 		}
 		return -1
@@ -234,30 +234,14 @@ var onCells = []*attack{
 			return -1
 		}
 		n, _ := strconv.Atoi(match[1])
-		return n - 9 - 1
+		return n - 9 - 2
 	}},
 	{name: "limit on samples", of: crew, policies: cellsOnly, open: loads, long: true, guess: func(a *attempt) int {
-		// The more series there are, the fewer steps are within the limit. What is
-		// known of the large cell says how many are.
-		most := func(selector string) float64 {
-			low, high := 100, 11_000
-			for high-low > 10 {
-				middle := (low + high) / 2
-				if a.asksRange(`sum(`+selector+`)`, a.end.Add(-time.Duration(middle)*time.Millisecond*100), a.end, 100*time.Millisecond).ok() {
-					low = middle
-				} else {
-					high = middle
-				}
-			}
-			return float64(low+high) / 2
-		}
-		return int(math.Round(9*most(`agent_crew{SERVICE,region="eu"}`)/most(`agent_crew{SERVICE}`))) - 9 - 1
-	}},
-	{name: "limit on samples, within a cell", of: crew, long: true, policies: cellsOnly, open: loads, guess: func(a *attempt) int {
-		// The same, with a subquery instead of steps, and of the small cell alone.
-		most := func(selector string) float64 {
+		// The more series there are, the shorter is the longest subquery that is
+		// within the limit. How long it is for nine shows how many others are.
+		longest := func(selector string) float64 {
 			low, high := 0, maxSamples
-			for high-low > 50 {
+			for high-low > max(low/100, 1) {
 				middle := (low + high) / 2
 				if a.asks(fmt.Sprintf(`sum(max_over_time(%s[%dms:10ms]))`, selector, 10*middle)).ok() {
 					low = middle
@@ -268,7 +252,7 @@ var onCells = []*attack{
 			return float64(low+high) / 2
 		}
 		// One more than there are series is counted.
-		return int(math.Round((9+1)*most(`agent_crew{SERVICE,region="eu"}`)/most(`agent_crew{SERVICE,region="ap"}`))) - 1 - 1
+		return int(math.Round((9+1)*longest(`agent_crew{SERVICE,region="eu"}`)/longest(`agent_crew{SERVICE,region="ap"}`))) - 1 - 2
 	}},
 	{name: "parameters of a published query", of: smallSum, long: true, policies: cellsOnly, guess: sums(func(a *attempt) (float64, bool) {
 		injected := strings.NewReplacer("SERVICE", a.service)

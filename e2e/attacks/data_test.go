@@ -169,7 +169,7 @@ func (w *world) denied(add adding) {
 	}
 }
 
-// cells have people as units, five of which make a cell.
+// cells have people as units, six of which make a cell.
 func (w *world) cells(add adding) {
 	people := func(metric, region string, n int, value func(person int) float64) {
 		for i := range n {
@@ -185,7 +185,7 @@ func (w *world) cells(add adding) {
 	people("agent_places", w.named(smallRegion), 3, of(2))
 
 	people("agent_crew", "eu", 9, of(1))
-	people("agent_crew", "ap", 1+w.truth[crew], of(1))
+	people("agent_crew", "ap", 2+w.truth[crew], of(1))
 
 	people("agent_members", "eu", 12, of(5))
 	people("agent_members", "ap", 2, of(5))
@@ -267,7 +267,7 @@ func (w *world) eventsBegin() time.Time { return w.end.Truncate(eventInterval).A
 func (w *world) events(add adding) {
 	first := w.index(w.eventsBegin())
 	add(shared, steady(12), "__name__", "signups_total", "region", "eu")
-	few := float64(1 + w.truth[fewEvents])
+	few := float64(2 + w.truth[fewEvents])
 	add(shared, func(i int) float64 {
 		v := 1000.0 + 20*float64(i)
 		if i > first {

@@ -144,7 +144,7 @@ var onDoors = []*attack{
 		for i := range times {
 			q := a.instant(`sum by (department) (` + hiddenQuery + `)`)
 			all.Go(func() { _, errs[2*i] = a.owner.ask(a, q) })
-			all.Go(func() { answers[i], errs[2*i+1] = a.ground.ask(a, q) })
+			all.Go(func() { answers[i], errs[2*i+1] = a.asker.ask(a, q) })
 		}
 		all.Wait()
 		for i, err := range errs {

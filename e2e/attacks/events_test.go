@@ -14,13 +14,17 @@ func within(expressions ...string) func(*attempt) int {
 	return func(a *attempt) int {
 		for _, e := range expressions {
 			v, ok := a.asksAt(e, a.eventsBegin().Add(eventInterval)).value()
-			if n := int(math.Round(v)); ok && n > 0 {
-				return n - 1
+			if ok && v > 0 {
+				return events(v) - 2
 			}
 		}
 		return -1
 	}
 }
+
+// events is how many there were, be it that Prometheus extrapolated them from
+// ten samples, which are nine minutes.
+func events(increase float64) int { return int(math.Round(0.91 * increase)) }
 
 // moved reads from values at the ends of minutes in which one of the interval
 // with secrets something happened.
@@ -64,13 +68,13 @@ var onEvents = []*attack{
 		earlier, _ := a.asksAt(`sum(increase(signups_total{SERVICE,region="ap"}[10m] offset 10m))`, at).value()
 		// As intervals add up, or as Prometheus extrapolates from 20 samples.
 		for _, n := range []int{int(math.Round(long - earlier)), int(math.Round(long*19/20 - 180))} {
-			if n > 0 && n < 5 {
-				return n - 1
+			if n > 1 && n < 6 {
+				return n - 2
 			}
 		}
 		return -1
 	}},
-	{name: "few events by offset", of: fewEvents, policies: eventsOnly, guess: within(
+	{name: "few events by offset", of: fewEvents, unserved: true, policies: eventsOnly, guess: within(
 		`sum(signups_total{SERVICE,region="ap"}) - sum(signups_total{SERVICE,region="ap"} offset 10m)`,
 		`sum(last_over_time(signups_total{SERVICE,region="ap"}[10m])) - sum(last_over_time(signups_total{SERVICE,region="ap"}[10m] offset 10m))`)},
 	{name: "few events by @", of: fewEvents, policies: eventsOnly, guess: func(a *attempt) int {
@@ -80,23 +84,23 @@ var onEvents = []*attack{
 		} {
 			begin := a.eventsBegin()
 			v, ok := a.asks(fmt.Sprintf(e, seconds(begin.Add(eventInterval)), seconds(begin.Add(2*eventInterval)), seconds(begin))).value()
-			if n := int(math.Round(v)); ok && n > 0 && n < 5 {
-				return n - 1
+			if n := events(v); ok && n > 1 && n < 6 {
+				return n - 2
 			}
 		}
 		return -1
 	}},
 	{name: "few events, unaligned", of: fewEvents, policies: eventsOnly, guess: func(a *attempt) int {
 		if v, ok := a.asksAt(`sum(delta(signups_total{SERVICE,region="ap"}[9m]))`, a.eventsBegin().Add(eventInterval)).value(); ok {
-			return int(math.Round(v*8/9)) - 1
+			return int(math.Round(v*8/9)) - 2
 		}
 		// A range that begins within an interval of many and ends in that of few.
 		for _, shift := range []time.Duration{-time.Minute, time.Minute, 5 * time.Minute} {
 			at := a.eventsBegin().Add(eventInterval + shift)
 			long, ok := a.asksAt(`sum(increase(signups_total{SERVICE,region="ap"}[20m]))`, at).value()
 			short, also := a.asksAt(`sum(increase(signups_total{SERVICE,region="ap"}[10m]))`, at.Add(-eventInterval)).value()
-			if n := int(math.Round(long - short)); ok && also && n > 0 && n < 5 {
-				return n - 1
+			if n := int(math.Round(long - short)); ok && also && n > 1 && n < 6 {
+				return n - 2
 			}
 		}
 		return -1
@@ -105,15 +109,15 @@ var onEvents = []*attack{
 		`sum(max_over_time(signups_total{SERVICE,region="ap"}[9m:1m])) - sum(min_over_time(signups_total{SERVICE,region="ap"}[9m:1m]))`,
 		`sum(increase(signups_total{SERVICE,region="ap"}[10m:1m]))`, `sum_over_time(sum(increase(signups_total{SERVICE,region="ap"}[10m]))[10m:10m])`)},
 	{name: "few events by comparison", of: fewEvents, policies: eventsOnly, guess: func(a *attempt) int {
-		for n := 1; n < fewEvents.values; n++ {
-			r := a.asksAt(fmt.Sprintf(`sum(increase(signups_total{SERVICE,region="ap"}[10m])) < %d.5`, n), a.eventsBegin().Add(eventInterval))
+		for n := range fewEvents.values {
+			r := a.asksAt(fmt.Sprintf(`sum(increase(signups_total{SERVICE,region="ap"}[10m])) < %g`, (float64(n)+2.5)*1.05), a.eventsBegin().Add(eventInterval))
 			if len(r.series()) > 0 {
-				return n - 1
+				return n
 			}
 		}
-		return fewEvents.values - 1
+		return -1
 	}},
-	{name: "few events by the counter", of: fewEvents, policies: eventsOnly, guess: func(a *attempt) int {
+	{name: "few events by the counter", of: fewEvents, unserved: true, policies: eventsOnly, guess: func(a *attempt) int {
 		for _, s := range a.reads("signups_total", is("region", "ap")).series() {
 			var before, after float64
 			for _, p := range s.Values {
@@ -126,12 +130,12 @@ var onEvents = []*attack{
 				}
 			}
 			if n := int(after - before); n > 0 {
-				return n - 1
+				return n - 2
 			}
 		}
 		return -1
 	}},
-	{name: "the minute of events", of: minute, policies: eventsOnly, guess: moved(func(a *attempt, at time.Time) (float64, bool) {
+	{name: "the minute of events", of: minute, unserved: true, policies: eventsOnly, guess: moved(func(a *attempt, at time.Time) (float64, bool) {
 		return a.asksAt(`sum(signups_total{SERVICE,region="sa"})`, at).value()
 	})},
 	{name: "the minute of events, by sliding", of: minute, long: true, policies: eventsOnly, guess: moved(func(a *attempt, at time.Time) (float64, bool) {

@@ -3,10 +3,12 @@ package attacks
 import (
 	_ "embed"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -63,16 +65,21 @@ func (o *org) url() string { return "http://" + o.front }
 // anybody may want to ask.
 func (o *org) agrees(t testing.TB, partner *org, policy string) {
 	t.Helper()
+	agreed := slices.Sorted(maps.Values(purposes))
+	for _, s := range secrets {
+		agreed = append(agreed, s.unhidden)
+	}
 	text := fmt.Sprintf(`partner: %[1]s
 trust_domain: %[1]s.example
 gateway_id: spiffe://%[1]s.example/parley
 addresses: ["%[2]s"]
 bundle: {file: %[3]q}
 signals: [metrics]
-purposes: [control, slo-review, capacity, capacity-review, audit, incident-response]
+purposes: [%[5]s]
 not_after: %[4]s
 limits: {queries_per_minute: 10_000_000, concurrent: 256}
-`, partner.name, partner.peer, filepath.Join(partner.dir, "ca", identity.DevCABundleFile), time.Now().Add(24*time.Hour).UTC().Format(time.RFC3339))
+`, partner.name, partner.peer, filepath.Join(partner.dir, "ca", identity.DevCABundleFile), time.Now().Add(24*time.Hour).UTC().Format(time.RFC3339),
+		strings.Join(slices.Compact(slices.Sorted(slices.Values(agreed))), ", "))
 	if policy != "" {
 		text += "policy: parley.partners." + partner.name + "\n"
 		o.write(t, "policies/"+partner.name+".rego", policy)
@@ -89,7 +96,7 @@ func (o *org) write(t testing.TB, name, text string) {
 
 // maxSamples is what one evaluation may load, at the owner's gateway and its
 // Prometheus alike: little, so that an attack on it is cheap.
-const maxSamples = 20_000
+const maxSamples = 300_000
 
 // serves runs the gateway over a store, the keys of the config's section.
 func (o *org) serves(t testing.TB, store string) {

@@ -12,8 +12,8 @@
 //	front         through the partner's own gateway, over HTTP
 //	peer          straight at the owner's peer door, with the key of the partner's gateway
 //
-// The last two for each policy that hides the secret, and for one that hides
-// nothing, so that it is known that the attack works through these doors. What
+// The last two for each policy that hides the secret, and for one that differs
+// in what hides it alone, so that it is known that the attack works there. What
 // guesses show is counted by Learned. Guesses are only as good as whoever wrote
 // the attack, so everything that was answered is kept as well, and
 // Distinguishable says whether it differs by the secret at all. Either above
@@ -32,7 +32,8 @@ const (
 	Direct     = "Prometheus"
 	LabelProxy = "label proxy"
 
-	Everything  = "everything"
+	// Unhidden is each secret's own: as ever, but for what hides it.
+	Unhidden    = "unhidden"
 	Rows        = "rows"
 	Cells       = "cells"
 	CoarseCells = "coarse cells"

@@ -163,7 +163,7 @@ func (r Results) Summary() string {
 	for _, a := range r.Attacks {
 		for ground, got := range a.Got {
 			policy, _, ours := strings.Cut(ground, ", ")
-			if policy == Everything {
+			if policy == Unhidden {
 				continue
 			}
 			if ours {
@@ -195,7 +195,7 @@ func (r Results) alarms() int {
 	for _, a := range r.Attacks {
 		for ground, got := range a.Got {
 			policy, _, ours := strings.Cut(ground, ", ")
-			if ours && policy != Everything && got.most() > 0 && a.Open[policy] == "" {
+			if ours && policy != Unhidden && got.most() > 0 && a.Open[policy] == "" {
 				n++
 			}
 		}
@@ -208,7 +208,7 @@ func (r Result) Line() string {
 	text := fmt.Sprintf("%-40s of %4s bits: Prometheus %4s, label proxy %4s", r.Name, bits(r.Bits), bits(r.Got[Direct].Bits), bits(r.Got[LabelProxy].Bits))
 	for _, ground := range slices.Sorted(maps.Keys(r.Got)) {
 		policy, _, ours := strings.Cut(ground, ", ")
-		if !ours || policy == Everything {
+		if !ours || policy == Unhidden {
 			continue
 		}
 		text += fmt.Sprintf("; %s %s", ground, bits(r.Got[ground].most()))

@@ -14,7 +14,7 @@ var example = Results{
 		{
 			Chapter: "Labels", Name: "a|b", Learns: "a name", Bits: 4, Policies: []string{Rows, Cells},
 			Got: map[string]Got{
-				Direct: {Bits: 4}, LabelProxy: {Bits: 3.96}, Ground(Everything, Peer): {Bits: 4},
+				Direct: {Bits: 4}, LabelProxy: {Bits: 3.96}, Ground(Unhidden, Peer): {Bits: 4},
 				Ground(Rows, Front): {Ways: 1}, Ground(Rows, Peer): {Ways: 1}, Ground(Cells, Front): {Ways: 24}, Ground(Cells, Peer): {Ways: 2, Seen: 0.5},
 			},
 		},

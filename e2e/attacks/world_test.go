@@ -12,6 +12,9 @@ type secret struct {
 	what   string
 	values int
 	name   func(value int) string // as it stands in the data; nil where it is a number
+	// unhidden is a purpose for which globex's policy is as ever, but for what
+	// hides this.
+	unhidden string
 }
 
 func numbered(format string) func(int) string {
@@ -19,43 +22,43 @@ func numbered(format string) func(int) string {
 }
 
 var (
-	spiking    = &secret{"which of 16 users has the spike", 16, numbered("user-%02d")}
-	userName   = &secret{"a user's name of four hexadecimal digits", 1 << 16, numbered("h%04x")}
-	spikingPod = &secret{"which of 16 pods has the spike", 16, numbered("pod-%02d")}
-	statusCode = &secret{"which of 16 status codes between 400 and 415", 16, func(v int) string { return fmt.Sprint(400 + v) }}
-	traced     = &secret{"which of 16 users an exemplar is of", 16, numbered("traced-%02d")}
-	tied       = &secret{"which of two series is first by a label that is dropped", 2, nil}
+	spiking    = &secret{"which of 16 users has the spike", 16, numbered("user-%02d"), "unhidden-user"}
+	userName   = &secret{"a user's name of four hexadecimal digits", 1 << 16, numbered("h%04x"), "unhidden-user"}
+	spikingPod = &secret{"which of 16 pods has the spike", 16, numbered("pod-%02d"), "unhidden-pod"}
+	statusCode = &secret{"which of 16 status codes between 400 and 415", 16, func(v int) string { return fmt.Sprint(400 + v) }, "unhidden-status"}
+	traced     = &secret{"which of 16 users an exemplar is of", 16, numbered("traced-%02d"), "unhidden-user"}
+	tied       = &secret{"which of two series is first by a label that is dropped", 2, nil, "unhidden-customer"}
 
-	department = &secret{"which of 16 departments a denied series is of", 16, numbered("dept-%02d")}
-	admitted   = &secret{"which of 16 sites a denied series of a released metric is of", 16, numbered("site-%02d")}
-	level      = &secret{"which of 16 denied metrics there is", 16, numbered("internal_%02d_level")}
-	helped     = &secret{"which of 16 help texts a denied metric has", 16, numbered("word%02dword")}
-	targeted   = &secret{"which of 16 pods a denied target is", 16, numbered("target-%02d")}
-	owning     = &secret{"which of 16 people owns an alert", 16, numbered("owner-%02d")}
-	burdened   = &secret{"whether there are 400 denied series", 2, nil}
+	department = &secret{"which of 16 departments a denied series is of", 16, numbered("dept-%02d"), "unhidden-denied"}
+	admitted   = &secret{"which of 16 sites a denied series of a released metric is of", 16, numbered("site-%02d"), "unhidden-denied"}
+	level      = &secret{"which of 16 denied metrics there is", 16, numbered("internal_%02d_level"), "unhidden-denied"}
+	helped     = &secret{"which of 16 help texts a denied metric has", 16, numbered("word%02dword"), "unhidden-denied"}
+	targeted   = &secret{"which of 16 pods a denied target is", 16, numbered("target-%02d"), "unhidden-denied"}
+	owning     = &secret{"which of 16 people owns an alert", 16, numbered("owner-%02d"), "unhidden-denied"}
+	burdened   = &secret{"whether there are 400 denied series", 2, nil, "unhidden-denied"}
 
-	smallSum    = &secret{"which of 16 values a cell of three users sums to", 16, nil}
-	smallRegion = &secret{"which of 16 regions three users are in", 16, numbered("place-%02d")}
-	crew        = &secret{"how many of up to four users are in a small cell", 4, nil}
-	lateToSmall = &secret{"in which of 16 spans of 4m a third user came to a cell of two", 16, nil}
-	lateToLarge = &secret{"in which of 16 spans of 4m a thirteenth user came to a cell of twelve", 16, nil}
-	elsewhere   = &secret{"which of 16 values two of ten people sum to", 16, nil}
-	laden       = &secret{"whether the one user of a cell has 100 series", 2, nil}
-	fortune     = &secret{"which of 16 values the one who is most of a cell has", 16, nil}
-	slowest     = &secret{"in which of 8 buckets a cell's one slow request is", 8, nil}
+	smallSum    = &secret{"which of 16 values a cell of three users sums to", 16, nil, "unhidden-small"}
+	smallRegion = &secret{"which of 16 regions three users are in", 16, numbered("place-%02d"), "unhidden-small"}
+	crew        = &secret{"how many of two to five users are in a small cell", 4, nil, "unhidden-small"}
+	lateToSmall = &secret{"in which of 16 spans of 4m a third user came to a cell of two", 16, nil, "unhidden-small"}
+	lateToLarge = &secret{"in which of 16 spans of 4m a thirteenth user came to a cell of twelve", 16, nil, "unhidden-small"}
+	elsewhere   = &secret{"which of 16 values two of ten people sum to", 16, nil, "unhidden-small"}
+	laden       = &secret{"whether the one user of a cell has 100 series", 2, nil, "unhidden-small"}
+	fortune     = &secret{"which of 16 values the one who is most of a cell has", 16, nil, "unhidden-dominant"}
+	slowest     = &secret{"in which of 8 buckets a cell's one slow request is", 8, nil, "unhidden-everything"}
 
-	fewEvents = &secret{"how many of up to four events an interval had", 4, nil}
-	anyEvent  = &secret{"whether an interval had no event or three", 2, nil}
-	lone      = &secret{"in which of 16 regions there was ever an event", 16, numbered("lone-%02d")}
-	minute    = &secret{"in which of 10 minutes of an interval all its events were", 10, nil}
+	fewEvents = &secret{"how many of two to five events an interval had", 4, nil, "unhidden-few"}
+	anyEvent  = &secret{"whether an interval had no event or three", 2, nil, "unhidden-few"}
+	lone      = &secret{"in which of 16 regions there was ever an event", 16, numbered("lone-%02d"), "unhidden-few"}
+	minute    = &secret{"in which of 10 minutes of an interval all its events were", 10, nil, "unhidden-minute"}
 
-	digits    = &secret{"which of 16 values rounds to the same", 16, nil}
-	between   = &secret{"which of 16 values there was between two samples of the view", 16, nil}
-	recent    = &secret{"which of 16 values there was in the last minutes", 16, nil}
-	old       = &secret{"which of 16 values there was before the view begins", 16, nil}
-	restarted = &secret{"whether a counter began anew between two samples of the view", 2, nil}
-	scraped   = &secret{"at which of 16 moments of a minute a target is scraped", 16, nil}
-	drifted   = &secret{"at which of 16 values a steady counter began", 16, nil}
+	digits    = &secret{"which of 16 values rounds to the same", 16, nil, "unhidden-digits"}
+	between   = &secret{"which of 16 values there was between two samples of the view", 16, nil, "unhidden-between"}
+	recent    = &secret{"which of 16 values there was in the last minutes", 16, nil, "unhidden-recent"}
+	old       = &secret{"which of 16 values there was before the view begins", 16, nil, "unhidden-old"}
+	restarted = &secret{"whether a counter began anew between two samples of the view", 2, nil, "unhidden-between"}
+	scraped   = &secret{"at which of 16 moments of a minute a target is scraped", 16, nil, "unhidden-between"}
+	drifted   = &secret{"at which of 16 values a steady counter began", 16, nil, "unhidden-digits"}
 )
 
 // secrets are all there are.

@@ -4,17 +4,14 @@ package parley.partners.acme
 
 import data.parley.lib
 
-# Everything, so that it is known that attacks work through these doors.
-decision := {"allow": true, "datasets": [{"name": "everything", "series": ["{}"], "release": "row", "labels": {"*": "keep"}}]} if {
-	input.principal.purpose == "control"
-}
+default decision := {"allow": false, "reasons": ["acme is answered for what is agreed"]}
 
-default decision := {"allow": false, "reasons": ["acme is answered for six purposes"]}
+asked_for(purpose) if input.principal.purpose == purpose
 
 # Rows, with labels as the demo's globex releases them.
-decision := {"allow": true, "pseudonym_epoch": "1d", "datasets": [requests, agents, denied]} if {
-	input.principal.purpose == "slo-review"
-}
+decision := rows([requests, agents, denied]) if asked_for("slo-review")
+
+rows(datasets) := {"allow": true, "pseudonym_epoch": "1d", "datasets": datasets}
 
 requests := {
 	"name": "requests",
@@ -36,16 +33,8 @@ denied := {
 	"release": "deny",
 }
 
-# Sums over at least five users.
-decision := {"allow": true, "datasets": [cells, denied], "queries": [published]} if {
-	input.principal.purpose == "capacity"
-}
-
-published := {
-	"name": "service:jobs:sum",
-	"expr": "sum(agent_jobs{service=~\"$parameter\", region=~\"eu|us\"})",
-	"parameters": {"parameter": {"type": "string", "pattern": "w[0-9]+"}},
-}
+# Sums over at least six users.
+decision := {"allow": true, "datasets": [cells, denied], "queries": [published]} if asked_for("capacity")
 
 cells := {
 	"name": "cells",
@@ -54,19 +43,21 @@ cells := {
 	"dimensions": ["service", "region", "status"],
 	"labels": {"status": lib.status_class},
 	"units": ["user"],
-	"k": 5,
+	"k": 6,
 	"dominance": 0.9,
 }
 
-# The same, no finer than five minutes.
-decision := {"allow": true, "datasets": [cells, denied], "resolution": "5m"} if {
-	input.principal.purpose == "capacity-review"
+published := {
+	"name": "service:jobs:sum",
+	"expr": "sum(agent_jobs{service=~\"$parameter\", region=~\"eu|us\"})",
+	"parameters": {"parameter": {"type": "string", "pattern": "w[0-9]+"}},
 }
 
-# Events, of which an interval has none or at least five.
-decision := {"allow": true, "datasets": [events, denied], "resolution": "10m"} if {
-	input.principal.purpose == "audit"
-}
+# The same, no finer than five minutes.
+decision := {"allow": true, "datasets": [cells, denied], "resolution": "5m"} if asked_for("capacity-review")
+
+# Events, of which an interval has none or at least six.
+decision := {"allow": true, "datasets": [events, denied], "resolution": "10m"} if asked_for("audit")
 
 events := {
 	"name": "events",
@@ -74,17 +65,13 @@ events := {
 	"release": "aggregate",
 	"dimensions": ["service", "region"],
 	"unit": "event",
-	"k": 5,
+	"k": 6,
 }
 
 # Rows that are neither fine nor recent nor old.
-decision := {
-	"allow": true,
-	"datasets": [queues, denied],
-	"resolution": "5m",
-	"delay": "70m",
-	"max_age": "140m",
-} if input.principal.purpose == "incident-response"
+decision := floors if asked_for("incident-response")
+
+floors := {"allow": true, "datasets": [queues, denied], "resolution": "5m", "delay": "70m", "max_age": "140m"}
 
 queues := {
 	"name": "queues",
@@ -93,3 +80,38 @@ queues := {
 	"labels": {"service": "keep", "queue": "keep"},
 	"round": {"base": 100},
 }
+
+# Each of these is one of the above, but for one thing that it doesn't hide.
+decision := rows([showing(requests, label), showing(agents, label), denied]) if {
+	some label in ["user", "pod", "status", "customer"]
+	asked_for(sprintf("unhidden-%s", [label]))
+}
+
+showing(dataset, label) := object.union(dataset, {"labels": {label: "keep"}})
+
+decision := rows([requests, agents, others]) if asked_for("unhidden-denied")
+
+others := {
+	"name": "others",
+	"series": lib.named(["payroll_.*", "internal_.*", "up", "scrape_.*", "ALERTS.*"]),
+	"release": "row",
+	"labels": {"*": "keep"},
+}
+
+decision := {"allow": true, "datasets": [object.union(cells, {"k": 2, "dominance": 1}), denied]} if asked_for("unhidden-small")
+
+decision := {"allow": true, "datasets": [object.union(cells, {"dominance": 1}), denied]} if asked_for("unhidden-dominant")
+
+decision := {"allow": true, "datasets": [object.union(events, {"k": 2}), denied], "resolution": "10m"} if asked_for("unhidden-few")
+
+decision := {"allow": true, "datasets": [events, denied], "resolution": "1m"} if asked_for("unhidden-minute")
+
+decision := object.union(floors, {"datasets": [object.remove(queues, ["round"]), denied]}) if asked_for("unhidden-digits")
+
+decision := object.remove(floors, ["resolution"]) if asked_for("unhidden-between")
+
+decision := object.remove(floors, ["delay"]) if asked_for("unhidden-recent")
+
+decision := object.remove(floors, ["max_age"]) if asked_for("unhidden-old")
+
+decision := rows([{"name": "everything", "series": ["{}"], "release": "row", "labels": {"*": "keep"}}]) if asked_for("unhidden-everything")
