@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -22,6 +23,7 @@ import (
 //	addresses NAME N   sets NAME to host:port, where that and the next N-1 ports are free
 //	nobody ADDRESS N   nobody listens on these
 //	ready URL          waits until a gateway is ready and knows its partners
+//	fetch URL FILE RE  keeps what is at a URL, once there is a match in it
 //	expand FROM TO     copies a file with the environment's variables put in
 //	[!] empty DIR      there is nothing in the folder
 func TestScripts(t *testing.T) {
@@ -38,6 +40,7 @@ func TestScripts(t *testing.T) {
 			"addresses": addresses,
 			"nobody":    nobody,
 			"ready":     ready,
+			"fetch":     fetch,
 			"expand":    expand,
 			"empty":     empty,
 		},
@@ -83,6 +86,13 @@ func number(ts *testscript.TestScript, text string) int {
 }
 
 func ready(ts *testscript.TestScript, _ bool, args []string) {
+	until(ts, args[0]+"/-/ready", func(status int, body string) bool {
+		return status == http.StatusOK && !strings.Contains(body, "not there yet")
+	})
+}
+
+// until asks again and again until an answer is good, and returns it.
+func until(ts *testscript.TestScript, url string, good func(status int, body string) bool) string {
 	const within = time.Minute
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
@@ -90,13 +100,13 @@ func ready(ts *testscript.TestScript, _ bool, args []string) {
 	again := time.NewTicker(50 * time.Millisecond)
 	defer again.Stop()
 	for {
-		status, body := get(ctx, client, args[0]+"/-/ready")
-		if status == http.StatusOK && !strings.Contains(body, "not there yet") {
-			return
+		status, body := get(ctx, client, url)
+		if good(status, body) {
+			return body
 		}
 		select {
 		case <-ctx.Done():
-			ts.Fatalf("%s isn't ready after %s: %d %s", args[0], within, status, body)
+			ts.Fatalf("%s isn't as it should be after %s: %d %s", url, within, status, body)
 		case <-again.C:
 		}
 	}
@@ -118,6 +128,13 @@ func get(ctx context.Context, client *http.Client, url string) (int, string) {
 		return 0, err.Error()
 	}
 	return response.StatusCode, body.String()
+}
+
+func fetch(ts *testscript.TestScript, _ bool, args []string) {
+	wanted, err := regexp.Compile("(?m)" + args[2])
+	ts.Check(err)
+	body := until(ts, args[0], func(status int, body string) bool { return status == http.StatusOK && wanted.MatchString(body) })
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(body), 0o600))
 }
 
 func expand(ts *testscript.TestScript, _ bool, args []string) {

@@ -30,6 +30,8 @@ type Config struct {
 	// Auditor records every exchange before its answer leaves; Meter counts it.
 	Auditor Auditor
 	Meter   Meter
+	// Shadow is told of every decision; nil: nobody is.
+	Shadow Shadow
 	// BreakGlass keeps the grants of emergencies; nil: none is given.
 	BreakGlass BreakGlass
 	Log        *slog.Logger
@@ -41,6 +43,13 @@ type Config struct {
 	Tracer trace.TracerProvider
 	// Now is the clock; default time.Now.
 	Now func() time.Time
+}
+
+// Shadow lets other policies decide beside those that count.
+type Shadow interface {
+	// Observe hands over what was asked of policy, what it decided, and when. It
+	// returns at once; nothing of it may be modified.
+	Observe(id federation.ExchangeID, r policy.Request, d policy.Decision, at time.Time)
 }
 
 // Directory knows the agreements in force at this moment.

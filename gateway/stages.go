@@ -75,7 +75,7 @@ func (g *Gateway) may(ctx context.Context, q Question, agreement tenants.Agreeme
 		return policy.Decision{}, err
 	}
 	x.Query, x.Window = request.Query, request.Window
-	decision, err := g.config.Decider.Decide(ctx, request)
+	decision, err := g.decide(ctx, request, x.ID)
 	if err != nil {
 		return policy.Decision{}, err
 	}
@@ -85,6 +85,16 @@ func (g *Gateway) may(ctx context.Context, q Question, agreement tenants.Agreeme
 		return decision, nil
 	}
 	return agreed(agreement, q.Metrics, request, decision)
+}
+
+// decide asks policy, and tells its shadow.
+func (g *Gateway) decide(ctx context.Context, r policy.Request, id federation.ExchangeID) (policy.Decision, error) {
+	at := g.config.Now()
+	decision, err := g.config.Decider.Decide(ctx, r)
+	if err == nil && g.config.Shadow != nil {
+		g.config.Shadow.Observe(id, r, decision, at)
+	}
+	return decision, err
 }
 
 // requested is a question about our own data as policy sees it.
@@ -214,7 +224,7 @@ func (g *Gateway) askPartner(ctx context.Context, a tenants.Agreement, by tenant
 	}
 	request.Side, request.Owner = policy.Ask, a.Partner
 	request.Principal, request.Purposes = by, a.Under(by.Purpose)
-	decision, err := g.config.Decider.Decide(ctx, request)
+	decision, err := g.decide(ctx, request, exchangeID)
 	if err != nil {
 		return nil, federation.Part{Org: a.Partner}, federation.AsError(err)
 	}

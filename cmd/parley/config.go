@@ -50,11 +50,18 @@ func (c *configCheckCommand) Run(k *kong.Kong) error {
 		return err
 	}
 	defer stop()
-	if _, err := rego.New(context.Background(), rego.Config{
+	ofPolicies := rego.Config{
 		Org: settings.Org, Dir: settings.Policy.Dir, Bundle: policies, Now: time.Now, Log: slog.New(slog.DiscardHandler),
 		Agreements: func() []tenants.Agreement { return agreements },
-	}); err != nil {
+	}
+	if _, err := rego.New(context.Background(), ofPolicies); err != nil {
 		return err
+	}
+	if settings.Policy.Shadow != "" {
+		ofPolicies.Dir, ofPolicies.Bundle = settings.Policy.Shadow, nil
+		if _, err := rego.New(context.Background(), ofPolicies); err != nil {
+			return err
+		}
 	}
 	_, err = fmt.Fprintf(k.Stdout, "%s is good\n", c.File)
 	return err

@@ -95,7 +95,7 @@ func serve(ctx context.Context, c *config.Config, log *slog.Logger) (err error) 
 	settings := assembly.Config{
 		Org: c.Org, TrustDomain: c.TrustDomain, Version: version,
 		Identity: svid, BundleCacheDir: filepath.Join(c.State.Dir, "bundles"),
-		AgreementsDir: c.Agreements.Dir, PolicyDir: c.Policy.Dir, PolicyBundle: policies,
+		AgreementsDir: c.Agreements.Dir, PolicyDir: c.Policy.Dir, PolicyBundle: policies, ShadowDir: c.Policy.Shadow,
 		Source: source, Lookback: c.Metrics.LookbackDelta, MaxSamples: c.Metrics.MaxSamples,
 		Secret: secret, AuditDir: c.Audit.Dir,
 		Front: listeners.front, Peer: listeners.peer, Bundle: listeners.bundle,

@@ -32,6 +32,7 @@ import (
 	"github.com/parley-gateway/parley/gateway/front"
 	"github.com/parley-gateway/parley/gateway/identity"
 	"github.com/parley-gateway/parley/gateway/peerfront"
+	"github.com/parley-gateway/parley/gateway/shadow"
 	"github.com/parley-gateway/parley/gateway/telemetry"
 	"github.com/parley-gateway/parley/gateway/transfer"
 	"github.com/parley-gateway/parley/policy/rego"
@@ -53,6 +54,8 @@ type Config struct {
 	// BreakGlassDir keeps the grants of emergencies; default: none is given.
 	BreakGlassDir string
 	AgreementsDir string
+	// ShadowDir is a folder of Rego that decides beside; default: none does.
+	ShadowDir string
 	// PolicyDir is the folder of Rego; default: the built-in policies.
 	PolicyDir string
 	// PolicyBundle, instead of PolicyDir, is an OPA bundle. One at a server is
@@ -105,6 +108,7 @@ type Gateway struct {
 	registry  *prometheus.Registry
 	directory *tenants.Directory
 	policies  *rego.Policies
+	shadow    *shadow.Shadow // nil: nothing decides beside
 	bundles   *identity.Bundles
 	auth      *identity.Authenticator
 	auditor   gateway.Auditor
@@ -137,7 +141,7 @@ func New(ctx context.Context, c Config) (_ *Gateway, err error) {
 		}
 	}()
 	for _, step := range []func(context.Context) error{
-		g.makeDirectory, g.makePolicies, g.makeMeter, g.makeAudit, g.makeBundles, g.makePipeline, g.makeFront, g.makePeerDoor, g.makeMetrics,
+		g.makeDirectory, g.makePolicies, g.makeShadow, g.makeMeter, g.makeAudit, g.makeBundles, g.makePipeline, g.makeFront, g.makePeerDoor, g.makeMetrics,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, err
@@ -173,6 +177,16 @@ func (g *Gateway) makeDirectory(context.Context) (err error) {
 func (g *Gateway) makePolicies(ctx context.Context) (err error) {
 	g.policies, err = rego.New(ctx, rego.Config{
 		Org: g.config.Org, Dir: g.config.PolicyDir, Bundle: g.config.PolicyBundle, Agreements: g.directory.Partners, Now: time.Now, Log: g.config.Log,
+	})
+	return err
+}
+
+func (g *Gateway) makeShadow(ctx context.Context) (err error) {
+	if g.config.ShadowDir == "" {
+		return nil
+	}
+	g.shadow, err = shadow.New(ctx, shadow.Config{
+		Org: g.config.Org, Dir: g.config.ShadowDir, Agreements: g.directory.Partners, Registerer: g.registry, Log: g.config.Log, Now: time.Now,
 	})
 	return err
 }
@@ -225,6 +239,9 @@ func (g *Gateway) makePipeline(context.Context) error {
 		}
 		g.closes("the webhooks of break-glass grants", grants.Close)
 		c.BreakGlass = grants
+	}
+	if g.shadow != nil {
+		c.Shadow = g.shadow
 	}
 	if g.config.Tracing != nil {
 		c.Tracer = g.config.Tracing.Provider()

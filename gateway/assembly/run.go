@@ -42,6 +42,15 @@ func (g *Gateway) Run(ctx context.Context) error {
 		return nil
 	})
 	background(func() error { g.policies.Poll(ctx, g.config.PolicyInterval); return nil })
+	if g.shadow != nil {
+		background(func() error { g.shadow.Run(ctx); return nil })
+		background(func() error {
+			tick := time.NewTicker(g.config.Reload)
+			defer tick.Stop()
+			g.shadow.Watch(ctx, tick.C)
+			return nil
+		})
+	}
 	frontDoor := front.NewServer(g.config.Front.Addr().String(), g.front)
 	frontDoor.Handler = g.traced(g.front)
 	background(func() error { return serveHTTP(frontDoor, secured(g.config.Front, g.frontTLS())) })
@@ -132,7 +141,19 @@ func (g *Gateway) ready() []front.Check {
 		keptFrom("agreements", g.directory.Problem()),
 		policyCheck(g.policies.Status()),
 		check("audit", g.auditable()),
-	}, g.bundleChecks()...)
+	}, append(g.shadowChecks(), g.bundleChecks()...)...)
+}
+
+// shadowChecks tell of policies that decide beside, which make nothing unready.
+func (g *Gateway) shadowChecks() []front.Check {
+	if g.shadow == nil {
+		return nil
+	}
+	c := front.Check{Name: "shadow policy", OK: true}
+	if err := g.shadow.Problem(); err != nil {
+		c.Detail = "not the one in its folder, because " + err.Error()
+	}
+	return []front.Check{c}
 }
 
 func check(name string, err error) front.Check {

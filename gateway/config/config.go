@@ -205,6 +205,11 @@ type Policy struct {
 	// An OPA bundle (.tar.gz), as opa build and opa sign make it, instead of a
 	// folder.
 	Bundle *PolicyBundle `yaml:"bundle"`
+	// A folder of Rego that decides beside, on every question, and changes no
+	// answer: what it would have decided otherwise is counted in
+	// parley_policy_shadow_differences_total, by partner, and logged with the
+	// exchange's id. Changes count without a restart.
+	Shadow string `yaml:"shadow"`
 }
 
 // PolicyBundle is an OPA bundle: exactly one of File, URL and OCI. One that can't

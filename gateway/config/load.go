@@ -64,6 +64,7 @@ func (c *Config) references() []reference {
 	refs := []reference{
 		{"agreements.dir", &c.Agreements.Dir, folder},
 		{"policy.dir", &c.Policy.Dir, folder},
+		{"policy.shadow", &c.Policy.Shadow, folder},
 		{"pseudonyms.key_file", &c.Pseudonyms.KeyFile, nothing}, // Key checks it
 		{"audit.dir", &c.Audit.Dir, newFolder},
 		{"state.dir", &c.State.Dir, newFolder},

@@ -118,7 +118,7 @@ func principalOf(record audit.Record) (p tenants.Principal, why string) {
 	by := record.Principal
 	p = tenants.Principal{Org: by.Org, User: tenants.User{Subject: by.User, Proof: by.Proof}, Purpose: by.Purpose, Case: by.Case}
 	if record.BreakGlass != nil {
-		p.BreakGlass = tenants.EmergencyReason(record.BreakGlass.Reason)
+		p.BreakGlass = record.BreakGlass.Reason
 	}
 	if by.Workload != "" {
 		id, err := spiffeid.FromString(by.Workload)
