@@ -51,10 +51,12 @@ func (s policySource) open() (inspect.Config, *config.Config, error) {
 	if err != nil {
 		return c, nil, err
 	}
-	if settings.Policy.Bundle != nil {
-		return c, nil, fmt.Errorf("%s: its policies come from a bundle; name with --dir the folder that it is built from", s.Config)
-	}
 	c.Org, c.Dir = settings.Org, settings.Policy.Dir
+	var stop func()
+	if c.Bundle, stop, err = newPolicyBundle(settings); err != nil {
+		return c, nil, err
+	}
+	stop() // nothing is fetched: the gateway has what it uses
 	c.Agreements, err = tenants.ReadAgreements(settings.Agreements.Dir, tenants.Self{Org: settings.Org, TrustDomain: settings.TrustDomain})
 	if c.Agreements == nil {
 		c.Agreements = []tenants.Agreement{} // none, rather than assumed ones
@@ -71,6 +73,12 @@ func isFolder(dir string) error {
 		return fmt.Errorf("the folder of policies: %s is not a folder", dir)
 	}
 	return nil
+}
+
+// from makes the policies those of a folder.
+func from(c inspect.Config, dir string) (inspect.Config, error) {
+	c.Dir, c.Bundle = dir, nil
+	return c, isFolder(dir)
 }
 
 // load opens and loads the policies.

@@ -61,7 +61,7 @@ type policyReport struct {
 	Partners []partnerReport `json:"partners,omitempty"`
 	Problems []policyProblem `json:"problems"`
 
-	assumed bool
+	assumed, bundled bool
 }
 
 // partnerReport is which package answers a partner, and for which purposes at
@@ -87,7 +87,7 @@ type policyProblem struct {
 func (c *policyCheckCommand) check(ctx context.Context) (policyReport, error) {
 	report := policyReport{Problems: []policyProblem{}}
 	from, _, err := c.open()
-	report.Dir = from.Dir
+	report.Dir, report.bundled = from.Dir, from.Bundle != nil
 	var bad yamlstrict.Problems
 	switch {
 	case errors.As(err, &bad) && from.Org != "": // the config is good, an agreement isn't
@@ -136,9 +136,12 @@ func (r policyReport) show(w io.Writer) error {
 	if len(r.Problems) > 0 {
 		return write(w, &out)
 	}
-	if r.Dir == "" {
+	switch {
+	case r.bundled:
+		fmt.Fprintf(&out, "the bundle is good, revision %.12s\n", r.Revision)
+	case r.Dir == "":
 		out.WriteString("the config names no folder of policies: what parley has built in decides\n")
-	} else {
+	default:
 		fmt.Fprintf(&out, "%s: good, revision %.12s\n", nearby(r.Dir), r.Revision)
 	}
 	out.WriteString("\n" + align(r.packageRows()))

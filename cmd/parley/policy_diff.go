@@ -53,21 +53,21 @@ func (c *policyDiffCommand) Run(k *kong.Kong) error {
 
 func (c *policyDiffCommand) diff(ctx context.Context) ([]inspect.Change, error) {
 	now := time.Now()
-	from := inspect.Config{}
+	policies := inspect.Config{}
 	if c.Config != "" {
 		var err error
-		if from, _, err = (policySource{Config: c.Config}).open(); err != nil {
+		if policies, _, err = (policySource{Config: c.Config}).open(); err != nil {
 			return nil, err
 		}
 	}
-	from.Now = func() time.Time { return now }
+	policies.Now = func() time.Time { return now }
 	var folders []*inspect.Folder
 	for _, dir := range []string{c.Old, c.New} {
-		if err := isFolder(dir); err != nil {
+		folderOf, err := from(policies, dir)
+		if err != nil {
 			return nil, err
 		}
-		from.Dir = dir
-		folder, err := inspect.Load(ctx, from)
+		folder, err := inspect.Load(ctx, folderOf)
 		if err != nil {
 			return nil, fmt.Errorf("the policies in %s don't load:\n%w", nearby(dir), err)
 		}

@@ -158,6 +158,10 @@ func (e explained) datasets(out *strings.Builder) {
 func (e explained) plan(out *strings.Builder) {
 	e.heading(out, "PLAN")
 	for _, s := range e.Plan.Selectors {
+		if s.Query != "" {
+			out.WriteString("  " + s.Selector + "\n    is a published query\n")
+			continue
+		}
 		var meets []string
 		for _, i := range s.Datasets {
 			d := e.Obligations.Datasets[i]
@@ -169,6 +173,9 @@ func (e explained) plan(out *strings.Builder) {
 			line = "meets nothing that is released: there are no such series"
 		}
 		out.WriteString("  " + s.Selector + "\n" + paragraph("    ", line))
+		if len(s.Hidden) > 0 {
+			out.WriteString(paragraph("    ", "hidden, and matched as if no series had it: "+strings.Join(s.Hidden, ", ")))
+		}
 		if s.Source != "" {
 			out.WriteString(paragraph("    rows are read as ", s.Source))
 		}
@@ -188,11 +195,14 @@ func (e explained) plan(out *strings.Builder) {
 		}
 		out.WriteString("  " + c.Leaf + "\n" + paragraph("    ", fmt.Sprintf("leaves in %s, each of at least %d different %s of %s", by, d.K, of, d.Name)))
 	}
+	for _, published := range e.Plan.Published {
+		out.WriteString(paragraph("  evaluated over the store as it is: ", published))
+	}
 	switch {
 	case e.Plan.Coverage == policy.Window{}:
 		out.WriteString("  nothing of that time may be seen\n")
-	case len(e.Plan.Cells) > 0:
-		out.WriteString("  the rest is evaluated over these cells\n")
+	case len(e.Plan.Cells)+len(e.Plan.Published) > 0:
+		out.WriteString("  the rest is evaluated over what these give\n")
 	case e.Plan.PushedDown != "":
 		out.WriteString(paragraph("  a Prometheus 3 evaluates ", e.Plan.PushedDown))
 	default:

@@ -64,20 +64,19 @@ func (c *policyReplayCommand) Run(k *kong.Kong) error {
 
 func (c *policyReplayCommand) replay(ctx context.Context) (replay.Report, error) {
 	now := time.Now()
-	from, settings, err := policySource{Config: c.Config}.open()
+	policies, settings, err := policySource{Config: c.Config}.open()
 	if err != nil {
 		return replay.Report{}, err
 	}
-	from.Now = func() time.Time { return now }
-	current, err := inspect.Load(ctx, from)
+	policies.Now = func() time.Time { return now }
+	current, err := inspect.Load(ctx, policies)
 	if err != nil {
 		return replay.Report{}, fmt.Errorf("the policies that serve don't load:\n%w", err)
 	}
-	if err := isFolder(c.New); err != nil {
+	if policies, err = from(policies, c.New); err != nil {
 		return replay.Report{}, err
 	}
-	from.Dir = c.New
-	next, err := inspect.Load(ctx, from)
+	next, err := inspect.Load(ctx, policies)
 	if err != nil {
 		return replay.Report{}, fmt.Errorf("the policies in %s don't load:\n%w", nearby(c.New), err)
 	}

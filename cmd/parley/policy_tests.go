@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -40,6 +41,9 @@ func (c *policyTestCommand) Run(k *kong.Kong) error {
 	from, _, err := c.open()
 	if err != nil {
 		return err
+	}
+	if from.Bundle != nil {
+		return errors.New("the config's policies are a bundle, which holds no tests; run those of the folder it was built from, with --dir")
 	}
 	tests, err := rego.Test(context.Background(), rego.Config{
 		Org: from.Org, Dir: from.Dir, Now: time.Now, Log: slog.New(slog.DiscardHandler),

@@ -66,18 +66,18 @@ func (c *policyTryCommand) Run(k *kong.Kong) error {
 }
 
 func (c *policyTryCommand) try(ctx context.Context) (t rehearsal.Trial, dir string, err error) {
-	from, settings, err := policySource{Config: c.Config}.open()
+	policies, settings, err := policySource{Config: c.Config}.open()
 	if err != nil {
 		return t, "", err
 	}
 	if c.Dir != "" {
-		if from.Dir, err = c.Dir, isFolder(c.Dir); err != nil {
+		if policies, err = from(policies, c.Dir); err != nil {
 			return t, "", err
 		}
 		// It may hold this partner's policy alone.
-		from.Agreements = slices.DeleteFunc(from.Agreements, func(a tenants.Agreement) bool { return string(a.Partner) != c.As })
+		policies.Agreements = slices.DeleteFunc(policies.Agreements, func(a tenants.Agreement) bool { return string(a.Partner) != c.As })
 	}
-	folder, err := inspect.Load(ctx, from)
+	folder, err := inspect.Load(ctx, policies)
 	if err != nil {
 		return t, "", err
 	}

@@ -69,7 +69,7 @@ type CellAccount struct {
 }
 
 // Account counts what becomes of an instant or range query's series under a
-// decision. Cells of events are not counted.
+// decision. Cells of events are not counted, nor what published queries select.
 func (l *Local) Account(ctx context.Context, q Question, o policy.Obligations, by Asking) (Account, error) {
 	var out Account
 	v, err := l.view(o, by)
@@ -85,6 +85,9 @@ func (l *Local) Account(ctx context.Context, q Question, o policy.Obligations, b
 	}
 	window := touched(expr, q)
 	for _, asked := range parser.ExtractSelectors(expr) {
+		if v.rules.published(asked) != nil {
+			continue // what it releases is its author's to account for
+		}
 		sel := selection{mint: window.Start.UnixMilli(), maxt: window.End.UnixMilli(), matchers: asked, labelsOnly: true}
 		account, err := v.account(ctx, sel)
 		if err != nil {
@@ -97,6 +100,9 @@ func (l *Local) Account(ctx context.Context, q Question, o policy.Obligations, b
 		return out, nil //nolint:nilerr // a refusal is not this function's to tell
 	}
 	for _, leaf := range plan.leaves {
+		if leaf.query != nil {
+			continue
+		}
 		accounts, err := l.accountCells(ctx, leaf, v, q)
 		if err != nil {
 			return out, federation.AsError(err)

@@ -54,6 +54,7 @@ func TestAccount(t *testing.T) {
 
 	o := policy.Obligations{
 		NotBefore: metricstest.Start.Add(20 * metricstest.Interval),
+		Queries:   []policy.Query{{Name: "published", Expression: "sum(http)"}},
 		Datasets: []policy.Dataset{
 			{Name: "http", Series: []policy.Selector{selector(`http{env="prod"}`)}, Release: policy.Row, Labels: map[string]policy.LabelRule{
 				"region": {Mode: policy.Keep}, "pod": {Mode: policy.Generalize, Mapping: &policy.Mapping{Buckets: []float64{1}}},
@@ -78,6 +79,7 @@ func TestAccount(t *testing.T) {
 			Labels: []metrics.LabelAccount{{Name: "env", Values: 1}, {Name: "pod", Values: 3, Seen: 2}, {Name: "region", Values: 1, Seen: 1}, {Name: "user", Values: 3}},
 		}}}},
 		{`sum(http{org="globex"})`, metrics.Account{Selectors: []metrics.SelectorAccount{{Selector: `http{org="globex"}`}}}},
+		{`published or sum(nowhere)`, metrics.Account{Selectors: []metrics.SelectorAccount{{Selector: "nowhere"}}}},
 		{"sum by (region) (logins) or sum(nowhere)", metrics.Account{
 			Selectors: []metrics.SelectorAccount{
 				{Selector: "logins", Series: 7, InCells: 7, Labels: []metrics.LabelAccount{{Name: "region", Values: 3, Seen: 3}, {Name: "user", Values: 3}}},

@@ -19,6 +19,9 @@ type Plan struct {
 	Selectors []SelectorPlan `json:"selectors"`
 	// Cells are the leaves whose series leave in cells only.
 	Cells []CellPlan `json:"cells,omitempty"`
+	// Published are what published queries are, with their parameters: they are
+	// evaluated over the store as it is.
+	Published []string `json:"published,omitempty"`
 	// PushedDown is what a Prometheus is asked to evaluate itself, where it
 	// can; empty: the query is evaluated here, over the view, for the reason in
 	// NotPushedDown.
@@ -33,12 +36,17 @@ type Plan struct {
 // SelectorPlan is a selector of a query.
 type SelectorPlan struct {
 	Selector string `json:"selector"`
+	// Query is the published query that it names, and then all there is to say.
+	Query string `json:"query,omitempty"`
 	// Datasets can match it: by their index in the obligations, those that deny
 	// among them.
 	Datasets []int `json:"datasets"`
 	// Source is the selector by which rows are read from the store; empty where
 	// none are.
 	Source string `json:"source,omitempty"`
+	// Hidden are labels of its matchers that these datasets hide: to the partner
+	// no series has them.
+	Hidden []string `json:"hidden,omitempty"`
 }
 
 // CellPlan is a leaf of a query that is released in cells of one dataset.
@@ -89,7 +97,7 @@ func NewPlan(c PlanConfig, q Question, o policy.Obligations) (Plan, error) {
 		return p, e
 	}
 	if cells != nil {
-		p.Cells = v.rules.planLeaves(cells)
+		p.Cells, p.Published = v.rules.planLeaves(cells)
 		return p, nil
 	}
 	pushed, err := v.pushable(expr, q)
@@ -104,6 +112,10 @@ func NewPlan(c PlanConfig, q Question, o policy.Obligations) (Plan, error) {
 // planSelector says which datasets a selector meets.
 func (r *rules) planSelector(asked []*labels.Matcher) SelectorPlan {
 	p := SelectorPlan{Selector: brief(asked), Datasets: []int{}}
+	if q := r.published(asked); q != nil {
+		p.Query = q.Name
+		return p
+	}
 	pushed, rows := r.narrow(asked)
 	if rows {
 		p.Source = FormatSelector(pushed)
@@ -123,16 +135,39 @@ func (r *rules) planSelector(asked []*labels.Matcher) SelectorPlan {
 			p.Datasets = append(p.Datasets, i)
 		}
 	}
+	p.Hidden = r.hidden(asked, p.Datasets)
 	return p
 }
 
-func (r *rules) planLeaves(plan *cellPlan) []CellPlan {
-	var out []CellPlan
+// hidden are the labels of matchers that rows of these datasets don't have.
+// Where there are cells a matcher on one is refused.
+func (r *rules) hidden(asked []*labels.Matcher, datasets []int) []string {
+	var out []string
+	for _, m := range asked {
+		seen, rows := m.Name == labels.MetricName || m.Name == orgLabel, false
+		for _, i := range datasets {
+			if d := &r.datasets[i]; d.Release == policy.Row {
+				rows = true
+				seen = seen || strictest([]*policy.Dataset{d}, m.Name).Mode != policy.Drop
+			}
+		}
+		if rows && !seen && !slices.Contains(out, m.Name) {
+			out = append(out, m.Name)
+		}
+	}
+	return out
+}
+
+func (r *rules) planLeaves(plan *cellPlan) (out []CellPlan, published []string) {
 	for _, l := range plan.leaves {
+		if l.query != nil {
+			published = append(published, l.expr.String())
+			continue
+		}
 		for _, d := range r.cellsOf(l.selector.LabelMatchers) {
 			at := slices.IndexFunc(r.datasets, func(o policy.Dataset) bool { return o.Cells == d.Cells && o.Name == d.Name })
 			out = append(out, CellPlan{Leaf: l.expr.String(), Dataset: at, Dimensions: seenDimensions(d)})
 		}
 	}
-	return out
+	return out, published
 }

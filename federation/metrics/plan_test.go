@@ -32,6 +32,10 @@ func TestPlan(t *testing.T) {
 			}},
 			{Name: "never", Series: []policy.Selector{selector(`http_secret_total`)}, Release: policy.Deny},
 		},
+		Queries: []policy.Query{{
+			Name: "service:ratio", Expression: `sum(rate(http_requests_total{service="$service"}[5m]))`,
+			Parameters: map[string]policy.Parameter{"service": {Type: policy.Text, Values: []string{"checkout"}}},
+		}},
 	}
 	one := func(text, source string, datasets ...int) []metrics.SelectorPlan {
 		return []metrics.SelectorPlan{{Selector: text, Datasets: append([]int{}, datasets...), Source: source}}
@@ -72,6 +76,23 @@ func TestPlan(t *testing.T) {
 		{expression: `logins_total`, want: metrics.Plan{Selectors: one("logins_total", "", 1)}, refused: federation.NeedsAggregation},
 		{expression: `sum(logins_total{user="a"})`, want: metrics.Plan{Selectors: one(`logins_total{user="a"}`, "", 1)}, refused: federation.NeedsAggregation},
 		{expression: `up{__parley_x__="a"}`, want: metrics.Plan{Selectors: one(`up{__parley_x__="a"}`, "")}, refused: federation.BadQuestion},
+		{
+			expression: `sum(http_requests_total{pod="a",region="eu"})`,
+			want: metrics.Plan{
+				Selectors: []metrics.SelectorPlan{{
+					Selector: `http_requests_total{pod="a",region="eu"}`, Datasets: []int{0}, Hidden: []string{"pod"},
+					Source: `{__name__="http_requests_total",__name__=~"http_.*",env="prod",region="eu"}`,
+				}},
+				NotPushedDown: "a matcher on pod can't be pushed down",
+			},
+		},
+		{
+			expression: `service:ratio{service="checkout"} > 1`,
+			want: metrics.Plan{
+				Selectors: []metrics.SelectorPlan{{Selector: `service:ratio{service="checkout"}`, Query: "service:ratio", Datasets: []int{}}},
+				Published: []string{`sum(rate(http_requests_total{service="checkout"}[5m]))`},
+			},
+		},
 		{
 			expression: "sum(billing_total)",
 			want: metrics.Plan{

@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"strings"
 	"time"
@@ -15,6 +16,9 @@ type Config struct {
 	// Org is whose they are; empty: nobody's, see Us.
 	Org tenants.OrgID
 	Dir string
+	// Bundle, instead of Dir, is what a gateway's policies come from: the file, or
+	// the one that was used last of a server's.
+	Bundle *rego.BundleConfig
 	// Agreements are those that name the policies. Nil: every package that could
 	// answer a partner is taken to answer one, see Folder.Assumed.
 	Agreements []tenants.Agreement
@@ -60,13 +64,17 @@ func Load(ctx context.Context, c Config) (*Folder, error) {
 
 func (f *Folder) load(ctx context.Context) (err error) {
 	f.Policies, err = rego.New(ctx, rego.Config{
-		Org: f.Org, Dir: f.Dir, Now: f.Now, Log: slog.New(slog.DiscardHandler),
+		Org: f.Org, Dir: f.Dir, Bundle: f.Bundle, Now: f.Now, Log: slog.New(slog.DiscardHandler),
 		Agreements: func() []tenants.Agreement { return f.Agreements },
 	})
-	if err == nil {
-		f.Inventory = f.Policies.Inventory()
+	if err != nil {
+		return err
 	}
-	return err
+	if status := f.Policies.Status(); status.Revision == "" {
+		return fmt.Errorf("there is no policy: %w", status.Err)
+	}
+	f.Inventory = f.Policies.Inventory()
+	return nil
 }
 
 // usualPurposes are asked for of a package that speaks of none.
