@@ -38,6 +38,7 @@ func (r *results) render(goVersion, date string) string {
 	r.border(&b)
 	r.view(&b)
 	r.decide(&b)
+	r.replay(&b)
 	b.WriteByte('\n')
 	return b.String()
 }
@@ -130,4 +131,15 @@ func (r *results) duration(benchmark string) string {
 		unit *= 10
 	}
 	return d.Round(unit).String()
+}
+
+func (r *results) replay(b *strings.Builder) {
+	b.WriteString("\n### A million recorded questions, decided once more\n\n| | time | aim |\n|---|---|---|\n")
+	for _, c := range []struct{ name, words string }{
+		{"dashboards", "a thousand different ones, by policies that look at what is asked"},
+		{"all-different", "all different, by policies that don't"},
+	} {
+		seconds, ok := r.median("Replay/"+c.name, "s/million")
+		fmt.Fprintf(b, "| %s | %s | 60s |\n", c.words, verdict(seconds, 60, ok, "%.0fs"))
+	}
 }
