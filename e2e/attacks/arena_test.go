@@ -48,14 +48,13 @@ func (g *ground) hides() bool { return g.policy != "" && g.policy != Unhidden }
 // purposes are those for which globex answers by each policy.
 var purposes = map[string]string{Rows: "slo-review", Cells: "capacity", CoarseCells: "capacity-review", Events: "audit", Floors: "incident-response"}
 
-func newArena(t testing.TB, n int, r *rand.Rand) *arena {
+// newArena starts the servers, a label proxy among them if it is wanted.
+func newArena(t testing.TB, n int, r *rand.Rand, proxied bool) *arena {
 	t.Helper()
 	end := time.Now().Truncate(time.Minute)
 	a := &arena{worlds: newWorlds(n, end, r), random: r}
 	prometheus := a.prometheus(t)
 	free := freeAddresses(t, 5)
-	proxy := labelProxy(t, free[4], prometheus.URL)
-
 	globex, acme := newOrg(t, "globex", free[0], free[1]), newOrg(t, "acme", free[2], free[3])
 	globex.agrees(t, acme, globexAnswersAcme)
 	acme.agrees(t, globex, "")
@@ -70,7 +69,10 @@ func newArena(t testing.TB, n int, r *rand.Rand) *arena {
 	at := func(base string) func(string) asker {
 		return func(string) asker { return overHTTP{client: client, base: base} }
 	}
-	a.grounds = []*ground{{name: Direct, asks: at(prometheus.URL)}, {name: LabelProxy, asks: at(proxy)}}
+	a.grounds = []*ground{{name: Direct, asks: at(prometheus.URL)}}
+	if proxied {
+		a.grounds = append(a.grounds, &ground{name: LabelProxy, asks: at(labelProxy(t, free[4], prometheus.URL))})
+	}
 	for _, policy := range []string{Unhidden, Rows, Cells, CoarseCells, Events, Floors} {
 		purpose := func(unhidden string) string { return cmp.Or(purposes[policy], unhidden) }
 		a.grounds = append(a.grounds,

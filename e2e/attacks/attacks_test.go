@@ -50,7 +50,7 @@ func TestAttacks(t *testing.T) {
 	results := Results{
 		Date: time.Now().UTC().Format(time.DateOnly), Machine: machine(), Go: runtime.Version(), Command: "make attacks", Seed: *seed, Worlds: *worlds,
 	}
-	a := newArena(t, *worlds, rand.New(rand.NewPCG(*seed, 0)))
+	a := newArena(t, *worlds, rand.New(rand.NewPCG(*seed, 0)), *all)
 	plan := a.plan()
 	tried := 0
 	for _, grounds := range plan {
@@ -111,7 +111,7 @@ func (a *arena) plan() map[*attack][]*ground {
 			n++
 			for _, g := range a.grounds {
 				switch {
-				case !k.at(g), !*all && (g.name == LabelProxy || g.policy == Unhidden):
+				case !k.at(g), !*all && g.policy == Unhidden:
 				case *all, g.name == Direct, (k.only != "" || g.door == door) && (k.policies != nil || g.policy == policy):
 					out[k] = append(out[k], g)
 				}

@@ -185,8 +185,12 @@ func (r Results) Summary() string {
 	if made[LabelProxy] > 0 {
 		text += fmt.Sprintf(", %d of %d at the label proxy", learned[LabelProxy], made[LabelProxy])
 	}
-	return text + fmt.Sprintf(". At parley's doors they were made %d times, by policy and door; %d times they learned something, all but %d by the %d attacks "+
-		"that parley is known to be open to; %d times all that was answered was the same in every world.", made["parley"], learned["parley"], r.alarms(), len(open), same)
+	text += fmt.Sprintf(". At parley's doors they were made %d times, by policy and door; %d times all that was answered was the same in every world. "+
+		"%d times something was learned, by %d attacks that parley is known to be open to", made["parley"], same, learned["parley"], len(open))
+	if n := r.alarms(); n > 0 {
+		text += fmt.Sprintf(" and %d times by others", n)
+	}
+	return text + "."
 }
 
 // alarms is how often something was learned that isn't known to be open.

@@ -46,7 +46,7 @@ func TestTables(t *testing.T) {
 		page: {
 			"| attack | tries to learn | bits | Prometheus | label proxy | parley, rows | parley, cells |\n|---|---|---|---|---|---|---|\n",
 			`| a\|b | a name | 4.0 | 4.0 | 4.0 † | 0 | 0.5 ! |`, "| c | who | 2.0 | 2.0 | 1.0 | 2.0 (1) |", "\n1. Because.\n",
-			"2 of 2 attacks succeed at a Prometheus, 2 of 2 at the label proxy", "made 6 times", "2 times they learned something, all but 1 by the 1 attacks", "2 times all that was answered was the same",
+			"2 of 2 attacks succeed at a Prometheus, 2 of 2 at the label proxy", "made 6 times", "2 times all that was answered was the same", "2 times something was learned, by 1 attacks that parley is known to be open to and 1 times by others.",
 		},
 		printed.String(): {"a|b", "0.5 !", "(1) Because."},
 	} {
