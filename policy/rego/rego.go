@@ -56,8 +56,9 @@
 //
 // A policy folder may also hold data (JSON or YAML, rooted at the names of its
 // folders as OPA does) and samples (see Sample). Files named _test.rego are for
-// OPA's tester and are not loaded, names that begin with a dot are passed over,
-// links to files are followed.
+// Test, which runs OPA's tester, and are not loaded, names that begin with a dot
+// are passed over, links to files are followed. Templates are policies to start
+// from.
 //
 // Whatever goes wrong denies: an undefined decision, an evaluation error, a
 // result that does not have the published shape, a policy that takes too long.
