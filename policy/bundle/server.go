@@ -143,6 +143,10 @@ func (f fetcher) get(ctx context.Context, at string, header http.Header, most in
 		return reply{}, fmt.Errorf("it breaks off: %w", err)
 	case int64(len(out.body)) > most:
 		return reply{}, tooLarge
+	case ctx.Err() != nil:
+		// A server that sees us leave may end what it had begun, and look as if
+		// that were all.
+		return reply{}, ctx.Err()
 	}
 	return out, nil
 }
