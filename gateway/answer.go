@@ -4,13 +4,12 @@ import (
 	"context"
 
 	"github.com/parley-gateway/parley/federation"
-	"github.com/parley-gateway/parley/federation/metrics"
 )
 
 // Answer is an answer that has not left yet. What it holds can be had only
 // through Disclose, which records it first.
 type Answer struct {
-	released *metrics.Released
+	released federation.Released
 	exchange Exchange
 	gateway  *Gateway
 	release  func()
@@ -31,7 +30,7 @@ func (a *Answer) ExchangeID() federation.ExchangeID { return a.exchange.ID }
 // answer. encode turns it into what the door will send and returns its size in
 // bytes; it must not send anything. When Disclose returns an error nothing may
 // be sent.
-func (a *Answer) Disclose(ctx context.Context, encode func(*metrics.Released, federation.Completeness) (bytes int, err error)) error {
+func (a *Answer) Disclose(ctx context.Context, encode func(federation.Released, federation.Completeness) (bytes int, err error)) error {
 	bytes, err := encode(a.released, a.exchange.Completeness)
 	if err != nil {
 		return a.gateway.fail(ctx, &a.exchange, err)

@@ -82,6 +82,12 @@ type Exchange struct {
 	Latency time.Duration
 }
 
+// discloses takes down how much an answer holds.
+func (x *Exchange) discloses(r federation.Released) {
+	cost := r.Disclosed()
+	x.Series, x.Samples = cost.Series, cost.Samples
+}
+
 // Grant lets a person of a partner see more in an emergency.
 type Grant struct {
 	Partner tenants.OrgID

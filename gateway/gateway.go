@@ -4,6 +4,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -13,7 +14,6 @@ import (
 	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/parley-gateway/parley/federation"
-	"github.com/parley-gateway/parley/federation/metrics"
 	"github.com/parley-gateway/parley/policy"
 	"github.com/parley-gateway/parley/tenants"
 )
@@ -23,10 +23,9 @@ type Config struct {
 	Org       tenants.OrgID
 	Directory Directory
 	Decider   policy.Decider
-	// Local answers from our own metrics; Federated makes one answer of many.
-	Local     *metrics.Local
-	Federated *metrics.Federated
-	Peers     Peers
+	// Signals are those that are answered.
+	Signals map[tenants.Signal]Signal
+	Peers   Peers
 	// Auditor records every exchange before its answer leaves; Meter counts it.
 	Auditor Auditor
 	Meter   Meter
@@ -62,7 +61,7 @@ type Directory interface {
 type Peers interface {
 	// Ask asks one question of the partner of an agreement. The error is a
 	// *federation.Error.
-	Ask(ctx context.Context, a tenants.Agreement, exchangeID federation.ExchangeID, by tenants.Principal, q metrics.Question) (*metrics.Released, federation.Part, error)
+	Ask(ctx context.Context, a tenants.Agreement, exchangeID federation.ExchangeID, by tenants.Principal, q federation.Question) (federation.Released, federation.Part, error)
 }
 
 // Gateway is one organization's parley. It is safe for concurrent use.
@@ -76,8 +75,8 @@ const defaultTimeout = 30 * time.Second
 
 // New returns a Gateway.
 func New(c Config) (*Gateway, error) {
-	if c.Org == "" || c.Directory == nil || c.Decider == nil || c.Local == nil || c.Federated == nil || c.Peers == nil || c.Log == nil {
-		return nil, errors.New("gateway: Org, Directory, Decider, Local, Federated, Peers and Log are required")
+	if c.Org == "" || c.Directory == nil || c.Decider == nil || len(c.Signals) == 0 || c.Peers == nil || c.Log == nil {
+		return nil, errors.New("gateway: Org, Directory, Decider, Signals, Peers and Log are required")
 	}
 	if c.Auditor == nil || c.Meter == nil {
 		return nil, errors.New("gateway: an Auditor and a Meter are required; nothing is answered without evidence")
@@ -103,7 +102,8 @@ type Question struct {
 	// RefusePartial asks for an error instead of an answer from which an
 	// organization is missing.
 	RefusePartial bool
-	Metrics       metrics.Question
+	// Asked is the question itself; nil where it couldn't be read.
+	Asked federation.Question
 }
 
 // Answer takes a question through the whole pipeline. The answer is recorded
@@ -115,6 +115,9 @@ func (g *Gateway) Answer(ctx context.Context, q Question) (*Answer, error) {
 	ctx, span := g.tracer.Start(ctx, "parley.answer")
 	defer span.End()
 	x := g.begin(q)
+	if _, served := g.config.Signals[x.Signal]; !served {
+		return nil, g.turnAway(ctx, &x, federation.Errorf(federation.BadQuestion, "this gateway answers no questions about %s", cmp.Or(x.Signal, "nothing")))
+	}
 
 	agreement, release, err := g.who(ctx, q, &x)
 	if err != nil {
@@ -148,10 +151,10 @@ func (g *Gateway) Refuse(ctx context.Context, q Question, err error) error {
 
 // begin opens the record of an exchange.
 func (g *Gateway) begin(q Question) Exchange {
-	x := Exchange{
-		ID: q.ExchangeID, Door: q.Door, Org: g.config.Org, Principal: q.Principal, Start: g.config.Now(),
-		Signal: tenants.Metrics, Kind: q.Metrics.Kind, Query: q.Metrics.Expression, Label: q.Metrics.Label, Step: q.Metrics.Step,
-		Window: policy.Window{Start: q.Metrics.Start, End: q.Metrics.End},
+	x := Exchange{ID: q.ExchangeID, Door: q.Door, Org: g.config.Org, Principal: q.Principal, Start: g.config.Now()}
+	if q.Asked != nil {
+		asked := q.Asked.Asked()
+		x.Signal, x.Kind, x.Query, x.Label, x.Step, x.Window = asked.Signal, asked.Kind, asked.Query, asked.Label, asked.Step, asked.Window
 	}
 	if x.ID == "" {
 		x.ID = federation.NewExchangeID(x.Start)

@@ -30,7 +30,7 @@ func (broken) Partners() []tenants.Agreement {
 	}}
 }
 
-func (broken) Ask(context.Context, tenants.Agreement, federation.ExchangeID, tenants.Principal, metrics.Question) (*metrics.Released, federation.Part, error) {
+func (broken) Ask(context.Context, tenants.Agreement, federation.ExchangeID, tenants.Principal, federation.Question) (federation.Released, federation.Part, error) {
 	panic("a defect")
 }
 
@@ -57,7 +57,10 @@ func TestPanicInAskingAPartner(t *testing.T) {
 		t.Fatal(err)
 	}
 	g, err := gateway.New(gateway.Config{
-		Org: "acme", Directory: broken{}, Decider: all{}, Local: local, Federated: metrics.NewFederated(0, 0, nil), Peers: broken{},
+		Org: "acme", Directory: broken{}, Decider: all{}, Peers: broken{},
+		Signals: map[tenants.Signal]gateway.Signal{tenants.Metrics: {
+			Answer: gateway.AnswerFrom(local), Federate: gateway.FederateWith(metrics.NewFederated(0, 0, nil)),
+		}},
 		Auditor: nothingKept{}, Meter: nothingKept{}, Log: slog.New(slog.NewTextHandler(&log, nil)),
 	})
 	if err != nil {
@@ -65,7 +68,7 @@ func TestPanicInAskingAPartner(t *testing.T) {
 	}
 	answer, err := g.Answer(t.Context(), gateway.Question{
 		Door: gateway.FrontDoor, Principal: tenants.Principal{Org: "acme", Purpose: "audit"},
-		Metrics: metrics.Question{Kind: policy.Instant, Expression: "sum by (org) (up)", Start: metricstest.End(), End: metricstest.End()},
+		Asked: metrics.Question{Kind: policy.Instant, Expression: "sum by (org) (up)", Start: metricstest.End(), End: metricstest.End()},
 	})
 	if err != nil {
 		t.Fatal(err)

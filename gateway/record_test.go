@@ -54,7 +54,7 @@ func TestRecordHasItsOwnTime(t *testing.T) {
 func TestNothingIsDisclosedWithoutEvidence(t *testing.T) {
 	e := &evidence{err: errors.New("no space left on device")}
 	answer := &Answer{gateway: recorder(e), released: metrics.Received(nil, nil, nil, nil), exchange: Exchange{Series: 3, Samples: 30}}
-	err := answer.Disclose(t.Context(), func(*metrics.Released, federation.Completeness) (int, error) { return 300, nil })
+	err := answer.Disclose(t.Context(), func(federation.Released, federation.Completeness) (int, error) { return 300, nil })
 	if federation.AsError(err).Kind != federation.Unavailable {
 		t.Errorf("got %v", err)
 	}

@@ -35,7 +35,7 @@ type RehearsalConfig struct {
 func Rehearse(ctx context.Context, c RehearsalConfig, q Question) (Rehearsal, error) {
 	var r Rehearsal
 	var err error
-	if r.Agreement, err = covering(c.Directory, c.Now(), q.Principal); err != nil {
+	if r.Agreement, err = covering(c.Directory, c.Now(), q.Asked.Signal(), q.Principal); err != nil {
 		r.Told = asTold(err)
 		return r, nil
 	}
@@ -46,7 +46,7 @@ func Rehearse(ctx context.Context, c RehearsalConfig, q Question) (Rehearsal, er
 	if r.Decision, err = c.Decider.Decide(ctx, r.Request); err != nil {
 		return r, err
 	}
-	if r.Decision, err = agreed(r.Agreement, q.Metrics, r.Request, r.Decision); err != nil {
+	if r.Decision, err = agreed(r.Agreement, q.Asked, r.Request, r.Decision); err != nil {
 		r.Told = asTold(err)
 	}
 	return r, nil

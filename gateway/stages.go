@@ -14,7 +14,6 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/parley-gateway/parley/federation"
-	"github.com/parley-gateway/parley/federation/metrics"
 	"github.com/parley-gateway/parley/policy"
 	"github.com/parley-gateway/parley/tenants"
 )
@@ -29,7 +28,7 @@ func (g *Gateway) who(ctx context.Context, q Question, x *Exchange) (tenants.Agr
 		return tenants.Agreement{}, func() {}, nil
 	}
 	now := g.config.Now()
-	agreement, err := covering(g.config.Directory, now, q.Principal)
+	agreement, err := covering(g.config.Directory, now, q.Asked.Signal(), q.Principal)
 	if err != nil {
 		return agreement, nil, err
 	}
@@ -54,12 +53,12 @@ func (g *Gateway) grant(ctx context.Context, a tenants.Agreement, by tenants.Pri
 }
 
 // covering is the agreement under which a partner may ask now.
-func covering(d Directory, now time.Time, by tenants.Principal) (tenants.Agreement, error) {
+func covering(d Directory, now time.Time, s tenants.Signal, by tenants.Principal) (tenants.Agreement, error) {
 	agreement, ok := d.Partner(by.Org)
 	if !ok {
 		return agreement, &tenants.Refusal{Reason: tenants.UnknownTrustDomain}
 	}
-	if err := agreement.Covers(now, tenants.Metrics, by.Purpose); err != nil {
+	if err := agreement.Covers(now, s, by.Purpose); err != nil {
 		return agreement, err
 	}
 	return agreement.Emergency(by)
@@ -84,7 +83,7 @@ func (g *Gateway) may(ctx context.Context, q Question, agreement tenants.Agreeme
 		decision.Obligations.Limits = decision.Obligations.Limits.Tighten(ownLimits)
 		return decision, nil
 	}
-	return agreed(agreement, q.Metrics, request, decision)
+	return agreed(agreement, q.Asked, request, decision)
 }
 
 // decide asks policy, and tells its shadow.
@@ -99,7 +98,7 @@ func (g *Gateway) decide(ctx context.Context, r policy.Request, id federation.Ex
 
 // requested is a question about our own data as policy sees it.
 func requested(owner tenants.OrgID, q Question, a tenants.Agreement) (policy.Request, error) {
-	request, err := q.Metrics.Request()
+	request, err := q.Asked.Request()
 	request.Side, request.Owner = policy.Answer, owner
 	request.Principal, request.Purposes, request.Package = q.Principal, a.Under(q.Principal.Purpose), a.Policy
 	return request, err
@@ -107,15 +106,15 @@ func requested(owner tenants.OrgID, q Question, a tenants.Agreement) (policy.Req
 
 // agreed is what of a decision counts for a partner: with the limits of the
 // agreement. The error is why its question is not answered.
-func agreed(a tenants.Agreement, q metrics.Question, request policy.Request, d policy.Decision) (policy.Decision, error) {
+func agreed(a tenants.Agreement, q federation.Question, request policy.Request, d policy.Decision) (policy.Decision, error) {
 	if !d.Allow {
 		return d, &federation.Error{Kind: federation.Refused, Message: federation.NotAllowed, Err: denial(d)}
 	}
 	limits := d.Obligations.Limits.Tighten(a.Limits.OrDefault())
 	d.Obligations.Limits = limits
-	if listing(q.Kind) || q.LabelsOnly {
+	if q.Listing() {
 		// Listings that name no time ask for all of it. They get what is
-		// agreed, and the answer says so: see narrowed.
+		// agreed, and the answer says so: see ask.
 		return d, nil
 	}
 	return d, limits.CheckRange(a.Partner, length(request.Window))
@@ -124,27 +123,6 @@ func agreed(a tenants.Agreement, q metrics.Question, request policy.Request, d p
 // length is how long a window is. Windows of thousands of years are longer
 // than a Duration can say, and then the longest one.
 func length(w policy.Window) time.Duration { return w.End.Sub(w.Start) }
-
-// listing says whether a kind asks what there is rather than for samples.
-func listing(k policy.Kind) bool {
-	return k == policy.LabelNames || k == policy.LabelValues || k == policy.Metadata
-}
-
-// narrowed returns the question for as much of the past as is agreed, and
-// whether that is less than was asked for.
-func (g *Gateway) narrowed(q metrics.Question, agreed time.Duration) (metrics.Question, bool) {
-	if !listing(q.Kind) && !q.LabelsOnly {
-		return q, false
-	}
-	if now := g.config.Now(); q.End.After(now) {
-		q.End = now
-	}
-	if q.End.Sub(q.Start) <= agreed {
-		return q, false
-	}
-	q.Start = q.End.Add(-agreed)
-	return q, true
-}
 
 // ownLimits are those of our own users' questions: what keeps one of them from
 // taking the gateway down, not what was agreed with anyone.
@@ -158,16 +136,22 @@ func denial(d policy.Decision) error {
 // plan lists the organizations that can contribute. A partner's question is
 // answered from our own data only and never relayed. absent are the parts of
 // those that can't be asked at all.
-func (g *Gateway) plan(q Question, own policy.Decision, exchangeID federation.ExchangeID) (members []metrics.Member, absent federation.Completeness) {
+func (g *Gateway) plan(q Question, own policy.Decision, exchangeID federation.ExchangeID) (members []Member, absent federation.Completeness) {
 	contributes := func(org tenants.OrgID, own bool, ask asks) {
-		members = append(members, metrics.Member{Org: org, Own: own, Ask: g.recovering(org, exchangeID, ask)})
+		members = append(members, Member{Org: org, Own: own, Ask: g.recovering(org, exchangeID, ask)})
 	}
-	by := metrics.Asking{Org: q.Principal.Org, ExchangeID: exchangeID}
-	contributes(g.config.Org, true, func(ctx context.Context, question metrics.Question) (*metrics.Released, federation.Part, error) {
-		ctx, span := g.tracer.Start(ctx, "parley.evaluate")
-		defer span.End()
-		return g.config.Local.Answer(ctx, question, own, by)
-	})
+	by := federation.Asking{Org: q.Principal.Org, ExchangeID: exchangeID}
+	if answer := g.config.Signals[q.Asked.Signal()].Answer; answer != nil {
+		contributes(g.config.Org, true, func(ctx context.Context, question federation.Question) (federation.Released, federation.Part, error) {
+			ctx, span := g.tracer.Start(ctx, "parley.evaluate")
+			defer span.End()
+			return answer(ctx, question, own, by)
+		})
+	} else {
+		absent = append(absent, federation.Part{
+			Org: g.config.Org, Status: federation.NotAsked, Reason: "this gateway has no " + string(q.Asked.Signal()) + " of its own",
+		})
+	}
 	if q.Door == PeerDoor {
 		return members, nil
 	}
@@ -178,7 +162,7 @@ func (g *Gateway) plan(q Question, own policy.Decision, exchangeID federation.Ex
 			})
 			continue
 		}
-		contributes(agreement.Partner, false, func(ctx context.Context, question metrics.Question) (*metrics.Released, federation.Part, error) {
+		contributes(agreement.Partner, false, func(ctx context.Context, question federation.Question) (federation.Released, federation.Part, error) {
 			return g.askPartner(ctx, agreement, q.Principal, question, exchangeID)
 		})
 	}
@@ -186,13 +170,13 @@ func (g *Gateway) plan(q Question, own policy.Decision, exchangeID federation.Ex
 }
 
 // asks is a member's Ask.
-type asks = func(context.Context, metrics.Question) (*metrics.Released, federation.Part, error)
+type asks = func(context.Context, federation.Question) (federation.Released, federation.Part, error)
 
 // recovering makes a panic in asking an organization that organization's
 // failure: it is asked in a goroutine of its own, where a panic would be the
 // end of the gateway.
 func (g *Gateway) recovering(org tenants.OrgID, exchangeID federation.ExchangeID, ask asks) asks {
-	return func(ctx context.Context, question metrics.Question) (released *metrics.Released, part federation.Part, err error) {
+	return func(ctx context.Context, question federation.Question) (released federation.Released, part federation.Part, err error) {
 		defer func() {
 			cause := recover()
 			if cause == nil {
@@ -209,13 +193,13 @@ func (g *Gateway) recovering(org tenants.OrgID, exchangeID federation.ExchangeID
 
 // askPartner asks one partner, if our side of the agreement and our policy
 // allow that. Its deadline leaves time to finish without it.
-func (g *Gateway) askPartner(ctx context.Context, a tenants.Agreement, by tenants.Principal, question metrics.Question, exchangeID federation.ExchangeID) (*metrics.Released, federation.Part, error) {
+func (g *Gateway) askPartner(ctx context.Context, a tenants.Agreement, by tenants.Principal, question federation.Question, exchangeID federation.ExchangeID) (federation.Released, federation.Part, error) {
 	ctx, span := g.tracer.Start(ctx, "parley.ask_partner", trace.WithAttributes(attribute.String("parley.partner", string(a.Partner))))
 	defer span.End()
-	refused := func(reason string, err error) (*metrics.Released, federation.Part, error) {
+	refused := func(reason string, err error) (federation.Released, federation.Part, error) {
 		return nil, federation.Part{Org: a.Partner}, &federation.Error{Kind: federation.Refused, Org: a.Partner, Message: reason, Err: err}
 	}
-	if err := a.Covers(g.config.Now(), tenants.Metrics, by.Purpose); err != nil {
+	if err := a.Covers(g.config.Now(), question.Signal(), by.Purpose); err != nil {
 		return refused(uncovered(err, by.Purpose), err)
 	}
 	request, err := question.Request()
@@ -252,11 +236,11 @@ func uncovered(err error, purpose tenants.Purpose) string {
 }
 
 // ask asks the members and makes one answer of theirs.
-func (g *Gateway) ask(ctx context.Context, q Question, decision policy.Decision, members []metrics.Member, absent federation.Completeness, x *Exchange) (*metrics.Released, error) {
+func (g *Gateway) ask(ctx context.Context, q Question, decision policy.Decision, members []Member, absent federation.Completeness, x *Exchange) (federation.Released, error) {
 	ctx, span := g.tracer.Start(ctx, "parley.ask")
 	defer span.End()
 	if q.Door == PeerDoor {
-		question, less := g.narrowed(q.Metrics, decision.Obligations.Limits.Range)
+		question, less := q.Asked.Within(g.config.Now(), decision.Obligations.Limits.Range)
 		released, part, err := members[0].Ask(ctx, question)
 		if err == nil && less {
 			part.Status = federation.Partial
@@ -268,11 +252,11 @@ func (g *Gateway) ask(ctx context.Context, q Question, decision policy.Decision,
 		}
 		x.Completeness = federation.Completeness{part}
 		if err == nil {
-			x.Series, x.Samples = released.Cost()
+			x.discloses(released)
 		}
 		return released, err
 	}
-	released, completeness, err := g.config.Federated.Answer(ctx, q.Metrics, members)
+	released, completeness, err := g.config.Signals[q.Asked.Signal()].Federate(ctx, q.Asked, members)
 	x.Completeness = append(completeness, absent...)
 	x.Completeness.Sort()
 	if err != nil {
@@ -281,6 +265,6 @@ func (g *Gateway) ask(ctx context.Context, q Question, decision policy.Decision,
 	if q.RefusePartial && !x.Completeness.Whole() {
 		return nil, federation.Errorf(federation.Unavailable, "the answer would be partial, which was refused: %s", x.Completeness.Missing())
 	}
-	x.Series, x.Samples = released.Cost()
+	x.discloses(released)
 	return released, nil
 }

@@ -15,18 +15,10 @@ import (
 
 	"github.com/parley-gateway/parley/federation"
 	"github.com/parley-gateway/parley/policy"
-	"github.com/parley-gateway/parley/tenants"
 )
 
 // Member is an organization that can be asked, our own among them.
-type Member struct {
-	Org tenants.OrgID
-	// Own is our own organization. What concerns it alone it answers whole.
-	Own bool
-	// Ask asks one question under the member's own deadline. It is safe for
-	// concurrent use; its error is a *federation.Error.
-	Ask func(context.Context, Question) (*Released, federation.Part, error)
-}
+type Member = federation.Member[Question, *Released]
 
 // Federated answers one question from several organizations.
 type Federated struct {

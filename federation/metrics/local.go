@@ -101,10 +101,7 @@ func newEngine(maxSamples int, lookback time.Duration) *promql.Engine {
 func defaultSubqueryStep(int64) int64 { return time.Minute.Milliseconds() }
 
 // Asking says for whom a Local answers.
-type Asking struct {
-	Org        tenants.OrgID
-	ExchangeID federation.ExchangeID
-}
+type Asking = federation.Asking
 
 // Answer answers a question from the view that the decision allows. A decision
 // that doesn't allow is refused. The error is a *federation.Error, and the Part
@@ -128,7 +125,7 @@ func (l *Local) Answer(ctx context.Context, q Question, d policy.Decision, by As
 	}
 	var cost federation.Cost
 	if err == nil {
-		cost.Series, cost.Samples = released.Cost()
+		cost = released.Disclosed()
 		err = withinLimits(by.Org, released, d.Obligations.Limits)
 	}
 	if err != nil {

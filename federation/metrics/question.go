@@ -8,6 +8,7 @@ import (
 
 	"github.com/parley-gateway/parley/federation"
 	"github.com/parley-gateway/parley/policy"
+	"github.com/parley-gateway/parley/tenants"
 )
 
 // Question is one metrics question, as it arrives at either door.
@@ -35,10 +36,42 @@ type Question struct {
 	LabelsOnly bool
 }
 
+// Signal is metrics.
+func (q Question) Signal() tenants.Signal { return tenants.Metrics }
+
+// Asked is the question as it arrived.
+func (q Question) Asked() policy.Request {
+	return policy.Request{
+		Signal: tenants.Metrics, Kind: q.Kind, Query: q.Expression, Label: q.Label, Step: q.Step,
+		Window: policy.Window{Start: q.Start, End: q.End},
+	}
+}
+
 // Request returns the question as a policy sees it; the caller adds who asks
 // whom. The error is a BadQuestion.
 func (q Question) Request() (policy.Request, error) {
 	return describe(q)
+}
+
+// Listing says whether it asks for names, values, metadata or the labels of
+// series.
+func (q Question) Listing() bool {
+	return q.Kind == policy.LabelNames || q.Kind == policy.LabelValues || q.Kind == policy.Metadata || q.LabelsOnly
+}
+
+// Within returns a listing for no more than a time before its end.
+func (q Question) Within(now time.Time, most time.Duration) (federation.Question, bool) {
+	if !q.Listing() {
+		return q, false
+	}
+	if q.End.After(now) {
+		q.End = now
+	}
+	if q.End.Sub(q.Start) <= most {
+		return q, false
+	}
+	q.Start = q.End.Add(-most)
+	return q, true
 }
 
 // ParseSelector parses a series selector such as up{job="api"}.

@@ -10,6 +10,8 @@ import (
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"github.com/prometheus/prometheus/tsdb/chunks"
+
+	"github.com/parley-gateway/parley/federation"
 )
 
 // Released is data that went through a view: the only thing that doors, merge
@@ -68,6 +70,12 @@ func (r *Released) Cost() (series, samples int) {
 		}
 	}
 	return len(r.series), samples
+}
+
+// Disclosed is the number of series and of samples.
+func (r *Released) Disclosed() (c federation.Cost) {
+	c.Series, c.Samples = r.Cost()
+	return c
 }
 
 // SeriesBytes is the size of the series: their labels, 16 bytes for the time

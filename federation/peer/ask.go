@@ -12,7 +12,6 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/parley-gateway/parley/federation"
-	"github.com/parley-gateway/parley/federation/metrics"
 	"github.com/parley-gateway/parley/federation/peer/wire"
 	federationv1 "github.com/parley-gateway/parley/proto/parley/federation/v1"
 	"github.com/parley-gateway/parley/tenants"
@@ -30,7 +29,7 @@ const attempts = 2
 // workload are not sent, since the partner takes them from the connection. The
 // error is a *federation.Error with the partner as its Org; the Part then says
 // the same.
-func (c *Client) Ask(ctx context.Context, exchangeID federation.ExchangeID, principal tenants.Principal, q metrics.Question) (*metrics.Released, federation.Part, error) {
+func (c *Client) Ask(ctx context.Context, exchangeID federation.ExchangeID, principal tenants.Principal, q federation.Question) (federation.Released, federation.Part, error) {
 	start := c.config.Now()
 	released, part, err := c.ask(ctx, wire.Ask{
 		ExchangeID: exchangeID,
@@ -38,7 +37,7 @@ func (c *Client) Ask(ctx context.Context, exchangeID federation.ExchangeID, prin
 		Case:       principal.Case,
 		User:       principal.User,
 		BreakGlass: principal.BreakGlass,
-		Metrics:    q,
+		Question:   q,
 	})
 	if err != nil {
 		e := c.explain(ctx, err)
@@ -48,13 +47,13 @@ func (c *Client) Ask(ctx context.Context, exchangeID federation.ExchangeID, prin
 	return released, part, err
 }
 
-func (c *Client) ask(ctx context.Context, a wire.Ask) (released *metrics.Released, part federation.Part, err error) {
+func (c *Client) ask(ctx context.Context, a wire.Ask) (released federation.Released, part federation.Part, err error) {
 	request, err := wire.EncodeAsk(a)
 	if err != nil {
 		return nil, federation.Part{}, err
 	}
 	err = c.call(ctx, func(ctx context.Context, partner federationv1.FederationClient) (started bool, err error) {
-		receiver, err := wire.NewReceiver(c.Org(), a.Metrics, c.config.Accept)
+		receiver, err := wire.NewReceiver(c.Org(), a.Question, c.config.Accept)
 		if err != nil {
 			return false, err
 		}

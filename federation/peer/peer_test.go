@@ -99,8 +99,8 @@ func TestAskAndDescribe(t *testing.T) {
 	if got.GetPurpose() != "incident-response" || got.GetExchangeId() != exchangeID || got.GetUser().GetSubject() != "ada" {
 		t.Errorf("globex was asked %v", got)
 	}
-	if series, samples := released.Cost(); series != 3 || samples != 3 || part.Cost.Series != 3 || part.Org != "globex" || part.Status != federation.Complete {
-		t.Errorf("got %d series, %d samples, part %+v", series, samples, part)
+	if got := released.Disclosed(); got.Series != 3 || got.Samples != 3 || part.Cost.Series != 3 || part.Org != "globex" || part.Status != federation.Complete {
+		t.Errorf("got %+v, part %+v", got, part)
 	}
 	eventually(t, "bytes of both directions are counted", func() bool {
 		_, sent := counted.Load("globex sent")

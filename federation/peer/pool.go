@@ -10,7 +10,6 @@ import (
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 
 	"github.com/parley-gateway/parley/federation"
-	"github.com/parley-gateway/parley/federation/metrics"
 	"github.com/parley-gateway/parley/federation/peer/wire"
 	"github.com/parley-gateway/parley/tenants"
 )
@@ -42,7 +41,7 @@ func NewPool(template Config, tls func(gateway spiffeid.ID) *tls.Config) *Pool {
 }
 
 // Ask asks the agreement's partner; see Client.Ask.
-func (p *Pool) Ask(ctx context.Context, a tenants.Agreement, exchangeID federation.ExchangeID, principal tenants.Principal, q metrics.Question) (*metrics.Released, federation.Part, error) {
+func (p *Pool) Ask(ctx context.Context, a tenants.Agreement, exchangeID federation.ExchangeID, principal tenants.Principal, q federation.Question) (federation.Released, federation.Part, error) {
 	c, err := p.acquire(a)
 	if err != nil {
 		e := &federation.Error{Kind: federation.Internal, Org: a.Partner, Message: "can't be asked; our gateway's log has the details", Err: err}

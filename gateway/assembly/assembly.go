@@ -226,9 +226,12 @@ func (g *Gateway) makePipeline(context.Context) error {
 		return err
 	}
 	c := gateway.Config{
-		Org: g.config.Org, Directory: g.directory, Decider: g.policies, Local: local,
-		Federated: metrics.NewFederated(g.config.MaxSamples, g.config.Lookback, nil),
-		Peers:     g.pool, Auditor: g.auditor, Meter: g.meter, Log: g.config.Log, Timeout: g.config.QueryTimeout,
+		Org: g.config.Org, Directory: g.directory, Decider: g.policies,
+		Signals: map[tenants.Signal]gateway.Signal{tenants.Metrics: {
+			Answer:   gateway.AnswerFrom(local),
+			Federate: gateway.FederateWith(metrics.NewFederated(g.config.MaxSamples, g.config.Lookback, nil)),
+		}},
+		Peers: g.pool, Auditor: g.auditor, Meter: g.meter, Log: g.config.Log, Timeout: g.config.QueryTimeout,
 	}
 	if g.config.BreakGlassDir != "" {
 		grants, err := breakglass.Open(breakglass.Config{

@@ -3,6 +3,7 @@ package front
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/prometheus/prometheus/model/labels"
 
@@ -20,7 +21,7 @@ type Answerer interface {
 
 // Result is an answer that may be sent.
 type Result struct {
-	Released     *metrics.Released
+	Released     federation.Released
 	Completeness federation.Completeness
 }
 
@@ -40,9 +41,9 @@ func (p pipeline) Ask(ctx context.Context, q gateway.Question) (Result, error) {
 	}
 	defer answer.Close()
 	var result Result
-	err = answer.Disclose(ctx, func(r *metrics.Released, c federation.Completeness) (int, error) {
+	err = answer.Disclose(ctx, func(r federation.Released, c federation.Completeness) (int, error) {
 		result = Result{Released: r, Completeness: c}
-		return size(r), nil
+		return size(r)
 	})
 	if err != nil {
 		return Result{}, err
@@ -53,7 +54,11 @@ func (p pipeline) Ask(ctx context.Context, q gateway.Question) (Result, error) {
 // size is how many bytes of data an answer discloses: series, names and
 // metadata. The JSON around them is not counted: it is written after the
 // record, and says nothing.
-func size(r *metrics.Released) int {
+func size(answered federation.Released) (int, error) {
+	r, ok := answered.(*metrics.Released)
+	if !ok {
+		return 0, fmt.Errorf("an answer of type %T, whose size nobody knows", answered)
+	}
 	total := r.SeriesBytes()
 	for _, name := range r.Names() {
 		total += len(name)
@@ -70,7 +75,7 @@ func size(r *metrics.Released) int {
 			total += labelBytes(x.Labels) + 16 // value and time
 		}
 	}
-	return total
+	return total, nil
 }
 
 func labelBytes(l labels.Labels) int {

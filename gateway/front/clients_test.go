@@ -26,6 +26,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/parley-gateway/parley/federation"
+	"github.com/parley-gateway/parley/federation/metrics"
 	"github.com/parley-gateway/parley/gateway"
 	"github.com/parley-gateway/parley/gateway/front"
 	"github.com/parley-gateway/parley/policy"
@@ -95,7 +96,7 @@ func TestPrometheusClient(t *testing.T) {
 		t.Errorf("exemplars: %v %v", found, err)
 	}
 	questions := p.questions()
-	if last := questions[len(questions)-1].Metrics; last.Expression != `{__name__="latency_seconds"} or {__name__="up"}` || last.Kind != policy.Exemplars {
+	if last := questions[len(questions)-1].Asked.(metrics.Question); last.Expression != `{__name__="latency_seconds"} or {__name__="up"}` || last.Kind != policy.Exemplars {
 		t.Errorf("exemplars were asked for with %+v", last)
 	}
 	md, err := client.Metadata(ctx, "", "")
@@ -157,7 +158,7 @@ func TestRemoteRead(t *testing.T) {
 	up.Hints = &prompb.ReadHints{StartMs: 30_000, EndMs: 90_000, Func: "rate"}
 	read(t, reader(t, base, readTypes["chunks"]), up)
 	questions := p.questions()
-	last := questions[len(questions)-1].Metrics
+	last := questions[len(questions)-1].Asked.(metrics.Question)
 	if last.Kind != policy.Series || last.LabelsOnly || last.Start.UnixMilli() != 30_000 || last.End.UnixMilli() != 60_000 {
 		t.Errorf("asked %+v", last)
 	}
@@ -166,7 +167,7 @@ func TestRemoteRead(t *testing.T) {
 // An answer that fails after it began is cut off rather than ended.
 func TestRemoteReadBreaks(t *testing.T) {
 	p := &pipeline{store: store(), fail: func(q gateway.Question) error {
-		if q.Metrics.Selectors[0][0].Value == "latency_seconds" {
+		if q.Asked.(metrics.Question).Selectors[0][0].Value == "latency_seconds" {
 			return federation.Errorf(federation.Refused, "policy refuses")
 		}
 		return nil

@@ -143,7 +143,7 @@ func (p *pipeline) Ask(ctx context.Context, q gateway.Question) (front.Result, e
 	if err := ctx.Err(); err != nil {
 		return front.Result{}, err
 	}
-	released, err := p.release(ctx, q.Metrics)
+	released, err := p.release(ctx, q.Asked.(metrics.Question))
 	return front.Result{Released: released, Completeness: p.completeness}, err
 }
 

@@ -61,8 +61,8 @@ func TestSize(t *testing.T) {
 		map[string][]metadata.Metadata{"up": {{Type: "gauge", Help: "h", Unit: "s"}}},
 		[]exemplar.QueryResult{{SeriesLabels: l, Exemplars: []exemplar.Exemplar{{Labels: l}}}},
 	)
-	if got, want := size(r), 4+16+3+2+7+4+4+16; got != want {
-		t.Errorf("size %d, want %d", got, want)
+	if got, err := size(r); err != nil || got != 4+16+3+2+7+4+4+16 {
+		t.Errorf("size %d, %v, want %d", got, err, 4+16+3+2+7+4+4+16)
 	}
 }
 

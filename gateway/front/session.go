@@ -2,6 +2,7 @@ package front
 
 import (
 	"context"
+	"fmt"
 	"sync"
 
 	"github.com/parley-gateway/parley/federation"
@@ -14,8 +15,8 @@ import (
 // between the handler and our adapters stands web/api/v1, and of all it could
 // pass along it passes only the context.
 type session struct {
-	// question has what all questions of the request share; only its Metrics
-	// differ.
+	// question has what all questions of the request share; only what is
+	// asked differs.
 	question gateway.Question
 	answerer Answerer
 
@@ -49,7 +50,7 @@ func sessionOf(ctx context.Context) *session {
 // ask puts one question to the gateway.
 func (s *session) ask(ctx context.Context, q metrics.Question) (*metrics.Released, error) {
 	question := s.question
-	question.Metrics = q
+	question.Asked = q
 	result, err := s.answerer.Ask(ctx, question)
 	if err == nil || len(result.Completeness) > 0 {
 		s.add(result.Completeness)
@@ -57,7 +58,11 @@ func (s *session) ask(ctx context.Context, q metrics.Question) (*metrics.Release
 	if err != nil {
 		return nil, s.fail(err)
 	}
-	return result.Released, nil
+	released, ok := result.Released.(*metrics.Released)
+	if !ok {
+		return nil, s.fail(fmt.Errorf("an answer of type %T to a question about metrics", result.Released))
+	}
+	return released, nil
 }
 
 // add takes down what became of a question.

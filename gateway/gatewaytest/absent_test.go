@@ -225,7 +225,7 @@ func released(t *testing.T, q gateway.Question, value float64, ls ...string) (*m
 	if err != nil {
 		return nil, federation.Part{}, err
 	}
-	at := q.Metrics.Start.UnixMilli()
+	at := q.Asked.Asked().Window.Start.UnixMilli()
 	app.Append(at, value)
 	meta := chunks.Meta{Chunk: chunk, MinTime: at, MaxTime: at}
 	series := metrics.ReleasedSeries{Labels: labels.FromStrings(ls...), Chunks: []chunks.Meta{meta}}

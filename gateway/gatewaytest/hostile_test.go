@@ -59,7 +59,9 @@ func TestPartnerSendsGarbage(t *testing.T) {
 			return released(t, q, 1000, "region", "eu")
 		},
 		"a sample of another time": func(_ context.Context, q gateway.Question) (*metrics.Released, federation.Part, error) {
-			q.Metrics.Start = q.Metrics.Start.Add(-24 * time.Hour)
+			asked := q.Asked.(metrics.Question)
+			asked.Start = asked.Start.Add(-24 * time.Hour)
+			q.Asked = asked
 			return released(t, q, 1000, "org", "globex")
 		},
 		"a chunk of garbage": func(context.Context, gateway.Question) (*metrics.Released, federation.Part, error) {

@@ -79,7 +79,7 @@ type scripted struct {
 func (s scripted) Close() {}
 
 // Disclose implements peerfront.Answer.
-func (s scripted) Disclose(_ context.Context, encode func(*metrics.Released, federation.Completeness) (int, error)) error {
+func (s scripted) Disclose(_ context.Context, encode func(federation.Released, federation.Completeness) (int, error)) error {
 	_, err := encode(s.released, federation.Completeness{s.part})
 	return err
 }

@@ -52,7 +52,7 @@ func TestExchangeIDCountsForAWhile(t *testing.T) {
 // An id that holds no time is none.
 func TestExchangeIDOfAnotherVersion(t *testing.T) {
 	w := newWorld(t, nil)
-	request, err := wire.EncodeAsk(wire.Ask{ExchangeID: w.exchangeID, Purpose: ada.Purpose, Metrics: isUp})
+	request, err := wire.EncodeAsk(wire.Ask{ExchangeID: w.exchangeID, Purpose: ada.Purpose, Question: isUp})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -64,7 +64,7 @@ func TestPanic(t *testing.T) {
 func TestAnswerThatIsNotOurs(t *testing.T) {
 	w := newWorld(t, nil)
 	w.gateway.answer = func(context.Context, gateway.Question) (peerfront.Answer, error) {
-		return disclosing(func(encode func(*metrics.Released, federation.Completeness) (int, error)) error {
+		return disclosing(func(encode func(federation.Released, federation.Completeness) (int, error)) error {
 			_, err := encode(metrics.Received(nil, nil, nil, nil), federation.Completeness{{Org: "acme"}, {Org: "initech"}})
 			return err
 		}), nil
@@ -86,7 +86,7 @@ func TestAnswerNobodyReads(t *testing.T) {
 	w.gateway.answer = func(context.Context, gateway.Question) (peerfront.Answer, error) {
 		return fakeAnswer{w.gateway, metrics.Received(nil, names, nil, nil)}, nil
 	}
-	request, err := wire.EncodeAsk(wire.Ask{ExchangeID: w.exchangeID, Purpose: "slo-review", Metrics: isUp})
+	request, err := wire.EncodeAsk(wire.Ask{ExchangeID: w.exchangeID, Purpose: "slo-review", Question: isUp})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"github.com/parley-gateway/parley/federation"
-	"github.com/parley-gateway/parley/federation/metrics"
 	"github.com/parley-gateway/parley/gateway"
 )
 
@@ -24,7 +23,7 @@ type Answer interface {
 	// Disclose records the exchange durably. encode is called before that and
 	// returns the size of what will leave, in bytes. After an error nothing may
 	// leave.
-	Disclose(ctx context.Context, encode func(*metrics.Released, federation.Completeness) (bytes int, err error)) error
+	Disclose(ctx context.Context, encode func(federation.Released, federation.Completeness) (bytes int, err error)) error
 	// Close ends the question, when the answer has left or can't.
 	Close()
 }

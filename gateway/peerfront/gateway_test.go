@@ -66,7 +66,7 @@ func (a fakeAnswer) Close() {
 	a.gateway.closed++
 }
 
-func (a fakeAnswer) Disclose(_ context.Context, encode func(*metrics.Released, federation.Completeness) (int, error)) error {
+func (a fakeAnswer) Disclose(_ context.Context, encode func(federation.Released, federation.Completeness) (int, error)) error {
 	n, err := encode(a.released, federation.Completeness{{Org: "acme", Status: federation.Complete, Notices: []string{"the label pod is dropped"}}})
 	if err != nil {
 		return err
@@ -108,10 +108,10 @@ func itoa(i int) string {
 	return itoa(i/10) + itoa(i%10)
 }
 
-type disclosing func(func(*metrics.Released, federation.Completeness) (int, error)) error
+type disclosing func(func(federation.Released, federation.Completeness) (int, error)) error
 
 func (d disclosing) Close() {}
 
-func (d disclosing) Disclose(_ context.Context, encode func(*metrics.Released, federation.Completeness) (int, error)) error {
+func (d disclosing) Disclose(_ context.Context, encode func(federation.Released, federation.Completeness) (int, error)) error {
 	return d(encode)
 }

@@ -34,14 +34,14 @@ func TestAnswer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if series, samples := released.Cost(); series != 200 || samples != 200*61 {
-		t.Errorf("got %d series, %d samples", series, samples)
+	if got := released.Disclosed(); got.Series != 200 || got.Samples != 200*61 {
+		t.Errorf("got %+v", got)
 	}
 	if diff := cmp.Diff([]string{"the label pod is dropped"}, part.Notices); diff != "" {
 		t.Error(diff)
 	}
 	want := gateway.Question{
-		Door: gateway.PeerDoor, ExchangeID: w.exchangeID, Metrics: isUp,
+		Door: gateway.PeerDoor, ExchangeID: w.exchangeID, Asked: isUp,
 		Principal: tenants.Principal{Org: "globex", Workload: globexID, User: ada.User, Purpose: ada.Purpose, Case: ada.Case},
 	}
 	if diff := cmp.Diff([]gateway.Question{want}, w.gateway.asked, cmp.Comparer(func(a, b spiffeid.ID) bool { return a == b })); diff != "" {

@@ -27,7 +27,7 @@ func TestRefusalsLookTheSame(t *testing.T) {
 	w.gateway.answer = func(context.Context, gateway.Question) (peerfront.Answer, error) {
 		return nil, &federation.Error{Kind: federation.Refused, Message: "the purpose is not agreed", Err: &tenants.Refusal{Reason: tenants.PurposeNotAgreed}}
 	}
-	request, err := wire.EncodeAsk(wire.Ask{ExchangeID: w.exchangeID, Purpose: ada.Purpose, Metrics: isUp})
+	request, err := wire.EncodeAsk(wire.Ask{ExchangeID: w.exchangeID, Purpose: ada.Purpose, Question: isUp})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +53,7 @@ func TestRefusalsLookTheSame(t *testing.T) {
 	for i, id := range []spiffeid.ID{initechID, otherWorkload} {
 		q := w.gateway.refused[i]
 		var reason *tenants.Refusal
-		if q.Principal.Workload != id || q.Principal.Org != "" || q.ExchangeID != w.exchangeID || q.Principal.Purpose != ada.Purpose || q.Metrics.Expression != "up" {
+		if q.Principal.Workload != id || q.Principal.Org != "" || q.ExchangeID != w.exchangeID || q.Principal.Purpose != ada.Purpose || q.Asked.Asked().Query != "up" {
 			t.Errorf("recorded %+v", q)
 		}
 		if !errors.As(w.gateway.reasons[i], &reason) || reason.Reason != tenants.UnknownTrustDomain {

@@ -14,7 +14,6 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/parley-gateway/parley/federation"
-	"github.com/parley-gateway/parley/federation/metrics"
 	"github.com/parley-gateway/parley/federation/peer/wire"
 	"github.com/parley-gateway/parley/gateway"
 	federationv1 "github.com/parley-gateway/parley/proto/parley/federation/v1"
@@ -67,7 +66,7 @@ func (s *service) answer(ctx context.Context, q gateway.Question) (messages []*f
 		return nil, done, err
 	}
 	done = answer.Close
-	err = answer.Disclose(ctx, func(released *metrics.Released, c federation.Completeness) (size int, err error) {
+	err = answer.Disclose(ctx, func(released federation.Released, c federation.Completeness) (size int, err error) {
 		if len(c) != 1 || c[0].Org != s.config.Org {
 			return 0, fmt.Errorf("an answer for a partner has one part, ours; this one has %d", len(c))
 		}
@@ -178,7 +177,7 @@ func (s *service) question(principal tenants.Principal, request *federationv1.As
 		Door:       gateway.PeerDoor,
 		ExchangeID: ask.ExchangeID,
 		Principal:  principal,
-		Metrics:    ask.Metrics,
+		Asked:      ask.Question,
 	}, err
 }
 

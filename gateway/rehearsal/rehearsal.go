@@ -60,7 +60,7 @@ func (s Stage) principal(a Ask) tenants.Principal {
 
 func (s Stage) question(a Ask) gateway.Question {
 	return gateway.Question{
-		Door: gateway.PeerDoor, Principal: s.principal(a), Metrics: a.Question,
+		Door: gateway.PeerDoor, Principal: s.principal(a), Asked: a.Question,
 		ExchangeID: federation.NewExchangeID(s.Folder.Now()),
 	}
 }

@@ -2,6 +2,7 @@ package rehearsal
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -109,8 +110,11 @@ var everything = policy.Decision{Allow: true, Obligations: policy.Obligations{
 // asPartner asks a gateway as the partner's gateway would.
 func (s Stage) asPartner(ctx context.Context, local *metrics.Local, b Backend, a Ask) ([]Series, []string, *Refusal, error) {
 	g, err := gateway.New(gateway.Config{
-		Org: s.Folder.Org, Directory: agreements(s.Folder.Agreements), Decider: s.Folder.Policies, Local: local,
-		Federated: metrics.NewFederated(b.MaxSamples, s.Lookback, nil), Peers: nobody{}, Auditor: nobody{}, Meter: nobody{},
+		Org: s.Folder.Org, Directory: agreements(s.Folder.Agreements), Decider: s.Folder.Policies,
+		Signals: map[tenants.Signal]gateway.Signal{tenants.Metrics: {
+			Answer: gateway.AnswerFrom(local), Federate: gateway.FederateWith(metrics.NewFederated(b.MaxSamples, s.Lookback, nil)),
+		}},
+		Peers: nobody{}, Auditor: nobody{}, Meter: nobody{},
 		Log: slog.New(slog.DiscardHandler), Timeout: b.Timeout, Now: s.Folder.Now,
 	})
 	if err != nil {
@@ -126,7 +130,11 @@ func (s Stage) asPartner(ctx context.Context, local *metrics.Local, b Backend, a
 		notices = append(notices, part.Notices...)
 	}
 	var out []Series
-	err = answer.Disclose(ctx, func(released *metrics.Released, _ federation.Completeness) (int, error) {
+	err = answer.Disclose(ctx, func(answered federation.Released, _ federation.Completeness) (int, error) {
+		released, ok := answered.(*metrics.Released)
+		if !ok {
+			return 0, fmt.Errorf("an answer of type %T to a question about metrics", answered)
+		}
 		var err error
 		out, err = seriesOf(released)
 		return released.SeriesBytes(), err
@@ -141,7 +149,7 @@ func (nobody) Record(context.Context, gateway.Exchange) error { return nil }
 
 func (nobody) Observe(gateway.Exchange) {}
 
-func (nobody) Ask(_ context.Context, a tenants.Agreement, _ federation.ExchangeID, _ tenants.Principal, _ metrics.Question) (*metrics.Released, federation.Part, error) {
+func (nobody) Ask(_ context.Context, a tenants.Agreement, _ federation.ExchangeID, _ tenants.Principal, _ federation.Question) (federation.Released, federation.Part, error) {
 	return nil, federation.Part{Org: a.Partner}, federation.Errorf(federation.Refused, "no partner is asked in a rehearsal")
 }
 

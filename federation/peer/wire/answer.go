@@ -21,15 +21,16 @@ import (
 // EncodeAnswer returns the messages of an answer, the closing part last, and
 // their size in bytes before compression. The messages share the memory of
 // released. An error is a defect of whoever made the answer.
-func EncodeAnswer(released *metrics.Released, part federation.Part) (messages []*federationv1.AskResponse, size int, err error) {
-	messages, err = seriesMessages(released.Series())
+func EncodeAnswer(released federation.Released, part federation.Part) (messages []*federationv1.AskResponse, size int, err error) {
+	switch released := released.(type) {
+	case *metrics.Released:
+		messages, err = metricsMessages(released)
+	default:
+		err = fmt.Errorf("an answer of type %T has no form on the wire", released)
+	}
 	if err != nil {
 		return nil, 0, err
 	}
-	messages = append(messages, nameMessages(released.Names())...)
-	messages = append(messages, metadataMessages(released.Metadata())...)
-	messages = append(messages, exemplarMessages(released.Exemplars())...)
-
 	closing, err := encodePart(released, part)
 	if err != nil {
 		return nil, 0, err
@@ -45,16 +46,26 @@ func EncodeAnswer(released *metrics.Released, part federation.Part) (messages []
 	return messages, size, nil
 }
 
-func encodePart(released *metrics.Released, part federation.Part) (*federationv1.Part, error) {
+func metricsMessages(released *metrics.Released) ([]*federationv1.AskResponse, error) {
+	messages, err := seriesMessages(released.Series())
+	if err != nil {
+		return nil, err
+	}
+	messages = append(messages, nameMessages(released.Names())...)
+	messages = append(messages, metadataMessages(released.Metadata())...)
+	return append(messages, exemplarMessages(released.Exemplars())...), nil
+}
+
+func encodePart(released federation.Released, part federation.Part) (*federationv1.Part, error) {
 	if part.Status != federation.Complete && part.Status != federation.Partial {
 		return nil, fmt.Errorf("an answer can't have the status %q", part.Status)
 	}
-	series, samples := released.Cost()
+	disclosed := released.Disclosed()
 	out := &federationv1.Part{
 		Status:  string(part.Status),
 		Reason:  shown(part.Reason),
-		Series:  int64(series),
-		Samples: int64(samples),
+		Series:  int64(disclosed.Series),
+		Samples: int64(disclosed.Samples),
 	}
 	for _, notice := range part.Notices[:min(len(part.Notices), maxNotices)] {
 		out.Notices = append(out.Notices, shown(notice))

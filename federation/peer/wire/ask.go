@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -19,13 +20,33 @@ type Ask struct {
 	Case       tenants.CaseID
 	User       tenants.User
 	BreakGlass tenants.EmergencyReason
-	Metrics    metrics.Question
+	// Question is a metrics.Question.
+	Question federation.Question
 }
 
 // EncodeAsk returns the request. The error is a BadQuestion: what DecodeAsk
 // would refuse is not sent.
 func EncodeAsk(a Ask) (*federationv1.AskRequest, error) {
-	q := a.Metrics
+	request := &federationv1.AskRequest{
+		ExchangeId: string(a.ExchangeID),
+		Purpose:    string(a.Purpose),
+		CaseId:     string(a.Case),
+		BreakGlass: string(a.BreakGlass),
+	}
+	switch q := a.Question.(type) {
+	case metrics.Question:
+		request.Question = &federationv1.AskRequest_Metrics{Metrics: encodeMetrics(q)}
+	default:
+		return nil, fmt.Errorf("a question of type %T has no form on the wire", q)
+	}
+	if a.User != (tenants.User{}) {
+		request.User = &federationv1.User{Subject: a.User.Subject, Proof: string(a.User.Proof)}
+	}
+	_, err := DecodeAsk(request)
+	return request, err
+}
+
+func encodeMetrics(q metrics.Question) *federationv1.MetricsQuestion {
 	m := &federationv1.MetricsQuestion{
 		Kind:       string(q.Kind),
 		Expression: q.Expression,
@@ -40,18 +61,7 @@ func EncodeAsk(a Ask) (*federationv1.AskRequest, error) {
 	for _, s := range q.Selectors {
 		m.Selectors = append(m.Selectors, metrics.FormatSelector(s))
 	}
-	request := &federationv1.AskRequest{
-		ExchangeId: string(a.ExchangeID),
-		Purpose:    string(a.Purpose),
-		CaseId:     string(a.Case),
-		BreakGlass: string(a.BreakGlass),
-		Question:   &federationv1.AskRequest_Metrics{Metrics: m},
-	}
-	if a.User != (tenants.User{}) {
-		request.User = &federationv1.User{Subject: a.User.Subject, Proof: string(a.User.Proof)}
-	}
-	_, err := DecodeAsk(request)
-	return request, err
+	return m
 }
 
 // DecodeAsk returns what is asked. When the error, a BadQuestion, is not nil,
@@ -86,10 +96,11 @@ func DecodeAsk(r *federationv1.AskRequest) (Ask, error) {
 			note(bad("break_glass: %v", err))
 		}
 	}
-	if question, ok := r.GetQuestion().(*federationv1.AskRequest_Metrics); ok {
-		a.Metrics, err = decodeMetrics(question.Metrics)
+	switch question := r.GetQuestion().(type) {
+	case *federationv1.AskRequest_Metrics:
+		a.Question, err = decodeMetrics(question.Metrics)
 		note(err)
-	} else {
+	default:
 		note(bad("question: none that this gateway knows"))
 	}
 	if len(errs) > 0 {

@@ -55,7 +55,7 @@ func FuzzAskRequest(f *testing.F) {
 			}
 			return
 		}
-		_, _ = first.Metrics.Request() // a bad expression is an error, never a panic
+		_, _ = first.Question.Request() // a bad expression is an error, never a panic
 		again, err := wire.EncodeAsk(first)
 		if err != nil {
 			t.Fatalf("was accepted but can't be asked: %v", err)

@@ -59,9 +59,9 @@ var (
 // An error is final: an OverLimit *federation.Error, or what is wrong with the
 // answer, in words that quote none of it.
 type Receiver struct {
-	org      tenants.OrgID
-	question metrics.Question
-	limits   Limits
+	org    tenants.OrgID
+	asked  metrics.Question
+	limits Limits
 
 	series    []metrics.ReleasedSeries
 	names     []string
@@ -80,7 +80,11 @@ type Receiver struct {
 
 // NewReceiver returns a Receiver for org's answer to q. The error is a
 // BadQuestion.
-func NewReceiver(org tenants.OrgID, q metrics.Question, l Limits) (*Receiver, error) {
+func NewReceiver(org tenants.OrgID, question federation.Question, l Limits) (*Receiver, error) {
+	q, ok := question.(metrics.Question)
+	if !ok {
+		return nil, bad("a question of type %T can't be asked", question)
+	}
 	g := grid{start: federation.Milliseconds(q.Start), end: federation.Milliseconds(q.End)}
 	switch q.Kind {
 	case policy.Range:
@@ -95,11 +99,11 @@ func NewReceiver(org tenants.OrgID, q metrics.Question, l Limits) (*Receiver, er
 		g.end = max(g.end, federation.Milliseconds(req.Window.End))
 	}
 	return &Receiver{
-		org:      org,
-		question: q,
-		limits:   l.orDefault(),
-		chunks:   chunkReader{grid: g},
-		builder:  labels.NewScratchBuilder(16),
+		org:     org,
+		asked:   q,
+		limits:  l.orDefault(),
+		chunks:  chunkReader{grid: g},
+		builder: labels.NewScratchBuilder(16),
 	}, nil
 }
 
@@ -135,7 +139,7 @@ func (r *Receiver) Add(m *federationv1.AskResponse) (err error) {
 
 // Finish returns the answer once all messages were added. The part has
 // everything but its latency.
-func (r *Receiver) Finish() (*metrics.Released, federation.Part, error) {
+func (r *Receiver) Finish() (federation.Released, federation.Part, error) {
 	if r.part == nil {
 		return nil, federation.Part{}, errors.New("an end before its closing part")
 	}
@@ -165,7 +169,7 @@ func (r *Receiver) count(n int) error {
 // entryOverhead is about what an entry takes beside its text.
 const entryOverhead = 64
 
-func (r *Receiver) asks(kinds ...policy.Kind) bool { return slices.Contains(kinds, r.question.Kind) }
+func (r *Receiver) asks(kinds ...policy.Kind) bool { return slices.Contains(kinds, r.asked.Kind) }
 
 func (r *Receiver) addSeries(b *federationv1.SeriesBatch) error {
 	if !r.asks(policy.Instant, policy.Range, policy.Series) {
@@ -203,7 +207,7 @@ func (r *Receiver) addSeries(b *federationv1.SeriesBatch) error {
 }
 
 func (r *Receiver) addChunks(s *metrics.ReleasedSeries, in []*federationv1.Chunk) error {
-	if len(in) > 0 && r.question.LabelsOnly {
+	if len(in) > 0 && r.asked.LabelsOnly {
 		return errUnasked
 	}
 	after := int64(math.MinInt64)
@@ -300,7 +304,7 @@ func (r *Receiver) addNames(b *federationv1.NameBatch) error {
 			return errOrder
 		case r.asks(policy.LabelNames) && federation.Reserved(name):
 			return errors.New("a label with a reserved name")
-		case r.asks(policy.LabelValues) && r.question.Label == federation.OrgLabel && name != string(r.org):
+		case r.asks(policy.LabelValues) && r.asked.Label == federation.OrgLabel && name != string(r.org):
 			return errors.New("a value of the label org that isn't its own")
 		}
 		if err := r.count(len(name)); err != nil {

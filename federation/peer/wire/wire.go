@@ -5,7 +5,7 @@
 // The asker writes a question and reads the answer, message by message:
 //
 //	request, err := wire.EncodeAsk(ask)
-//	receiver, err := wire.NewReceiver("globex", ask.Metrics, wire.Limits{})
+//	receiver, err := wire.NewReceiver("globex", ask.Question, wire.Limits{})
 //	for each message { err := receiver.Add(message) }
 //	released, part, err := receiver.Finish()
 //

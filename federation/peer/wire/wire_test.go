@@ -150,7 +150,11 @@ func receive(q metrics.Question, l wire.Limits, messages []*federationv1.AskResp
 			return nil, federation.Part{}, err
 		}
 	}
-	return receiver.Finish()
+	released, part, err := receiver.Finish()
+	if err != nil {
+		return nil, part, err
+	}
+	return released.(*metrics.Released), part, nil
 }
 
 func sameSeries(t *testing.T, got, want []metrics.ReleasedSeries) {
@@ -443,7 +447,7 @@ func TestAnswerSymbolsThatUnfold(t *testing.T) {
 func ask(q metrics.Question) wire.Ask {
 	return wire.Ask{
 		ExchangeID: exchangeID, Purpose: "incident-response", Case: "INC-42",
-		User: tenants.User{Subject: "ada@acme.example", Proof: tenants.ProvenByJWT}, Metrics: q,
+		User: tenants.User{Subject: "ada@acme.example", Proof: tenants.ProvenByJWT}, Question: q,
 	}
 }
 
@@ -496,8 +500,8 @@ func TestAskAboutAllTime(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.Metrics.Start.Year() != 1 || got.Metrics.End.Year() != 9999 {
-		t.Errorf("got %v to %v", got.Metrics.Start, got.Metrics.End)
+	if got.Question.Asked().Window.Start.Year() != 1 || got.Question.Asked().Window.End.Year() != 9999 {
+		t.Errorf("got %v to %v", got.Question.Asked().Window.Start, got.Question.Asked().Window.End)
 	}
 }
 
