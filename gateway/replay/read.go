@@ -7,7 +7,6 @@ import (
 	"runtime"
 	"slices"
 	"sync"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -69,10 +68,10 @@ func readLines(ctx context.Context, log fs.FS, to chan<- [][]byte) error {
 	}
 	for line, err := range journal.Lines(log) {
 		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			return err
-		case err != nil:
+		case errors.Is(err, journal.ErrLine):
 			texts = append(texts, nil) // counted with those that are no records
+		case err != nil:
+			return err
 		default:
 			texts = append(texts, slices.Clone(line.Text))
 		}
@@ -96,26 +95,4 @@ func parse(texts [][]byte) batch {
 		b.records = append(b.records, record)
 	}
 	return b
-}
-
-// since leaves out the files of a log that were finished before a time.
-func since(log fs.FS, t time.Time) fs.FS {
-	if t.IsZero() {
-		return log
-	}
-	return newer{log, t}
-}
-
-type newer struct {
-	fs.FS
-	since time.Time
-}
-
-// ReadDir implements fs.ReadDirFS.
-func (n newer) ReadDir(name string) ([]fs.DirEntry, error) {
-	entries, err := fs.ReadDir(n.FS, name)
-	return slices.DeleteFunc(entries, func(e fs.DirEntry) bool {
-		info, err := e.Info()
-		return err == nil && info.ModTime().Before(n.since)
-	}), err
 }

@@ -107,7 +107,8 @@ const (
 // Beyond stands for the text of questions beyond those that are told apart.
 const Beyond = "(other questions)"
 
-// Run replays a log, which may be open and growing.
+// Run replays a log, which may be open and growing. Lines that are no records
+// are counted; a file that can't be read is an error that names it.
 func Run(ctx context.Context, c Config, log fs.FS) (Report, error) {
 	r, err := newRun(c)
 	if err != nil {
@@ -116,7 +117,7 @@ func Run(ctx context.Context, c Config, log fs.FS) (Report, error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	reading, ctx := errgroup.WithContext(ctx)
-	records := read(ctx, reading, since(log, c.Since))
+	records := read(ctx, reading, audit.Since(log, c.Since))
 	for batch := range records {
 		r.report.Unread += batch.unread
 		for _, record := range batch.records {
@@ -125,7 +126,10 @@ func Run(ctx context.Context, c Config, log fs.FS) (Report, error) {
 			}
 			if err := r.take(ctx, record); err != nil {
 				stop()
-				return Report{}, errors.Join(err, reading.Wait())
+				if failed := reading.Wait(); failed != nil && !errors.Is(failed, context.Canceled) {
+					err = fmt.Errorf("read the audit log: %w", failed) // which ended ctx
+				}
+				return Report{}, err
 			}
 		}
 	}

@@ -3,6 +3,7 @@ package replay
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -285,21 +286,80 @@ decision := {"allow": false} if {
 	}
 }
 
-// Only what was asked since a time is read, from files written since then; what
-// is no record is counted.
+// Only what was asked since a time is read, from files that have such questions
+// whenever they were changed; what is no record is counted.
 func TestSince(t *testing.T) {
 	old := folder(t, before)
-	log := logOf(t, decided(t, old, question(1, "slo-review", "up")), decided(t, old, question(60, "slo-review", "up"))).(fstest.MapFS)
-	log["audit-00000002.jsonl"] = &fstest.MapFile{Data: []byte("nonsense\n" + string(log["audit-00000001.jsonl"].Data)), ModTime: noon.Add(time.Hour)}
-	log["audit-00000000.jsonl"] = &fstest.MapFile{Data: []byte("older nonsense\n"), ModTime: noon.Add(-time.Hour)}
-	report := run1(t, Config{Current: old, New: old, Since: noon.Add(time.Minute)}, log)
+	lines := func(seconds ...int) []byte {
+		var exchanges []gateway.Exchange
+		for _, s := range seconds {
+			exchanges = append(exchanges, decided(t, old, question(s, "slo-review", "up")))
+		}
+		text, err := fs.ReadFile(logOf(t, exchanges...), "audit-00000001.jsonl")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	const day = 24 * 60 * 60
+	log := fstest.MapFS{
+		// Changed by a copy since.
+		"audit-00000001.jsonl": {Data: append([]byte("older nonsense\n"), lines(1)...), ModTime: noon.Add(48 * time.Hour)},
+		// Restored with an old date.
+		"audit-00000002.jsonl": {Data: append(lines(60), append([]byte("nonsense\n"), lines(day, day+60)...)...), ModTime: noon.Add(-time.Hour)},
+		"audit-00000003.jsonl": {Data: lines(day + 61), ModTime: noon.Add(48 * time.Hour)},
+	}
+	report := run1(t, Config{Current: old, New: old, Since: noon.Add(24*time.Hour + time.Minute)}, log)
 	if report.Questions[Unchanged] != 2 || report.Unread != 1 {
 		t.Errorf("%v, %d unread", report.Questions, report.Unread)
 	}
-	if _, err := Run(t.Context(), Config{Current: old, New: old}, os.DirFS(filepath.Join(t.TempDir(), "nowhere"))); err == nil {
-		t.Error("a log that isn't there was read")
+}
+
+// What can't be read may hold questions: there is no report without them.
+func TestALogThatCannotBeRead(t *testing.T) {
+	old := folder(t, before)
+	c := Config{Current: old, New: old}
+	if _, err := Run(t.Context(), c, os.DirFS(filepath.Join(t.TempDir(), "nowhere"))); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a log that isn't there: %v", err)
+	}
+	whole := logOf(t, decided(t, old, question(1, "slo-review", "up"))).(fstest.MapFS)
+	whole["audit-00000002.jsonl"] = whole["audit-00000001.jsonl"]
+	for _, opens := range []bool{false, true} {
+		_, err := Run(t.Context(), c, broken{whole, "audit-00000001.jsonl", opens})
+		if !errors.Is(err, errBadSector) || !strings.Contains(err.Error(), "audit-00000001.jsonl") {
+			t.Errorf("opens %v: %v", opens, err)
+		}
+	}
+	// What was torn by a crash is a line.
+	whole["audit-00000001.jsonl"] = &fstest.MapFile{Data: []byte(`{"v":1,"ti`)}
+	if report := run1(t, c, whole); report.Unread != 1 || report.Questions[Unchanged] != 1 {
+		t.Errorf("%v, %d unread", report.Questions, report.Unread)
 	}
 }
+
+// broken has a file that can't be read, or not even be opened.
+type broken struct {
+	fs.FS
+	name  string
+	opens bool
+}
+
+var errBadSector = errors.New("bad sector")
+
+func (b broken) Open(name string) (fs.File, error) {
+	f, err := b.FS.Open(name)
+	if err != nil || name != b.name {
+		return f, err
+	}
+	if !b.opens {
+		return nil, errors.Join(&fs.PathError{Op: "open", Path: name, Err: errBadSector}, f.Close())
+	}
+	return brokenFile{f}, nil
+}
+
+type brokenFile struct{ fs.File }
+
+func (brokenFile) Read([]byte) (int, error) { return 0, errBadSector }
 
 // Memory is bounded, and no question is lost for it.
 func TestManyQuestions(t *testing.T) {

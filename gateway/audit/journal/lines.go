@@ -22,7 +22,8 @@ type Line struct {
 // Lines yields the lines of the journal in fsys in the order in which they were
 // appended. The journal may be open and growing: an unfinished line at the very
 // end is left out. An error, which names the file, ends what is read of that
-// file; the next file follows.
+// file; the next file follows. It is ErrLine where the line is bad, and of the
+// file where that can't be read.
 func Lines(fsys fs.FS) iter.Seq2[Line, error] {
 	return func(yield func(Line, error) bool) {
 		entries, err := fs.ReadDir(fsys, ".")
@@ -50,7 +51,22 @@ func Lines(fsys fs.FS) iter.Seq2[Line, error] {
 	}
 }
 
-var errTorn = errors.New("the file ends in a torn line")
+// ErrLine is what the errors of lines are that were not written whole, or not
+// by a journal.
+var ErrLine = errors.New("a bad line")
+
+// badLine is why a line is bad.
+type badLine string
+
+const (
+	errTorn badLine = "the file ends in a torn line"
+	errLong badLine = "it is longer than a line can be"
+)
+
+func (b badLine) Error() string { return string(b) }
+
+// Is makes it an ErrLine.
+func (badLine) Is(target error) bool { return target == ErrLine } //nolint:errorlint // as errors.Is has it
 
 // readFile yields the lines of one file and returns whether more is wanted. A
 // file that grows may end in an unfinished line.
@@ -104,7 +120,10 @@ func Split(r io.Reader) iter.Seq2[[]byte, error] {
 				return
 			}
 		}
-		if err := s.Err(); err != nil {
+		switch err := s.Err(); {
+		case errors.Is(err, bufio.ErrTooLong):
+			yield(nil, errLong)
+		case err != nil:
 			yield(nil, err)
 		}
 	}
