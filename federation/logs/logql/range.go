@@ -1,25 +1,218 @@
 package logql
 
 import (
-	"errors"
+	"fmt"
+	"slices"
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
 )
 
-// Range evaluates a range aggregation. It is not safe for concurrent use.
-type Range struct{}
+// Range evaluates a range aggregation over entries as they come. It holds the
+// samples of one window, and the results. It is not safe for concurrent use.
+type Range struct {
+	aggregation *RangeAggregation
+	pipeline    *Pipeline
+	unwrap      *unwrapStep // nil: lines or bytes are counted
+	evaluate    func(samples []sample, from, to int64) float64
+
+	at, end, step int64 // the next evaluation, the last, and how far apart they are
+	done          bool
+	window        int64
+	offset        int64
+
+	series map[string]*series // by what is in key
+	key    []byte
+	order  []*series // as they came
+	absent []promql.FPoint
+	err    error
+}
+
+// series are the samples of one set of labels.
+type series struct {
+	metric  labels.Labels
+	problem string   // of its entries; empty: none
+	samples []sample // those of the window and, until the next evaluation, later ones
+	points  []promql.FPoint
+}
+
+// sample is what is aggregated of one entry.
+type sample struct {
+	at    int64 // Unix nanoseconds
+	value float64
+}
+
+// PipelineError says that a query of numbers met entries with a problem.
+type PipelineError struct {
+	Problem string        // such as JSONParserErr
+	Series  labels.Labels // of such an entry
+}
+
+func (e *PipelineError) Error() string {
+	return fmt.Sprintf("the pipeline fails with %s for entries of %s; skip them with | __error__=\"\", after unwrap if there is one", e.Problem, e.Series)
+}
 
 // NewRange evaluates r at start, and every step until end; once, at start, if
 // the step is 0. Times are Unix nanoseconds. At t it is of the entries in
 // (t-offset-range, t-offset].
 func NewRange(r *RangeAggregation, start, end int64, step time.Duration) (*Range, error) {
-	return nil, errors.ErrUnsupported
+	p, err := NewPipeline(r.Selector)
+	if err != nil {
+		return nil, err
+	}
+	e := &Range{
+		aggregation: r, pipeline: p, evaluate: evaluation(r),
+		at: start, end: end, step: int64(step), window: int64(r.Range), offset: int64(r.Offset),
+		series: map[string]*series{},
+	}
+	if step <= 0 {
+		e.end = start
+	}
+	e.done = e.at > e.end
+	if r.Unwrap != nil {
+		e.unwrap, err = newUnwrapStep(r.Unwrap)
+	}
+	return e, err
 }
 
 // Add takes an entry, none of which may be earlier than the one before.
-func (*Range) Add(at int64, line string, stream, metadata labels.Labels) {}
+func (e *Range) Add(at int64, line string, stream, metadata labels.Labels) {
+	for !e.done && at > e.at-e.offset {
+		e.advance()
+	}
+	if e.done || e.err != nil || at <= e.at-e.offset-e.window {
+		return
+	}
+	entry, ok := e.pipeline.run(at, line, stream, metadata, nil)
+	if !ok {
+		return
+	}
+	value := 1.0
+	switch {
+	case e.unwrap != nil:
+		if value, ok = e.unwrap.value(&entry); !ok {
+			return
+		}
+	case e.aggregation.Op == BytesRate, e.aggregation.Op == BytesOverTime:
+		value = float64(len(entry.line))
+	}
+	s := e.seriesOf(&entry)
+	s.samples = append(s.samples, sample{at, value})
+}
 
-// Matrix is the result: the series sorted by labels, times in milliseconds.
-func (*Range) Matrix() (promql.Matrix, error) { return nil, errors.ErrUnsupported }
+// seriesOf is the one of the entry's labels.
+func (e *Range) seriesOf(entry *entry) *series {
+	f := entry.fields
+	kept := slices.DeleteFunc(f.all, func(l field) bool { return !e.keeps(l.name) })
+	if f.problem != "" {
+		kept = append(kept, field{name: ErrorLabel, value: f.problem})
+		if f.details != "" {
+			kept = append(kept, field{name: ErrorDetailsLabel, value: f.details})
+		}
+	}
+	f.all = kept
+	slices.SortFunc(kept, func(a, b field) int {
+		switch {
+		case a.name < b.name:
+			return -1
+		case a.name > b.name:
+			return 1
+		}
+		return 0
+	})
+	e.key = e.key[:0]
+	for i := range kept {
+		e.key = append(append(append(append(e.key, kept[i].name...), 0xff), kept[i].value...), 0xff)
+	}
+	if s := e.series[string(e.key)]; s != nil {
+		return s
+	}
+	f.builder.Reset()
+	for i := range kept {
+		f.builder.Add(kept[i].name, kept[i].value)
+	}
+	s := &series{metric: f.builder.Labels(), problem: f.problem}
+	e.series[string(e.key)] = s
+	e.order = append(e.order, s)
+	return s
+}
+
+// keeps says whether a label is one of the result's.
+func (e *Range) keeps(name string) bool {
+	g := e.aggregation.Grouping
+	switch {
+	case g != nil && !g.Without:
+		return slices.Contains(g.Labels, name)
+	case e.unwrap != nil && name == e.unwrap.label:
+		return false
+	default:
+		return g == nil || !slices.Contains(g.Labels, name)
+	}
+}
+
+// advance evaluates the next time and goes on to the one after it.
+func (e *Range) advance() {
+	to := e.at - e.offset
+	from, some := to-e.window, false
+	ms := time.Unix(0, e.at).UnixMilli()
+	for _, s := range e.order {
+		first := 0
+		for first < len(s.samples) && s.samples[first].at <= from {
+			first++
+		}
+		s.samples = slices.Delete(s.samples, 0, first)
+		if len(s.samples) == 0 {
+			continue
+		}
+		some = true
+		if s.problem != "" && e.err == nil {
+			e.err = &PipelineError{Problem: s.problem, Series: s.metric}
+		}
+		if e.aggregation.Op != AbsentOverTime {
+			s.points = append(s.points, promql.FPoint{T: ms, F: e.evaluate(s.samples, from, to)})
+		}
+	}
+	if e.aggregation.Op == AbsentOverTime && !some {
+		e.absent = append(e.absent, promql.FPoint{T: ms, F: 1})
+	}
+	e.at += e.step
+	e.done = e.at > e.end || e.step <= 0
+}
+
+// Matrix is the result, for which no more entries may come: the series sorted
+// by labels, times in milliseconds. The error is a *PipelineError.
+func (e *Range) Matrix() (promql.Matrix, error) {
+	for !e.done && e.err == nil {
+		e.advance()
+	}
+	if e.err != nil {
+		return nil, e.err
+	}
+	m := promql.Matrix{}
+	if len(e.absent) > 0 {
+		m = append(m, promql.Series{Metric: absentLabels(e.aggregation.Selector.Matchers), Floats: e.absent})
+	}
+	for _, s := range e.order {
+		if len(s.points) > 0 {
+			m = append(m, promql.Series{Metric: s.metric, Floats: s.points})
+		}
+	}
+	slices.SortFunc(m, func(a, b promql.Series) int { return labels.Compare(a.Metric, b.Metric) })
+	return m, nil
+}
+
+// absentLabels are those that what is absent would have had.
+func absentLabels(matchers []*labels.Matcher) labels.Labels {
+	b := labels.NewBuilder(labels.EmptyLabels())
+	seen := map[string]bool{}
+	for _, m := range matchers {
+		if m.Type == labels.MatchEqual && !seen[m.Name] {
+			b.Set(m.Name, m.Value)
+		} else {
+			b.Del(m.Name)
+		}
+		seen[m.Name] = true
+	}
+	return b.Labels()
+}

@@ -1,0 +1,153 @@
+package logql
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// logfmtStep makes labels of key=value. go-logfmt's decoder ends at the first
+// error of a line, and reads through a buffer of its own; Loki's goes on, which
+// is why reading is here.
+type logfmtStep struct {
+	strict, keepEmpty bool
+	names             labelNames
+	labels, keys      []string // extracted ones; none: all
+	values            []string
+}
+
+func newLogfmtStep(s *LogfmtParser) step {
+	l := &logfmtStep{strict: s.Strict, keepEmpty: s.KeepEmpty}
+	for _, x := range s.Extract {
+		l.labels, l.keys = append(l.labels, x.Label), append(l.keys, x.Expression)
+	}
+	l.values = make([]string, len(l.labels))
+	return l
+}
+
+func (s *logfmtStep) process(e *entry) bool {
+	if e.line == "" {
+		return true
+	}
+	clear(s.values)
+	d := logfmtReader{rest: e.line, strict: s.strict}
+	for d.next() {
+		value := withoutInvalid(d.value)
+		if value == "" && !s.keepEmpty {
+			continue
+		}
+		if len(s.labels) == 0 {
+			e.extract(s.names.name(viewed(d.key)), value)
+			continue
+		}
+		for i, key := range s.keys {
+			if key == d.key {
+				s.values[i] = value
+			}
+		}
+	}
+	for i, name := range s.labels {
+		if e.had(name) {
+			name += extractedSuffix
+		}
+		e.set(name, s.values[i])
+	}
+	if d.err != nil && s.strict {
+		e.fail(logfmtProblem, d.err.Error())
+	}
+	return true
+}
+
+// logfmtReader reads key=value, one after the other.
+type logfmtReader struct {
+	rest       string
+	strict     bool // the first error ends reading; else its word is passed
+	key, value string
+	err        error
+}
+
+var (
+	errNoKey      = errors.New("a value has no key")
+	errBadKey     = errors.New("a key has a quote or isn't UTF-8")
+	errOpenQuote  = errors.New("a quoted value isn't closed")
+	errBadEscape  = errors.New("a quoted value has an escape that isn't one")
+	errAfterValue = errors.New("a value has an = or a quote")
+)
+
+func (d *logfmtReader) next() bool {
+	for !d.strict || d.err == nil {
+		d.rest = strings.TrimLeftFunc(d.rest, isSpace)
+		if d.rest == "" {
+			return false
+		}
+		if err := d.pair(); err != nil {
+			d.err = err
+			d.rest = d.rest[run(d.rest, func(r rune) bool { return !isSpace(r) }):]
+			continue
+		}
+		return true
+	}
+	return false
+}
+
+// isSpace is what stands between pairs: all of ASCII up to the space.
+func isSpace(r rune) bool { return r <= ' ' }
+
+// pair reads one from the beginning of the rest, which isn't empty.
+func (d *logfmtReader) pair() error {
+	n := 0
+	for n < len(d.rest) && d.rest[n] > ' ' && d.rest[n] != '=' {
+		if d.rest[n] == '"' {
+			return errBadKey
+		}
+		n++
+	}
+	d.key, d.value = d.rest[:n], ""
+	switch {
+	case n == 0:
+		return errNoKey
+	case !utf8.ValidString(d.key):
+		return errBadKey
+	}
+	d.rest = d.rest[n:]
+	if d.rest == "" || d.rest[0] != '=' {
+		return nil
+	}
+	d.rest = d.rest[1:]
+	if strings.HasPrefix(d.rest, `"`) {
+		return d.quoted()
+	}
+	n = 0
+	for n < len(d.rest) && d.rest[n] > ' ' {
+		if c := d.rest[n]; c == '=' || c == '"' {
+			return errAfterValue
+		}
+		n++
+	}
+	d.value, d.rest = d.rest[:n], d.rest[n:]
+	return nil
+}
+
+func (d *logfmtReader) quoted() error {
+	escaped := false
+	for i := 1; i < len(d.rest); i++ {
+		switch d.rest[i] {
+		case '\\':
+			escaped = true
+			i++
+		case '"':
+			value := d.rest[1:i]
+			if escaped {
+				var err error
+				if value, err = strconv.Unquote(d.rest[:i+1]); err != nil {
+					return errBadEscape
+				}
+			}
+			d.value, d.rest = value, d.rest[i+1:]
+			return nil
+		}
+	}
+	d.rest = ""
+	return errOpenQuote
+}
