@@ -33,6 +33,12 @@ type archived struct {
 	bundle *bundle.Bundle
 	sum    [sha256.Size]byte
 	tag    string
+
+	// unkept is the archive of bundle as the server gave it, until it is kept: once
+	// it decides, which may be later than when it was fetched.
+	unkept []byte
+	// notKept is the last reason why it couldn't be; it is told once.
+	notKept string
 }
 
 // errNotFetched is a bundle that is only at the server so far.
@@ -161,20 +167,31 @@ func (p *Policies) Fetch(ctx context.Context) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.archived.bundle, p.archived.tag = b, tag
+	if c.Kept != "" {
+		p.archived.unkept = archive
+	}
 	src, err := p.read()
 	if err != nil {
 		return p.failed(err)
 	}
-	if err := p.load(ctx, src); err != nil {
-		return err
+	return p.load(ctx, src)
+}
+
+// keep keeps the bundle that decides, if it isn't kept yet.
+func (p *Policies) keep() {
+	a := &p.archived
+	if a.unkept == nil {
+		return
 	}
-	if c.Kept == "" {
-		return nil
+	err := bundle.Keep(p.config.Bundle.Kept, a.unkept)
+	if err == nil {
+		a.unkept, a.notKept = nil, ""
+		return
 	}
-	if err := bundle.Keep(c.Kept, archive); err != nil {
-		p.config.Log.Warn("the policy bundle can't be kept for the next start", "file", c.Kept, "error", err)
+	if text := cause(err); text != a.notKept {
+		a.notKept = text
+		p.config.Log.Warn("the policy bundle can't be kept for the next start", "file", p.config.Bundle.Kept, "error", err)
 	}
-	return nil
 }
 
 // tell keeps and reports what the last fetch met, once for as long as it stays

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -203,6 +204,52 @@ func TestABundleThatIsRefused(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A bundle that is refused when it is fetched may decide later, when there is the
+// agreement that it is for: then it is kept, though the server says that it is known.
+func TestWhatDecidesLaterIsKept(t *testing.T) {
+	key := bundletest.NewKey(t)
+	s := newShop(t, key.Sign(t, says("good")), key)
+	kept := filepath.Join(t.TempDir(), "state", "bundle.tar.gz")
+	w, err := bundled(t, s.config(t, kept))
+	if err != nil {
+		t.Fatal(err)
+	}
+	agreed := w.agreements
+	w.agreements = []tenants.Agreement{agreement("globex", "parley.partners.globex_2", "slo-review")}
+	if err := w.Fetch(t.Context()); err == nil {
+		t.Fatal("a bundle without the package that the agreement names is taken")
+	}
+	if _, err := os.Stat(kept); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("what doesn't decide is kept: %v", err)
+	}
+	w.agreements = agreed
+	// Where it can't be kept, that is tried again.
+	if err := os.WriteFile(filepath.Dir(kept), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		w.look(t.Context(), w.look(t.Context(), ""))
+		if err := w.Fetch(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	denies(t, w.decide(t, globexAsks("slo-review")), "good")
+	if got := strings.Count(w.log.String(), "can't be kept for the next start"); got != 1 || s.given.Load() != 1 {
+		t.Errorf("given %d times; that it can't be kept is logged %d times:\n%s", s.given.Load(), got, w.log)
+	}
+	if err := os.Remove(filepath.Dir(kept)); err != nil {
+		t.Fatal(err)
+	}
+	w.look(t.Context(), w.look(t.Context(), ""))
+
+	s.Close()
+	again, err := bundled(t, s.config(t, kept))
+	if err != nil {
+		t.Fatal(err)
+	}
+	denies(t, again.decide(t, globexAsks("slo-review")), "good")
 }
 
 // What is kept is verified again, and not used where it isn't ours any more.

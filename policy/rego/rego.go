@@ -234,6 +234,7 @@ func (p *Policies) load(ctx context.Context, src *sources) error {
 	sum, now := src.sum(), p.config.Now()
 	if current := p.current.Load(); current != nil && current.id == sum {
 		p.status.Store(&Status{Revision: sum, Loaded: p.status.Load().Loaded})
+		p.keep()
 		return nil
 	}
 	next, err := compile(ctx, src, p.config)
@@ -251,6 +252,7 @@ func (p *Policies) load(ctx context.Context, src *sources) error {
 	p.current.Store(next)
 	p.status.Store(&Status{Revision: sum, Loaded: now})
 	p.config.Log.Info("policy loaded", "revision", sum, "packages", len(next.packages))
+	p.keep()
 	return nil
 }
 
