@@ -14,7 +14,9 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -35,24 +37,35 @@ const (
 // Kind is what sort of question is asked of a signal.
 type Kind string
 
-// The kinds of metrics questions.
+// The kinds of questions. Those up to LabelValues are of metrics and logs alike.
 const (
 	Instant     Kind = "query"
 	Range       Kind = "query_range"
-	Series      Kind = "series"       // redacted series with samples, or only their labels
+	Series      Kind = "series"       // redacted series with samples, or only their labels; of logs, the labels of streams
 	LabelNames  Kind = "labels"       // names of visible labels
 	LabelValues Kind = "label_values" // values of one visible label
 	Metadata    Kind = "metadata"     // type, help and unit of visible metrics
 	Exemplars   Kind = "exemplars"
+
+	Tail           Kind = "tail"            // entries as they come
+	Stats          Kind = "stats"           // how many streams, entries and bytes a selector has
+	Volume         Kind = "volume"          // bytes by label, at one time or over a range
+	DetectedLabels Kind = "detected_labels" // visible labels with how many values they have
+	DetectedFields Kind = "detected_fields" // fields of redacted lines
+	Patterns       Kind = "patterns"        // templates of redacted lines
 )
 
 // Kinds returns the kinds of question there are of a signal, none for a signal
 // that can't be asked yet.
 func Kinds(s tenants.Signal) []Kind {
-	if s != tenants.Metrics {
-		return nil
+	switch s {
+	case tenants.Metrics:
+		return []Kind{Instant, Range, Series, LabelNames, LabelValues, Metadata, Exemplars}
+	case tenants.Logs:
+		return []Kind{Instant, Range, Series, LabelNames, LabelValues, Tail, Stats, Volume, DetectedLabels, DetectedFields, Patterns}
+	case tenants.Traces:
 	}
-	return []Kind{Instant, Range, Series, LabelNames, LabelValues, Metadata, Exemplars}
+	return nil
 }
 
 // Window is a span of time, both ends included.
@@ -125,8 +138,9 @@ type Revision string
 
 // Obligations are what a decision makes of the view and the answer.
 type Obligations struct {
-	// Datasets are what is released. A series in none of them isn't there; one
-	// in several gets, label by label, the mode that hides most.
+	// Datasets are what is released. A series or stream in none of them isn't
+	// there; one in several gets, label by label, the mode that hides most, and of
+	// lines StrictestLine.
 	Datasets []Dataset
 	// Queries are published, to be asked by name.
 	Queries []Query
@@ -151,6 +165,20 @@ type Obligations struct {
 	Limits tenants.Limits
 }
 
+// Of are the obligations of a question about a signal: without the datasets of
+// others and, for all but metrics, without published queries. What isn't known
+// has none.
+func (o Obligations) Of(signal tenants.Signal) Obligations {
+	other := func(d Dataset) bool { return d.Signal() != signal }
+	if slices.ContainsFunc(o.Datasets, other) {
+		o.Datasets = slices.DeleteFunc(slices.Clone(o.Datasets), other)
+	}
+	if signal != tenants.Metrics {
+		o.Queries = nil
+	}
+	return o
+}
+
 // Release is how much of a dataset leaves.
 type Release string
 
@@ -165,18 +193,24 @@ const (
 	Row Release = "row"
 )
 
-// Dataset is a set of series and how they are released.
+// Dataset is a set of series or of streams, and how they are released. What a
+// dataset of one says is never said of the other.
 type Dataset struct {
 	// Name is for reasons and audit.
 	Name string
 	// Series is an OR of selectors: a series belongs to the dataset when one
 	// matches its raw labels. An empty list matches nothing; an empty Selector
 	// matches everything.
-	Series  []Selector
+	Series []Selector
+	// Streams is the same of the streams of logs, by their raw labels without
+	// structured metadata. It isn't nil exactly when the dataset is of streams,
+	// and Series is nil then.
+	Streams []Selector
+	// Release is not Aggregate for streams.
 	Release Release
 	// Labels are the rules of labels by name, as they are called after an
 	// owner's own `org` became `exported_org`. __name__ and org are always
-	// kept and can't be named.
+	// kept and can't be named. Of streams they hold for structured metadata too.
 	Labels map[string]LabelRule
 	// Others is the rule for labels not named; its zero value drops.
 	Others LabelRule
@@ -186,6 +220,24 @@ type Dataset struct {
 	// for the others. Labels then are the rules of its dimensions, all of them
 	// named, and Others drops.
 	Cells *Cells
+	// Line is what leaves of the lines of streams.
+	Line Line
+}
+
+// Signal is what the dataset is of.
+func (d *Dataset) Signal() tenants.Signal {
+	if d.Streams != nil {
+		return tenants.Logs
+	}
+	return tenants.Metrics
+}
+
+// Selectors are those of its series or streams.
+func (d *Dataset) Selectors() []Selector {
+	if d.Streams != nil {
+		return d.Streams
+	}
+	return d.Series
 }
 
 // Cells are the finest sums that leave of a dataset: one lattice, from which
@@ -287,6 +339,32 @@ type LabelRule struct {
 	Mode Mode
 	// Mapping is set exactly when Mode is Generalize.
 	Mapping *Mapping
+}
+
+// String says it in words, for its owner. Rules that differ have other words.
+func (r LabelRule) String() string {
+	m := r.Mapping
+	if r.Mode != Generalize || m == nil {
+		return r.Mode.String()
+	}
+	var out string
+	switch {
+	case m.Prefix > 0:
+		return fmt.Sprintf("generalize to the first %d characters", m.Prefix)
+	case len(m.Buckets) > 0:
+		bounds := make([]string, len(m.Buckets))
+		for i, b := range m.Buckets {
+			bounds[i] = formatBound(b)
+		}
+		out = "generalize to buckets up to " + strings.Join(bounds, ", ")
+	case m.Regexp != nil:
+		expression := strings.TrimSuffix(strings.TrimPrefix(m.Regexp.String(), "^(?s:"), ")$")
+		out = fmt.Sprintf("generalize %s to %s", expression, m.Replacement)
+	}
+	if m.Else != "" {
+		out += ", all else to " + m.Else
+	}
+	return out
 }
 
 // Decider decides on questions. Implementations are safe for concurrent use.

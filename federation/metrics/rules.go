@@ -52,6 +52,7 @@ type rules struct {
 }
 
 func newRules(org tenants.OrgID, o policy.Obligations, keys keys) *rules {
+	o = o.Of(tenants.Metrics)
 	return &rules{
 		org:        org,
 		datasets:   o.Datasets,

@@ -10,6 +10,7 @@ import (
 
 	"github.com/parley-gateway/parley/federation"
 	"github.com/parley-gateway/parley/policy"
+	"github.com/parley-gateway/parley/tenants"
 )
 
 // refuseReserved refuses a question that names what only a gateway may name.
@@ -70,7 +71,7 @@ func (l *Local) withoutSurrogates(m promql.Matrix, o policy.Obligations) (promql
 // tells what policy says and nothing of the data.
 func (l *Local) needsAggregation(o policy.Obligations) error {
 	hidden, kept := map[string]bool{}, map[string]bool{}
-	for _, d := range o.Datasets {
+	for _, d := range o.Of(tenants.Metrics).Datasets {
 		for name, rule := range d.Labels {
 			switch rule.Mode {
 			case policy.Drop:

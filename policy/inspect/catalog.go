@@ -297,7 +297,7 @@ func how(r policy.LabelRule) string {
 		if r.Mapping != nil && (r.Mapping.Prefix > 0 || len(r.Mapping.Buckets) > 0) {
 			short := *r.Mapping
 			short.Else = ""
-			return Describe(policy.LabelRule{Mode: r.Mode, Mapping: &short})
+			return policy.LabelRule{Mode: r.Mode, Mapping: &short}.String()
 		}
 		return "in classes"
 	case policy.Drop:

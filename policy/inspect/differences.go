@@ -149,9 +149,9 @@ func (d *differences) dataset(before, after policy.Dataset) {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(names)) {
-		d.changed(OtherLabels, after.Name+": "+name, Describe(before.Rule(name)), Describe(after.Rule(name)))
+		d.changed(OtherLabels, after.Name+": "+name, before.Rule(name).String(), after.Rule(name).String())
 	}
-	d.changed(OtherLabels, after.Name+": all other labels", Describe(before.Others), Describe(after.Others))
+	d.changed(OtherLabels, after.Name+": all other labels", before.Others.String(), after.Others.String())
 	d.changed(OtherCells, after.Name+": cells", cellsText(before.Cells), cellsText(after.Cells))
 	d.changed(OtherBounds, after.Name+": numbers", roundingText(before.Rounding), roundingText(after.Rounding))
 }

@@ -1,11 +1,8 @@
 package inspect
 
 import (
-	"fmt"
 	"maps"
 	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/parley-gateway/parley/policy"
 )
@@ -71,39 +68,12 @@ func fate(datasets []policy.Dataset, name string, of int, with []int) LabelFate 
 		members = append(members, &datasets[i])
 	}
 	rule := policy.Strictest(members, name)
-	out := LabelFate{Label: name, Mode: rule.Mode, What: Describe(rule), Dataset: of, Says: of}
+	out := LabelFate{Label: name, Mode: rule.Mode, What: rule.String(), Dataset: of, Says: of}
 	for _, i := range with {
 		if said := datasets[i].Rule(name); said.Mode == rule.Mode && said.Mapping == rule.Mapping {
 			out.Says = i
 			break
 		}
-	}
-	return out
-}
-
-// Describe says a rule in words, for its owner. Rules that differ have other
-// words.
-func Describe(r policy.LabelRule) string {
-	m := r.Mapping
-	if r.Mode != policy.Generalize || m == nil {
-		return r.Mode.String()
-	}
-	var out string
-	switch {
-	case m.Prefix > 0:
-		return fmt.Sprintf("generalize to the first %d characters", m.Prefix)
-	case len(m.Buckets) > 0:
-		bounds := make([]string, len(m.Buckets))
-		for i, b := range m.Buckets {
-			bounds[i] = strconv.FormatFloat(b, 'g', -1, 64)
-		}
-		out = "generalize to buckets up to " + strings.Join(bounds, ", ")
-	case m.Regexp != nil:
-		expression := strings.TrimSuffix(strings.TrimPrefix(m.Regexp.String(), "^(?s:"), ")$")
-		out = fmt.Sprintf("generalize %s to %s", expression, m.Replacement)
-	}
-	if m.Else != "" {
-		out += ", all else to " + m.Else
 	}
 	return out
 }

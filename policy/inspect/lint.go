@@ -326,14 +326,14 @@ func (l *linter) disagreement(d decidedFor, i, j int, example string) {
 			shows, hides = j, i
 		}
 		shown, hidden := all[shows].Rule(name), all[hides].Rule(name)
-		if _, named := all[shows].Labels[name]; !named || Describe(shown) == Describe(hidden) {
+		if _, named := all[shows].Labels[name]; !named || shown.String() == hidden.String() {
 			continue // what "*" shows and another one hides is what "*" is for
 		}
 		became := policy.Strictest([]*policy.Dataset{&all[shows], &all[hides]}, name)
 		l.add(Finding{
 			ID: LabelDisagreement, Severity: Warning, Place: d.Datasets[shows].Of(name),
 			Text: fmt.Sprintf("label %s is %s in dataset %s and %s in %s; of a series in both, such as %s, it is %s",
-				name, Describe(shown), all[shows].Name, Describe(hidden), all[hides].Name, example, Describe(became)),
+				name, shown, all[shows].Name, hidden, all[hides].Name, example, became),
 			Advice: "say the same of it in both, or let their selectors exclude each other",
 		}, d.String())
 	}

@@ -9,6 +9,7 @@ import (
 	opa "github.com/open-policy-agent/opa/v1/rego"
 
 	"github.com/parley-gateway/parley/policy"
+	"github.com/parley-gateway/parley/tenants"
 )
 
 // maxKeyBytes bounds the cache's memory: a longer question is decided anew.
@@ -38,7 +39,7 @@ func (rev *revision) verdict(ctx context.Context, r policy.Request, now time.Tim
 			return v, nil
 		}
 	}
-	v, err := rev.evaluate(ctx, p, input, r.Side, rev.timeout)
+	v, err := rev.evaluate(ctx, p, input, r.Side, r.Signal, rev.timeout)
 	switch {
 	case ctx.Err() != nil:
 		return verdict{}, ctx.Err()
@@ -93,7 +94,9 @@ func answers(name string) bool {
 }
 
 // evaluate runs the policy. Any error denies and isn't cached.
-func (rev *revision) evaluate(ctx context.Context, p *prepared, input []byte, side policy.Side, timeout time.Duration) (verdict, error) {
+func (rev *revision) evaluate(
+	ctx context.Context, p *prepared, input []byte, side policy.Side, signal tenants.Signal, timeout time.Duration,
+) (verdict, error) {
 	value, err := parseInput(input)
 	if err != nil {
 		return verdict{}, err
@@ -114,6 +117,9 @@ func (rev *revision) evaluate(ctx context.Context, p *prepared, input []byte, si
 	v, err := rev.shape.read(results[0].Expressions[0].Value, side)
 	if err != nil {
 		return verdict{}, shapeError{err}
+	}
+	if v.decision.Allow && side == policy.Answer {
+		v = v.about(signal)
 	}
 	for i, ds := range v.decision.Obligations.Datasets {
 		rule, ok := v.includes[i]

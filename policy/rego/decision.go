@@ -54,6 +54,28 @@ func (v verdict) at(now time.Time) policy.Decision {
 	return d
 }
 
+// about is what the verdict says of questions about a signal: with nothing to
+// answer them with, they are denied.
+func (v verdict) about(signal tenants.Signal) verdict {
+	all, includes := v.decision.Obligations.Datasets, v.includes
+	o := v.decision.Obligations.Of(signal)
+	if len(o.Datasets) == 0 && len(o.Queries) == 0 {
+		return verdict{decision: policy.Decision{Reasons: append(slices.Clone(v.decision.Reasons), "it releases nothing of the signal "+string(signal))}}
+	}
+	v.decision.Obligations, v.includes = o, map[int]string{}
+	kept := 0
+	for i := range all {
+		if all[i].Signal() != signal {
+			continue
+		}
+		if rule, ok := includes[i]; ok {
+			v.includes[kept] = rule
+		}
+		kept++
+	}
+	return v
+}
+
 // denied is a verdict for a reason of ours rather than the policy's.
 func denied(rev policy.Revision, format string, args ...any) verdict {
 	return verdict{decision: policy.Decision{Revision: rev, Reasons: []string{fmt.Sprintf(format, args...)}}}
@@ -112,8 +134,10 @@ type datasetDocument struct {
 	Name    string
 	Series  []selector
 	Include string
+	Streams []selector
 	Release policy.Release
 	Labels  map[string]rule
+	Line    line
 
 	Round struct {
 		Digits int
@@ -215,7 +239,7 @@ func (d decisionDocument) obligations() (policy.Obligations, error) {
 	}
 	for _, name := range d.Functions {
 		if !isFunction(name) {
-			return o, fmt.Errorf("functions: PromQL has no function %s", name)
+			return o, fmt.Errorf("functions: neither PromQL nor LogQL has a function %s", name)
 		}
 	}
 	if d.NotBefore != nil {
@@ -242,10 +266,17 @@ func (d decisionDocument) obligations() (policy.Obligations, error) {
 			Name:    ds.Name,
 			Series:  make([]policy.Selector, 0, len(ds.Series)),
 			Release: ds.Release,
+			Line:    policy.Line(ds.Line),
 			Labels:  make(map[string]policy.LabelRule, len(ds.Labels)),
 		}
 		for _, s := range ds.Series {
 			out.Series = append(out.Series, policy.Selector(s))
+		}
+		if ds.Streams != nil {
+			out.Series, out.Streams = nil, make([]policy.Selector, 0, len(ds.Streams))
+		}
+		for _, s := range ds.Streams {
+			out.Streams = append(out.Streams, policy.Selector(s))
 		}
 		for name, r := range ds.Labels {
 			if name == "*" {
@@ -268,9 +299,13 @@ func (d decisionDocument) obligations() (policy.Obligations, error) {
 	return o, nil
 }
 
-// isFunction says whether PromQL has a function or aggregation of that name.
+// logFunctions are those of LogQL that PromQL doesn't have.
+var logFunctions = []string{"bytes_over_time", "bytes_rate", "rate_counter", "approx_topk"}
+
+// isFunction says whether PromQL or LogQL has a function or aggregation of that
+// name.
 func isFunction(name string) bool {
-	if _, ok := parser.Functions[name]; ok {
+	if _, ok := parser.Functions[name]; ok || slices.Contains(logFunctions, name) {
 		return true
 	}
 	for item, text := range parser.ItemTypeStr {

@@ -3,6 +3,7 @@ package rego
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"testing"
 
 	"github.com/parley-gateway/parley/policy"
@@ -55,7 +56,11 @@ func checkDataset(t *testing.T, ds policy.Dataset) {
 	if ds.Name == "" || ds.Release != policy.Row && ds.Release != policy.Deny {
 		t.Fatalf("dataset %+v", ds)
 	}
-	for _, s := range ds.Series {
+	if ds.Series != nil == (ds.Streams != nil) || ds.Streams == nil && ds.Line.Mode != policy.LineNone {
+		t.Fatalf("series, streams or both: %+v", ds)
+	}
+	checkLine(t, ds.Line)
+	for _, s := range ds.Selectors() {
 		for _, m := range s {
 			m.Matches("x")
 		}
@@ -67,6 +72,37 @@ func checkDataset(t *testing.T, ds policy.Dataset) {
 		checkRule(t, r)
 	}
 	checkRule(t, ds.Others)
+}
+
+func checkLine(t *testing.T, l policy.Line) {
+	t.Helper()
+	if (l.Mode == policy.LineByRules) != (len(l.Rules) > 0) {
+		t.Fatalf("line %+v", l)
+	}
+	for i, r := range l.Rules {
+		set := 0
+		for _, f := range []*policy.Fields{r.JSON, r.Logfmt} {
+			if f == nil {
+				continue
+			}
+			set++
+			checkRule(t, f.Others)
+			for _, rule := range f.Named {
+				checkRule(t, rule)
+			}
+		}
+		if len(r.Masks) > 0 {
+			set++
+		}
+		if set != 1 || i > 0 && len(r.Masks) == 0 {
+			t.Fatalf("line rule %d of %+v", i, l)
+		}
+		for _, m := range r.Masks {
+			if m.Pattern == nil != slices.Contains(policy.Detectors, policy.Detector(m.Name)) || m.Pattern != nil && m.Pattern.MatchString("") {
+				t.Fatalf("mask %+v", m)
+			}
+		}
+	}
 }
 
 func checkRule(t *testing.T, r policy.LabelRule) {

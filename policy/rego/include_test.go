@@ -56,7 +56,7 @@ func include(t testing.TB, text string) ([]policy.Selector, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v, err := rev.evaluate(t.Context(), rev.packages["p"], input, policy.Answer, proofTimeout)
+	v, err := rev.evaluate(t.Context(), rev.packages["p"], input, policy.Answer, r.Signal, proofTimeout)
 	if err != nil {
 		return nil, err
 	}

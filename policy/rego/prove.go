@@ -127,7 +127,7 @@ func (rev *revision) ask(ctx context.Context, p *prepared, r policy.Request, now
 		return []error{err}
 	}
 	var errs []error
-	if _, err := rev.evaluate(ctx, p, input, r.Side, proofTimeout); err != nil && !errors.Is(err, errUndefined) {
+	if _, err := rev.evaluate(ctx, p, input, r.Side, r.Signal, proofTimeout); err != nil && !errors.Is(err, errUndefined) {
 		errs = append(errs, err)
 	}
 	value, err := parseInput(input)
@@ -203,7 +203,25 @@ func question(signal tenants.Signal, kind policy.Kind, now time.Time) policy.Req
 		r.Label = "service"
 	case policy.Metadata:
 		r.Query, r.Selectors = "", nil
-	case policy.Series, policy.LabelNames, policy.Exemplars:
+	default:
+	}
+	if signal == tenants.Logs {
+		return aboutLogs(r)
+	}
+	return r
+}
+
+// aboutLogs is a question about metrics asked of logs.
+func aboutLogs(r policy.Request) policy.Request {
+	const stream = `{service="api"}`
+	r.Selectors = []policy.Selector{{labels.MustNewMatcher(labels.MatchEqual, "service", "api")}}
+	r.Query = stream
+	switch r.Kind {
+	case policy.Instant, policy.Range:
+		r.Query = "sum(rate(" + stream + "[5m]))"
+	case policy.Tail:
+		r.Query = stream + ` |= "error"`
+	default:
 	}
 	return r
 }
@@ -221,11 +239,14 @@ func (rev *revision) sample(ctx context.Context, f file) problems {
 	if p == nil {
 		return problem("package %q: there is none with a rule %s", s.Package, decisionRule)
 	}
-	var input struct{ Side policy.Side }
+	input := struct {
+		Side   policy.Side
+		Signal tenants.Signal
+	}{Signal: tenants.Metrics} // of samples from before there were others
 	if err := json.NewDecoder(bytes.NewReader(s.Input)).Decode(&input); err != nil {
 		return problem("input: %v", err)
 	}
-	v, err := rev.evaluate(ctx, p, s.Input, input.Side, proofTimeout)
+	v, err := rev.evaluate(ctx, p, s.Input, input.Side, input.Signal, proofTimeout)
 	if err != nil && !errors.Is(err, errUndefined) {
 		return problem("package %s: %v", s.Package, err)
 	}

@@ -372,7 +372,7 @@ func TestEverythingThatGoesWrongDenies(t *testing.T) {
 		"cells without units":   {replace(`"row"`, `"aggregate", "dimensions": ["pod"], "k": 5`), "missing property 'units'"},
 		"events with units":     {replace(`"row"`, `"aggregate", "dimensions": ["pod"], "k": 5, "unit": "event", "units": ["user"]`), "/datasets/0/units"},
 		"events at any time":    {replace(`"row"`, `"aggregate", "dimensions": ["pod"], "k": 5, "unit": "event"`), "the decision has none"},
-		"no such function":      {allow(dataset, `, "functions": ["sum", "rates"]`), "PromQL has no function rates"},
+		"no such function":      {allow(dataset, `, "functions": ["sum", "rates"]`), "neither PromQL nor LogQL has a function rates"},
 		"digits of nothing":     {replace(`"row"`, `"row", "round": {"digits": 0}`), "/datasets/0/round/digits"},
 
 		"k of one":              {replace(`"row"`, `"aggregate", "dimensions": ["region"], "units": ["user"], "k": 1`), "/datasets/0/k"},

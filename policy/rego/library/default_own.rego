@@ -4,5 +4,8 @@ package parley.default.own
 
 decision := {
 	"allow": true,
-	"datasets": [{"name": "everything", "series": ["{}"], "release": "row", "labels": {"*": "keep"}}],
+	"datasets": [
+		{"name": "everything", "series": ["{}"], "release": "row", "labels": {"*": "keep"}},
+		{"name": "all logs", "streams": ["{}"], "release": "row", "labels": {"*": "keep"}, "line": "keep"},
+	],
 }

@@ -7,6 +7,9 @@ test_our_own_users_see_everything if {
 	decision.allow
 	decision.datasets[0].series == ["{}"]
 	decision.datasets[0].labels == {"*": "keep"}
+	decision.datasets[1].streams == ["{}"]
+	decision.datasets[1].labels == {"*": "keep"}
+	decision.datasets[1].line == "keep"
 }
 
 agreements := {"globex": {"signals": ["metrics"], "purposes": ["increase-service-robustness"]}}
