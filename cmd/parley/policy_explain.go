@@ -223,7 +223,10 @@ func (e explained) labels(out *strings.Builder) {
 			name = "all others"
 		}
 		if l.Says != l.Dataset {
-			what += ", because series can be in " + l.Says + " too"
+			what += ", because these series are in " + l.Says + " too"
+		}
+		for _, p := range l.Partly {
+			what += fmt.Sprintf("; %s for series also in %s (%s, %s)", p.What, p.Also, strings.Join(p.Series, " or "), within(e.dir, p.Place))
 		}
 		row := []string{l.Dataset, name, within(e.dir, l.Place), what}
 		if oneDataset {

@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -41,6 +42,9 @@ type SelectorPlan struct {
 	// Datasets can match it: by their index in the obligations, those that deny
 	// among them.
 	Datasets []int `json:"datasets"`
+	// Raw are those of its matchers that a series of the store has to match for
+	// what is released of it to match.
+	Raw policy.Selector `json:"-"`
 	// Source is the selector by which rows are read from the store; empty where
 	// none are.
 	Source string `json:"source,omitempty"`
@@ -121,6 +125,8 @@ func (r *rules) planSelector(asked []*labels.Matcher) SelectorPlan {
 		p.Source = FormatSelector(pushed)
 	}
 	cells := r.cellsOf(asked)
+	raw, possible := r.rawMatchers(asked)
+	p.Raw = raw
 	for i := range r.datasets {
 		d := &r.datasets[i]
 		meets := false
@@ -128,7 +134,6 @@ func (r *rules) planSelector(asked []*labels.Matcher) SelectorPlan {
 		case policy.Aggregate:
 			meets = slices.Contains(cells, d)
 		case policy.Row, policy.Deny:
-			raw, possible := r.onKept(asked)
 			meets = possible && slices.ContainsFunc(d.Series, func(s policy.Selector) bool { return compatible(s, raw) })
 		}
 		if meets {
@@ -137,6 +142,29 @@ func (r *rules) planSelector(asked []*labels.Matcher) SelectorPlan {
 	}
 	p.Hidden = r.hidden(asked, p.Datasets)
 	return p
+}
+
+// rawMatchers returns those that a raw series has to match for its row to
+// match: besides those of onKept such as need a label that no dataset replaces,
+// since a label that is there has its own value.
+func (r *rules) rawMatchers(asked []*labels.Matcher) (raw []*labels.Matcher, possible bool) {
+	if raw, possible = r.onKept(asked); !possible {
+		return nil, false
+	}
+	for _, m := range asked {
+		if !m.Matches("") && !strings.HasSuffix(m.Name, orgLabel) && !federation.Reserved(m.Name) && !r.alwaysKept(m.Name) && !r.replaced(m.Name) {
+			raw = append(raw, m)
+		}
+	}
+	return raw, true
+}
+
+// replaced says whether some rows have another value of the label.
+func (r *rules) replaced(name string) bool {
+	return slices.ContainsFunc(r.datasets, func(d policy.Dataset) bool {
+		mode := d.Rule(name).Mode
+		return d.Release == policy.Row && (mode == policy.Pseudonym || mode == policy.Generalize)
+	})
 }
 
 // hidden are the labels of matchers that rows of these datasets don't have.

@@ -171,11 +171,8 @@ func (r *rules) alwaysKept(name string) bool {
 // matcher for equality of one contradicts the other.
 func compatible(s policy.Selector, asked []*labels.Matcher) bool {
 	for _, a := range asked {
-		if a.Type != labels.MatchEqual {
-			continue
-		}
 		for _, m := range s {
-			if m.Name == a.Name && !m.Matches(a.Value) {
+			if m.Name == a.Name && (a.Type == labels.MatchEqual && !m.Matches(a.Value) || m.Type == labels.MatchEqual && !a.Matches(m.Value)) {
 				return false
 			}
 		}

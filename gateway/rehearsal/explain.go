@@ -81,6 +81,17 @@ type Label struct {
 	Dataset string     `json:"dataset"`
 	Says    string     `json:"says"`
 	Place   rego.Place `json:"place"`
+	// Partly is what becomes of it in series that are in other datasets, too.
+	Partly []PartialLabel `json:"partly,omitempty"`
+}
+
+// PartialLabel is what becomes of a label of the series that another dataset
+// chooses as well, and where it says so.
+type PartialLabel struct {
+	What   string     `json:"mode"`
+	Also   string     `json:"dataset"`
+	Series []string   `json:"series"`
+	Place  rego.Place `json:"place"`
 }
 
 // Explain says what becomes of a question. No data is read.
@@ -111,19 +122,38 @@ func (s Stage) Explain(ctx context.Context, a Ask) (Explanation, error) {
 	}
 	out.Plan = &plan
 	var met []int
-	for _, selector := range plan.Selectors {
+	var asked []policy.Selector
+	for i := range plan.Selectors {
+		selector := &plan.Selectors[i]
+		asked = append(asked, selector.Raw)
+		selector.Datasets = slices.DeleteFunc(selector.Datasets, func(d int) bool {
+			return !inspect.Meet([]policy.Selector{selector.Raw}, o.Datasets[d])
+		})
 		met = append(met, selector.Datasets...)
 	}
 	slices.Sort(met)
 	met = slices.Compact(met)
 	out.Obligations = obligations(o, why.Datasets, met)
-	for _, fate := range inspect.Fates(o.Datasets, met) {
-		out.Labels = append(out.Labels, Label{
-			LabelFate: fate, Dataset: o.Datasets[fate.Dataset].Name, Says: o.Datasets[fate.Says].Name,
-			Place: placeOf(o.Datasets[fate.Says], why.Datasets[fate.Says], fate.Label),
-		})
+	for _, fate := range inspect.Fates(o.Datasets, met, asked) {
+		out.Labels = append(out.Labels, label(o.Datasets, why.Datasets, fate))
 	}
 	return out, nil
+}
+
+// label is what becomes of a label, with names and places.
+func label(datasets []policy.Dataset, written []rego.Written, fate inspect.LabelFate) Label {
+	out := Label{
+		LabelFate: fate, Dataset: datasets[fate.Dataset].Name, Says: datasets[fate.Says].Name,
+		Place: placeOf(datasets[fate.Says], written[fate.Says], fate.Label),
+	}
+	for _, p := range fate.Partly {
+		partial := PartialLabel{What: p.What, Also: datasets[p.Also].Name, Place: placeOf(datasets[p.Also], written[p.Also], fate.Label)}
+		for _, s := range p.Series {
+			partial.Series = append(partial.Series, metrics.FormatSelector(s))
+		}
+		out.Partly = append(out.Partly, partial)
+	}
+	return out
 }
 
 // placeOf is where something is said of a label: an aggregate's dimensions are

@@ -4,6 +4,8 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/prometheus/prometheus/model/labels"
+
 	"github.com/parley-gateway/parley/policy"
 )
 
@@ -17,63 +19,144 @@ type LabelFate struct {
 	// What is the mode in words, with the mapping of generalize.
 	What string `json:"mode"`
 	// Dataset is the one in which the label is, and Says the one that says so: by
-	// their index.
+	// their index. It is another one where all that is asked for is in that, too.
 	Dataset int `json:"dataset"`
 	Says    int `json:"says"`
+	// Partly are the datasets that hide more of the series which are in them, too.
+	Partly []PartialFate `json:"-"`
 }
 
-// Fates say what becomes of the labels of these datasets, by dataset: the
-// strictest of what is said by those that a series could be in as well.
-// Datasets that deny have none.
-func Fates(datasets []policy.Dataset, among []int) []LabelFate {
+// PartialFate is what becomes of a label of those series of a dataset that are
+// in another one as well.
+type PartialFate struct {
+	Mode policy.Mode
+	What string
+	// Also is that dataset, by its index.
+	Also int
+	// Series are its selectors that choose them, without the matchers that all
+	// series match that are asked for.
+	Series []policy.Selector
+}
+
+// Fates say what becomes of the labels of these datasets, by dataset, as far as
+// series are asked for, which all that is asked of raw series says: a series is
+// when one of the selectors matches it. Datasets that deny have none.
+func Fates(datasets []policy.Dataset, among []int, asked []policy.Selector) []LabelFate {
 	var out []LabelFate
 	for _, i := range among {
-		if datasets[i].Release == policy.Deny {
+		d := datasets[i]
+		if d.Release == policy.Deny {
 			continue
 		}
-		with := []int{i}
-		if datasets[i].Release == policy.Row {
-			with = append(with, overlapping(datasets, among, i)...)
+		whole, partly := []int{i}, []int{}
+		for _, o := range among {
+			if o == i || d.Release != policy.Row || datasets[o].Release != policy.Row || !Meet(asked, d, datasets[o]) {
+				continue
+			}
+			if allIn(narrowed(d, asked), datasets[o]) == yes {
+				whole = append(whole, o)
+			} else {
+				partly = append(partly, o)
+			}
 		}
 		names := map[string]bool{}
-		for _, w := range with {
+		for _, w := range slices.Concat(whole, partly) {
 			for name := range datasets[w].Labels {
 				names[name] = true
 			}
 		}
 		for _, name := range append(slices.Sorted(maps.Keys(names)), Others) {
-			out = append(out, fate(datasets, name, i, with))
+			f := fate(datasets, name, i, whole)
+			for _, p := range partly {
+				f.partly(datasets, p, whole, asked)
+			}
+			out = append(out, f)
 		}
 	}
 	return out
 }
 
-// overlapping are the row datasets that series of one could be in as well.
-func overlapping(datasets []policy.Dataset, among []int, of int) []int {
-	var out []int
-	for _, i := range among {
-		if i == of || datasets[i].Release != policy.Row {
-			continue
+// Meet says whether a series that is asked for could be in all datasets. What is
+// too much to work out could be.
+func Meet(asked []policy.Selector, datasets ...policy.Dataset) bool {
+	among := asked
+	for _, d := range datasets {
+		among = narrowed(d, among)
+	}
+	return len(among) > 0
+}
+
+// narrowed are the selectors of a dataset's series that are asked for.
+func narrowed(d policy.Dataset, asked []policy.Selector) []policy.Selector {
+	var out []policy.Selector
+	for _, a := range asked {
+		for _, s := range d.Series {
+			if _, possible := meeting(a, s); possible != no {
+				out = append(out, slices.Concat(a, s))
+			}
 		}
-		if _, possible := overlap(datasets[of], datasets[i]); possible != no {
-			out = append(out, i)
+	}
+	return out
+}
+
+// allIn says whether all series that one of the selectors matches are in a
+// dataset.
+func allIn(selectors []policy.Selector, in policy.Dataset) answer {
+	out := yes
+	for _, s := range selectors {
+		switch covers(in.Series, s) {
+		case no:
+			return no
+		case unknown:
+			out = unknown
+		case yes:
 		}
 	}
 	return out
 }
 
 func fate(datasets []policy.Dataset, name string, of int, with []int) LabelFate {
-	members := make([]*policy.Dataset, 0, len(with))
-	for _, i := range with {
-		members = append(members, &datasets[i])
-	}
-	rule := policy.Strictest(members, name)
+	rule := policy.Strictest(those(datasets, with), name)
 	out := LabelFate{Label: name, Mode: rule.Mode, What: rule.String(), Dataset: of, Says: of}
 	for _, i := range with {
 		if said := datasets[i].Rule(name); said.Mode == rule.Mode && said.Mapping == rule.Mapping {
 			out.Says = i
 			break
 		}
+	}
+	return out
+}
+
+// partly adds what becomes of series that are in another dataset, too, if that
+// is something else.
+func (f *LabelFate) partly(datasets []policy.Dataset, also int, whole []int, asked []policy.Selector) {
+	rule := policy.Strictest(those(datasets, append(slices.Clone(whole), also)), f.Label)
+	what := rule.String()
+	if what == f.What {
+		return
+	}
+	f.Partly = append(f.Partly, PartialFate{Mode: rule.Mode, What: what, Also: also, Series: beyond(datasets[also], narrowed(datasets[f.Dataset], asked))})
+}
+
+// beyond are the selectors of a dataset that match some of what others match,
+// without the matchers that all of it matches anyhow.
+func beyond(d policy.Dataset, others []policy.Selector) []policy.Selector {
+	var out []policy.Selector
+	for _, s := range d.Series {
+		if !Meet(others, policy.Dataset{Series: []policy.Selector{s}}) {
+			continue
+		}
+		out = append(out, slices.DeleteFunc(slices.Clone(s), func(m *labels.Matcher) bool {
+			return allIn(others, policy.Dataset{Series: []policy.Selector{{m}}}) == yes
+		}))
+	}
+	return out
+}
+
+func those(datasets []policy.Dataset, which []int) []*policy.Dataset {
+	out := make([]*policy.Dataset, 0, len(which))
+	for _, i := range which {
+		out = append(out, &datasets[i])
 	}
 	return out
 }

@@ -104,16 +104,4 @@ func covered(s policy.Selector, others []policy.Selector, cases *int) answer {
 }
 
 // within says whether all of dataset d is in dataset in.
-func within(d, in policy.Dataset) answer {
-	out := yes
-	for _, s := range d.Series {
-		switch covers(in.Series, s) {
-		case no:
-			return no
-		case unknown:
-			out = unknown
-		case yes:
-		}
-	}
-	return out
-}
+func within(d, in policy.Dataset) answer { return allIn(d.Series, in) }
