@@ -1,0 +1,8 @@
+// Package logs is the logs signal.
+//
+// Raw data and released data are different types, as in package metrics. A
+// Source yields raw entries, through methods that only this package can call:
+//
+//	store := logs.NewStore(logs.StoreConfig{})          // in memory
+//	loki, err := logs.NewLoki(logs.LokiConfig{URL: url}) // a real Loki
+package logs

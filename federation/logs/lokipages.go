@@ -1,0 +1,122 @@
+package logs
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+)
+
+// A span is read in slices: short ones first, so that there is soon something
+// to give, and none longer than a server accepts (max_query_length, by default
+// 721 hours) or can search while a client waits.
+const (
+	firstSlice = time.Hour
+	maxSlice   = 24 * time.Hour
+)
+
+// pages reads the entries of one stream selector, a page at a time.
+type pages struct {
+	loki       *Loki
+	selection  selection
+	query      string
+	start, end int64         // what is left to be read, Unix nanoseconds
+	slice      time.Duration // how much of it is asked for next
+	limit      int           // entries in a page
+	page       []rawEntry    // read and not given yet, in the order of the selection
+}
+
+func (l *Loki) pages(s selection, selector string) *pages {
+	return &pages{
+		loki: l, selection: s, query: queryText(selector, s.contains), start: s.start, end: s.end, slice: firstSlice, limit: l.config.PageEntries,
+	}
+}
+
+// fill reads until there is an entry to give, if there still is any.
+func (p *pages) fill(ctx context.Context) error {
+	for len(p.page) == 0 && p.start < p.end {
+		if err := p.read(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *pages) pop() rawEntry {
+	e := p.page[0]
+	p.page = p.page[1:]
+	return e
+}
+
+// before says whether an entry of time a comes before one of time b.
+func (p *pages) before(a, b int64) bool {
+	if p.selection.backward {
+		return a > b
+	}
+	return a < b
+}
+
+// read asks for the next page. One that is full may lack entries that have the
+// time of its last, so all of those are left for the next.
+func (p *pages) read(ctx context.Context) error {
+	start, end := p.start, after(p.start, p.slice, p.end)
+	if p.selection.backward {
+		start, end = before(p.end, p.slice, p.start), p.end
+	}
+	page, err := p.loki.queryRange(ctx, rangeQuery{query: p.query, start: start, end: end, limit: p.limit, backward: p.selection.backward})
+	if errors.Is(err, errTooLong) && p.limit > 1 {
+		p.limit = max(1, p.limit/4) // long lines: fewer at once
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(page, func(a, b rawEntry) int {
+		order := cmp.Or(cmp.Compare(a.at, b.at), labels.Compare(a.stream, b.stream), labels.Compare(a.metadata, b.metadata), cmp.Compare(a.line, b.line))
+		if p.selection.backward {
+			return -order
+		}
+		return order
+	})
+	if len(page) < p.limit {
+		if p.selection.backward {
+			p.end = start
+		} else {
+			p.start = end
+		}
+		p.slice = min(2*p.slice, maxSlice)
+	} else {
+		last := page[len(page)-1].at
+		page = page[:slices.IndexFunc(page, func(e rawEntry) bool { return e.at == last })]
+		if len(page) == 0 {
+			return fmt.Errorf("there may be more entries of one nanosecond than the %d that are asked for at once", p.limit)
+		}
+		if p.selection.backward {
+			p.end = last + 1
+		} else {
+			p.start = last
+		}
+	}
+	p.page = slices.DeleteFunc(page, func(e rawEntry) bool { return !p.selection.matches(e.stream) })
+	return nil
+}
+
+// after is d after t, or limit if that is sooner.
+func after(t int64, d time.Duration, limit int64) int64 {
+	if uint64(limit)-uint64(t) <= uint64(d) { // a difference may be more than an int64 holds
+		return limit
+	}
+	return t + int64(d)
+}
+
+// before is d before t, or limit if that is later.
+func before(t int64, d time.Duration, limit int64) int64 {
+	if uint64(t)-uint64(limit) <= uint64(d) {
+		return limit
+	}
+	return t - int64(d)
+}

@@ -1,0 +1,145 @@
+package logs
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/parley-gateway/parley/federation"
+)
+
+const (
+	// tailSince is how far before now a tail begins, for a server whose clock is
+	// behind ours refuses one that begins later than now.
+	tailSince = 5 * time.Second
+	// A server that is gone without a word is noticed by its silence on pings.
+	pingEvery, pongWithin = 20 * time.Second, 10 * time.Second
+)
+
+// tailRaw reads /loki/api/v1/tail, over WebSocket. Loki ends a tail after
+// tail_max_duration, by default an hour.
+func (l *Loki) tailRaw(ctx context.Context, s selection, take func(rawEntry) error) error {
+	known := pushable(s.matchers)
+	if !demanding(known) {
+		return federation.Errorf(federation.BadQuestion, "a tail has to name its streams: with a matcher of a label that doesn't match its absence")
+	}
+	target := l.endpoint("tail")
+	target.RawQuery = url.Values{
+		"query": {queryText(selectorText(known), s.contains)}, "start": {timestamp(l.config.Now().Add(-tailSince).UnixNano())}, "limit": {"1"},
+	}.Encode()
+	conn, response, err := websocket.Dial(ctx, target.String(), &websocket.DialOptions{
+		HTTPClient: l.config.Client, HTTPHeader: http.Header{encodingHeader: {categorizeLabels}},
+	})
+	if err != nil {
+		return l.unavailable("tail", dialError(ctx, response, err))
+	}
+	defer conn.CloseNow() //nolint:errcheck // whatever was to be read has been
+	conn.SetReadLimit(l.maxAnswer)
+	ctx, cancel := context.WithCancelCause(ctx)
+	pinged := make(chan struct{})
+	go func() { defer close(pinged); ping(ctx, conn, cancel) }()
+	defer func() { cancel(nil); <-pinged }()
+	for {
+		_, frame, err := conn.Read(ctx)
+		if err != nil {
+			return l.unavailable("tail", readError(ctx, err))
+		}
+		entries, err := readFrame(frame)
+		if err != nil {
+			return l.unavailable("tail", err)
+		}
+		for _, e := range entries {
+			if !s.matches(e.stream) {
+				continue
+			}
+			if err := take(e); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// readFrame reads the entries of a message, in order of time.
+func readFrame(frame []byte) ([]rawEntry, error) {
+	d := json.NewDecoder(bytes.NewReader(frame))
+	var (
+		read    streamReader
+		dropped []json.RawMessage
+	)
+	err := fields(d, func(name string) error {
+		switch name {
+		case "streams":
+			return read.streams(d)
+		case "encodingFlags":
+			return read.flags(d)
+		case "dropped_entries":
+			return d.Decode(&dropped)
+		}
+		return d.Decode(&json.RawMessage{})
+	})
+	if err != nil {
+		return nil, unreadable(err)
+	}
+	if len(dropped) > 0 {
+		return nil, &federation.Error{
+			Kind: federation.Unavailable, Message: "the logs store left out entries of the tail: more were written than could be passed on",
+			Err: fmt.Errorf("a message of a tail with %d dropped entries", len(dropped)),
+		}
+	}
+	slices.SortStableFunc(read.entries, func(a, b rawEntry) int { return cmp.Compare(a.at, b.at) })
+	return read.entries, read.check()
+}
+
+// ping ends the connection when a ping isn't answered.
+func ping(ctx context.Context, conn *websocket.Conn, cancel context.CancelCauseFunc) {
+	every := time.NewTicker(pingEvery)
+	defer every.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-every.C:
+		}
+		within, done := context.WithTimeout(ctx, pongWithin)
+		err := conn.Ping(within)
+		done()
+		if err != nil && ctx.Err() == nil {
+			cancel(errSilent)
+			return
+		}
+	}
+}
+
+var errSilent = fmt.Errorf("a ping wasn't answered within %s", pongWithin)
+
+// dialError is why there is no connection. Texts of the library may have what
+// the server says.
+func dialError(ctx context.Context, response *http.Response, err error) error {
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case response != nil:
+		return statusError(response.StatusCode)
+	}
+	return err
+}
+
+// readError is why nothing more can be read.
+func readError(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if code := websocket.CloseStatus(err); code != -1 {
+		return fmt.Errorf("the tail was closed with status %d", code)
+	}
+	return errors.New("the connection of the tail ended")
+}

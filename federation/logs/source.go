@@ -1,0 +1,60 @@
+package logs
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/prometheus/prometheus/model/labels"
+)
+
+// Source is a store of raw logs: a real Loki or an embedded store. Its methods
+// are for this package alone, so that raw data can't be had outside.
+type Source interface {
+	// selectRaw calls take with each raw entry of the selection, in order of
+	// time, or the reverse when backward; those of one time come in any order.
+	// Entries are given as they are read: what was taken before an error is part
+	// of the answer, and not all of it. It stops at the first error of take, which
+	// it returns. take may keep what it is given.
+	selectRaw(ctx context.Context, s selection, take func(rawEntry) error) error
+	// selectStreams returns the labels of the streams with entries in the
+	// selection, each once, in order of their labels; contains is not looked at.
+	// A source may go by its chunks and list streams that have entries only a
+	// little outside the span.
+	selectStreams(ctx context.Context, s selection) ([]labels.Labels, error)
+	// tailRaw calls take with each raw entry of the selection that is written
+	// from now on, as it is written; those of the last seconds may come too.
+	// start, end and backward are not looked at. It ends with ctx, whose error it
+	// returns, at the first error of take, or with an error when the source can't
+	// go on or had to leave entries out.
+	tailRaw(ctx context.Context, s selection, take func(rawEntry) error) error
+}
+
+// rawEntry is one line as the store holds it.
+type rawEntry struct {
+	at       int64 // Unix nanoseconds
+	line     string
+	stream   labels.Labels // what tells the stream from others
+	metadata labels.Labels // the entry's own, structured metadata
+}
+
+// selection is what a Source is asked for. A matcher is of stream labels: one
+// that a stream doesn't have is empty.
+type selection struct {
+	start, end int64 // Unix nanoseconds; start is included, end isn't
+	matchers   []*labels.Matcher
+	// contains are texts that all have to be in a line; entries without them may
+	// come as well.
+	contains []string
+	backward bool
+}
+
+// matches says whether a stream is of the selection.
+func (s selection) matches(stream labels.Labels) bool {
+	return !slices.ContainsFunc(s.matchers, func(m *labels.Matcher) bool { return !m.Matches(stream.Get(m.Name)) })
+}
+
+// wants says whether a line has all of contains.
+func (s selection) wants(line string) bool {
+	return !slices.ContainsFunc(s.contains, func(text string) bool { return !strings.Contains(line, text) })
+}
