@@ -2,23 +2,19 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
-	"strings"
 	"syscall"
-	"time"
 
 	"github.com/alecthomas/kong"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 
+	"github.com/parley-gateway/parley/federation/logs"
 	"github.com/parley-gateway/parley/federation/metrics"
 	"github.com/parley-gateway/parley/gateway/assembly"
 	"github.com/parley-gateway/parley/gateway/config"
@@ -78,6 +74,11 @@ func serve(ctx context.Context, c *config.Config, log *slog.Logger) (err error) 
 		return err
 	}
 	closers = append(closers, closeSource)
+	logsSource, closeLogs, err := newLogsSource(c)
+	if err != nil {
+		return err
+	}
+	closers = append(closers, closeLogs)
 	policies, stop, err := newPolicyBundle(c)
 	if err != nil {
 		return err
@@ -96,7 +97,7 @@ func serve(ctx context.Context, c *config.Config, log *slog.Logger) (err error) 
 		Org: c.Org, TrustDomain: c.TrustDomain, Version: version,
 		Identity: svid, BundleCacheDir: filepath.Join(c.State.Dir, "bundles"),
 		AgreementsDir: c.Agreements.Dir, PolicyDir: c.Policy.Dir, PolicyBundle: policies, ShadowDir: c.Policy.Shadow,
-		Source: source, Lookback: c.Metrics.LookbackDelta, MaxSamples: c.Metrics.MaxSamples,
+		Logs: logsSource, Source: source, Lookback: c.Metrics.LookbackDelta, MaxSamples: c.Metrics.MaxSamples,
 		Secret: secret, AuditDir: c.Audit.Dir,
 		Front: listeners.front, Peer: listeners.peer, Bundle: listeners.bundle,
 		Authentication: authentication(c, log), FrontHosts: c.Front.Hosts, DefaultPurpose: c.Front.DefaultPurpose, DefaultCase: c.Front.DefaultCase,
@@ -166,7 +167,7 @@ func newSource(c *config.Config, log *slog.Logger) (metrics.Source, func() error
 		return store, store.Close, nil
 	}
 	p := c.Metrics.Prometheus
-	client, err := backendClient(p)
+	client, err := backend{"metrics", p.Tenant, p.BearerTokenFile, p.CAFile}.client()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -176,50 +177,19 @@ func newSource(c *config.Config, log *slog.Logger) (metrics.Source, func() error
 	return source, func() error { client.CloseIdleConnections(); return nil }, err
 }
 
-// backendClient sends what the config says with every request.
-func backendClient(p *config.Prometheus) (*http.Client, error) {
-	transport := &http.Transport{
-		Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true,
-		MaxIdleConnsPerHost: 32, IdleConnTimeout: 90 * time.Second, TLSHandshakeTimeout: 10 * time.Second,
+// newLogsSource returns nil when the config names no logs.
+func newLogsSource(c *config.Config) (logs.Source, func() error, error) {
+	if c.Logs == nil {
+		return nil, func() error { return nil }, nil
 	}
-	if p.CAFile != "" {
-		pem, err := os.ReadFile(p.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("read the metrics backend's root certificates: %w", err)
-		}
-		roots := x509.NewCertPool()
-		if !roots.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("%s holds no certificate in PEM", p.CAFile)
-		}
-		transport.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+	l := c.Logs.Loki
+	client, err := backend{"logs", l.Tenant, l.BearerTokenFile, l.CAFile}.client()
+	if err != nil {
+		return nil, nil, err
 	}
-	return &http.Client{Transport: backendTransport{next: transport, tenant: p.Tenant, tokenFile: p.BearerTokenFile}}, nil
+	source, err := logs.NewLoki(logs.LokiConfig{URL: l.URL, Client: client, PageEntries: l.PageEntries})
+	return source, func() error { client.CloseIdleConnections(); return nil }, err
 }
-
-type backendTransport struct {
-	next              *http.Transport
-	tenant, tokenFile string
-}
-
-func (t backendTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	r = r.Clone(r.Context())
-	if t.tenant != "" {
-		r.Header.Set("X-Scope-OrgID", t.tenant)
-	}
-	if t.tokenFile != "" {
-		token, err := os.ReadFile(t.tokenFile)
-		if err != nil {
-			if r.Body != nil {
-				err = errors.Join(err, r.Body.Close()) // as http.RoundTripper must
-			}
-			return nil, fmt.Errorf("read the metrics backend's bearer token: %w", err)
-		}
-		r.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
-	}
-	return t.next.RoundTrip(r)
-}
-
-func (t backendTransport) CloseIdleConnections() { t.next.CloseIdleConnections() }
 
 // doors are the listeners; those of doors that stay shut are nil.
 type doors struct{ front, peer, bundle net.Listener }

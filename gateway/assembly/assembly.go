@@ -23,6 +23,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 
+	"github.com/parley-gateway/parley/federation/logs"
 	"github.com/parley-gateway/parley/federation/metrics"
 	"github.com/parley-gateway/parley/federation/peer"
 	"github.com/parley-gateway/parley/federation/peer/wire"
@@ -63,7 +64,10 @@ type Config struct {
 	PolicyBundle   *rego.BundleConfig
 	PolicyInterval time.Duration
 	// Source is where our metrics are. It is the caller's to close, after Run.
-	Source     metrics.Source
+	Source metrics.Source
+	// Logs is where our logs are; nil: we have none to be asked for. It is the
+	// caller's to close, after Run.
+	Logs       logs.Source
 	Lookback   time.Duration // default 5m
 	MaxSamples int           // default 50 million
 	// Secret is what pseudonyms are derived from, 32 bytes or more.

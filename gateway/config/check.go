@@ -34,6 +34,7 @@ func check(doc *yamlstrict.Document, c *Config) {
 	k.doors(c)
 	k.bundleEndpoint(c.BundleEndpoint)
 	k.metrics(c.Metrics)
+	k.logs(c.Logs)
 	k.telemetry(c.Telemetry)
 }
 
@@ -203,12 +204,29 @@ func (k checker) metrics(m Metrics) {
 				k.Problemf("metrics.prometheus.external_labels", "%q can't be the name of an external label", name)
 			}
 		}
-		if strings.ContainsFunc(p.Tenant, func(r rune) bool { return r <= ' ' || r > '~' }) {
-			k.Problemf("metrics.prometheus.tenant", "has to go into an HTTP header: only printable ASCII without spaces")
-		}
-		if p.BearerTokenFile != "" && p.URL != nil && p.URL.Scheme != "https" && !isLoopback(p.URL.Hostname()) {
-			k.Problemf("metrics.prometheus.bearer_token_file", "would be sent in the clear: metrics.prometheus.url must be https, or on loopback")
-		}
+		k.backend("metrics.prometheus", p.URL, p.Tenant, p.BearerTokenFile)
+	}
+}
+
+func (k checker) logs(l *Logs) {
+	k.requireWithin("logs", "loki")
+	k.requireWithin("logs.loki", "url")
+	if l == nil || l.Loki == nil {
+		return
+	}
+	if l.Loki.PageEntries < 1 {
+		k.Problemf("logs.loki.page_entries", "must be more than zero")
+	}
+	k.backend("logs.loki", l.Loki.URL, l.Loki.Tenant, l.Loki.BearerTokenFile)
+}
+
+// backend reports what can't be sent with requests to a store.
+func (k checker) backend(at string, target *url.URL, tenant, tokenFile string) {
+	if strings.ContainsFunc(tenant, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		k.Problemf(join(at, "tenant"), "has to go into an HTTP header: only printable ASCII without spaces")
+	}
+	if tokenFile != "" && target != nil && target.Scheme != "https" && !isLoopback(target.Hostname()) {
+		k.Problemf(join(at, "bearer_token_file"), "would be sent in the clear: %s must be https, or on loopback", join(at, "url"))
 	}
 }
 

@@ -49,6 +49,8 @@ type Config struct {
 	Policy Policy `yaml:"policy"`
 	// Where our metrics are. Required.
 	Metrics Metrics `yaml:"metrics"`
+	// Where our logs are. Left out: we have none to be asked for.
+	Logs *Logs `yaml:"logs"`
 	// What the pseudonyms of hidden labels are made with. Required.
 	Pseudonyms Pseudonyms `yaml:"pseudonyms"`
 	// Where the record of every question is kept. Required.
@@ -271,6 +273,28 @@ type Prometheus struct {
 	// otherwise nothing is pushed down, lists are slow, and exemplars refused.
 	ExternalLabels map[string]string `yaml:"external_labels"`
 	// The tenant, sent as X-Scope-OrgID to Mimir, Cortex or Thanos.
+	Tenant string `yaml:"tenant"`
+	// A file with the bearer token to send; read for every request.
+	BearerTokenFile string `yaml:"bearer_token_file"`
+	// The root certificates, in PEM, the server is checked with. Left out: the system's.
+	CAFile string `yaml:"ca_file"`
+}
+
+// Logs is where our logs are.
+type Logs struct {
+	// A Loki, version 3.0 or later. Required.
+	Loki *Loki `yaml:"loki"`
+}
+
+// Loki is a Loki server.
+type Loki struct {
+	// The base URL below which /loki/api/v1 is, such as http://127.0.0.1:3100. Required.
+	URL *url.URL `yaml:"url"`
+	// How many entries are asked for at once: no more than the server's own
+	// max_entries_limit_per_query. It is also how many entries of one nanosecond
+	// are still found to be all: where there may be more, nothing is answered.
+	PageEntries int `yaml:"page_entries" default:"5000"`
+	// The tenant, sent as X-Scope-OrgID.
 	Tenant string `yaml:"tenant"`
 	// A file with the bearer token to send; read for every request.
 	BearerTokenFile string `yaml:"bearer_token_file"`

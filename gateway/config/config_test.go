@@ -235,6 +235,8 @@ func FuzzDecode(f *testing.F) {
 			t.Errorf("accepted a gateway without key, audit or agreements: %+v", c)
 		case (c.Metrics.Prometheus == nil) == (c.Metrics.TSDB == nil):
 			t.Error("accepted none or two places for metrics")
+		case c.Logs != nil && (c.Logs.Loki == nil || c.Logs.Loki.URL == nil || c.Logs.Loki.PageEntries < 1):
+			t.Errorf("accepted the logs %+v", c.Logs)
 		case c.Front.QueryTimeout <= 0 || c.Metrics.MaxSamples <= 0 || c.Metrics.LookbackDelta <= 0:
 			t.Errorf("accepted %+v %+v", c.Front, c.Metrics)
 		}
