@@ -216,8 +216,10 @@ func (p *parser) modifiers(b *BinaryOperation, op token) {
 	if isSetOp(b.Op) {
 		p.fail(t, "%s can't follow %s", t, op)
 	}
-	if p.peek().is("(") {
-		m.Include = p.labelList()
+	if p.peek().is("(") { // which can't be the right side's
+		if included := p.labelList(); len(included) > 0 {
+			m.Include = included
+		}
 	}
 }
 
