@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/prometheus/model/labels"
@@ -70,6 +71,57 @@ func TestGenerated(t *testing.T) {
 			if diff := cmp.Diff(expr, again, same); diff != "" {
 				t.Fatalf("%s\nprinted as %s\n%s", query, expr, diff)
 			}
+		}
+	}
+}
+
+// FuzzPipeline sends what may be a line through a pipeline. Whatever it is, it
+// comes out or not, and labels have names and are in one category.
+func FuzzPipeline(f *testing.F) {
+	r := rand.New(rand.NewPCG(2, 2))
+	g := logqltest.New(r)
+	for _, e := range logqltest.Entries(r, 50, time.Unix(0, 0), time.Second) {
+		f.Add(g.Log(), e.Line)
+	}
+	f.Fuzz(processOne)
+}
+
+func processOne(t *testing.T, query, line string) {
+	expr, err := logql.Parse(query)
+	s, ok := expr.(*logql.LogSelector)
+	if err != nil || !ok {
+		return
+	}
+	p, err := logql.NewPipeline(s)
+	if err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
+	e, ok := p.Process(1, line, labels.FromStrings("app", "shop", "env", "prod"), labels.FromStrings("app", "x", "pod", "a-1"))
+	if !ok {
+		return
+	}
+	seen := map[string]bool{}
+	for _, ls := range []labels.Labels{e.Stream, e.Metadata, e.Parsed} {
+		ls.Range(func(l labels.Label) {
+			if l.Name == "" || seen[l.Name] {
+				t.Errorf("%s of %q: the label %q is there twice or has no name: %s, %s, %s", query, line, l.Name, e.Stream, e.Metadata, e.Parsed)
+			}
+			seen[l.Name] = true
+		})
+		if dup, ok := ls.HasDuplicateLabelNames(); ok {
+			t.Errorf("%s of %q: the label %q is there twice", query, line, dup)
+		}
+	}
+}
+
+// TestGeneratedPipelines sends generated entries through generated pipelines.
+func TestGeneratedPipelines(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 3))
+	g := logqltest.New(r)
+	for range 300 {
+		query := g.Log()
+		for _, e := range logqltest.Entries(r, 50, time.Unix(0, 0), time.Second) {
+			processOne(t, query, e.Line)
 		}
 	}
 }

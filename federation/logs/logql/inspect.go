@@ -49,6 +49,45 @@ func RangeAggregations(e Expr) []*RangeAggregation {
 	return all
 }
 
+// Leaves are the parts of an expression that are evaluated over entries, in the
+// order of the text: range aggregations, and with them a sum right around one
+// where Loki groups entries before it counts them. That is not only faster: it
+// reads fewer labels of lines, and so fails with fewer of them.
+func Leaves(e Expr) []Expr {
+	var all []Expr
+	Inspect(e, func(e Expr) bool {
+		_, _, leaf := leafOf(e)
+		if leaf {
+			all = append(all, e)
+		}
+		return !leaf
+	})
+	return all
+}
+
+// leafOf takes a leaf apart.
+func leafOf(e Expr) (r *RangeAggregation, grouping *Grouping, ok bool) {
+	switch e := e.(type) {
+	case *RangeAggregation:
+		return e, e.Grouping, true
+	case *VectorAggregation:
+		r, ok := e.Expr.(*RangeAggregation)
+		if !ok || e.Op != Sum || r.Grouping != nil {
+			return nil, nil, false
+		}
+		switch r.Op {
+		case Rate, CountOverTime, BytesRate, BytesOverTime, SumOverTime:
+		default:
+			return nil, nil, false
+		}
+		if e.Grouping == nil {
+			return r, &Grouping{}, true
+		}
+		return r, e.Grouping, true
+	}
+	return nil, nil, false
+}
+
 // Functions are the names of the aggregations and functions that an expression
 // uses, each once, sorted.
 func Functions(e Expr) []string {

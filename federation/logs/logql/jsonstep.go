@@ -2,6 +2,7 @@ package logql
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -31,15 +32,18 @@ type jsonStep struct {
 	prefix []byte // of the object that is read
 }
 
+// errEnough ends the reading of a line when all that is needed was found.
+var errEnough = errors.New("enough")
+
 var errNotJSON = errors.New("the line isn't a JSON object")
 
 func (s *jsonStep) process(e *entry) bool {
-	if e.line == "" {
+	if e.line == "" || e.needed.none {
 		return true
 	}
 	s.prefix = s.prefix[:0]
-	if err := s.object(e, viewed(e.line)); err != nil {
-		e.fail(jsonProblem, err.Error())
+	if err := s.object(e, viewed(e.line)); err != nil && !errors.Is(err, errEnough) {
+		e.problemOf(jsonProblem, err)
 	}
 	return true
 }
@@ -54,30 +58,43 @@ func (s *jsonStep) object(e *entry, data []byte) error {
 		s.prefix = append(s.prefix, key...)
 		switch typ {
 		case jsonparser.Object:
+			if !e.needed.below(s.names.name(s.prefix)) {
+				return nil
+			}
 			return s.object(e, value)
 		case jsonparser.String, jsonparser.Number, jsonparser.Boolean:
-			e.extract(s.names.name(s.prefix), jsonText(value, typ))
+			if !e.extract(s.names.name(s.prefix), jsonText(value, typ)) {
+				return errEnough
+			}
 		}
 		return nil
 	})
 }
 
-// extract sets a label that a parser found. Of several with one name the first
-// counts; one that the entry came with keeps its name.
-func (e *entry) extract(name, value string) {
+// problemOf says that a parser failed.
+func (e *entry) problemOf(problem string, err error) {
+	e.fail(problem, err.Error())
+	if e.needed.preserve {
+		e.set(preserveErrorLabel, "true")
+	}
+}
+
+// extract sets a label that a parser found, if it is needed, and says whether
+// more are. Of several with one name the first counts; one that the entry came
+// with keeps its name.
+func (e *entry) extract(name, value string) (more bool) {
 	if name == "" {
-		return
+		return true
 	}
 	if e.had(name) {
 		name += extractedSuffix
 	}
-	for _, p := range e.parsed {
-		if p == name {
-			return
-		}
+	if !e.needed.has(name) || slices.Contains(e.parsed, name) {
+		return true
 	}
 	e.parsed = append(e.parsed, name)
 	e.set(name, value)
+	return !e.needed.enough(e.parsed)
 }
 
 // jsonText is a value as a label has it.
@@ -121,11 +138,11 @@ type jsonExtractStep struct {
 }
 
 func (s *jsonExtractStep) process(e *entry) bool {
-	if e.line == "" {
+	if e.line == "" || e.needed.none {
 		return true
 	}
 	if !strings.HasPrefix(strings.TrimSpace(e.line), "{") {
-		e.fail(jsonProblem, errNotJSON.Error())
+		e.problemOf(jsonProblem, errNotJSON)
 		return true
 	}
 	clear(s.values)
@@ -149,7 +166,7 @@ type unpackStep struct{ names labelNames }
 const packedLine = "_entry"
 
 func (s *unpackStep) process(e *entry) bool {
-	if e.line == "" {
+	if e.line == "" || e.needed.none {
 		return true
 	}
 	packed, isPacked := "", false
@@ -161,7 +178,7 @@ func (s *unpackStep) process(e *entry) bool {
 	})
 	switch {
 	case err != nil:
-		e.fail(jsonProblem, err.Error())
+		e.problemOf(jsonProblem, err)
 		return true
 	case !isPacked:
 		return true

@@ -27,7 +27,7 @@ func newLogfmtStep(s *LogfmtParser) step {
 }
 
 func (s *logfmtStep) process(e *entry) bool {
-	if e.line == "" {
+	if e.line == "" || e.needed.none {
 		return true
 	}
 	clear(s.values)
@@ -38,7 +38,9 @@ func (s *logfmtStep) process(e *entry) bool {
 			continue
 		}
 		if len(s.labels) == 0 {
-			e.extract(s.names.name(viewed(d.key)), value)
+			if !e.extract(s.names.name(viewed(d.key)), value) {
+				return true
+			}
 			continue
 		}
 		for i, key := range s.keys {
@@ -54,7 +56,7 @@ func (s *logfmtStep) process(e *entry) bool {
 		e.set(name, s.values[i])
 	}
 	if d.err != nil && s.strict {
-		e.fail(logfmtProblem, d.err.Error())
+		e.problemOf(logfmtProblem, d.err)
 	}
 	return true
 }

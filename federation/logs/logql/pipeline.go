@@ -57,7 +57,7 @@ func NewPipeline(s *LogSelector) (*Pipeline, error) {
 // its line, its stream's labels and its structured metadata. It reports
 // whether the entry is still there.
 func (p *Pipeline) Process(at int64, line string, stream, metadata labels.Labels) (Entry, bool) {
-	e, ok := p.run(at, line, stream, metadata, nil)
+	e, ok := p.run(at, line, stream, metadata, everything)
 	if !ok {
 		return Entry{}, false
 	}

@@ -13,6 +13,8 @@ import (
 // samples of one window, and the results. It is not safe for concurrent use.
 type Range struct {
 	aggregation *RangeAggregation
+	grouping    *Grouping // of the aggregation, or of the sum around it
+	needed      *needed
 	pipeline    *Pipeline
 	unwrap      *unwrapStep // nil: lines or bytes are counted
 	evaluate    func(samples []sample, from, to int64) float64
@@ -53,16 +55,20 @@ func (e *PipelineError) Error() string {
 	return fmt.Sprintf("the pipeline fails with %s for entries of %s; skip them with | __error__=\"\", after unwrap if there is one", e.Problem, e.Series)
 }
 
-// NewRange evaluates r at start, and every step until end; once, at start, if
-// the step is 0. Times are Unix nanoseconds. At t it is of the entries in
-// (t-offset-range, t-offset].
-func NewRange(r *RangeAggregation, start, end int64, step time.Duration) (*Range, error) {
+// NewRange evaluates one of the Leaves of an expression at start, and every
+// step until end; once, at start, if the step is 0. Times are Unix nanoseconds.
+// At t it is of the entries in (t-offset-range, t-offset].
+func NewRange(leaf Expr, start, end int64, step time.Duration) (*Range, error) {
+	r, grouping, ok := leafOf(leaf)
+	if !ok {
+		return nil, fmt.Errorf("%s is not a range aggregation or a sum of one", leaf)
+	}
 	p, err := NewPipeline(r.Selector)
 	if err != nil {
 		return nil, err
 	}
 	e := &Range{
-		aggregation: r, pipeline: p, evaluate: evaluation(r),
+		aggregation: r, grouping: grouping, needed: newNeeded(grouping, r.Selector, r.Unwrap), pipeline: p, evaluate: evaluation(r),
 		at: start, end: end, step: int64(step), window: int64(r.Range), offset: int64(r.Offset),
 		series: map[string]*series{},
 	}
@@ -84,7 +90,7 @@ func (e *Range) Add(at int64, line string, stream, metadata labels.Labels) {
 	if e.done || e.err != nil || at <= e.at-e.offset-e.window {
 		return
 	}
-	entry, ok := e.pipeline.run(at, line, stream, metadata, nil)
+	entry, ok := e.pipeline.run(at, line, stream, metadata, e.needed)
 	if !ok {
 		return
 	}
@@ -140,7 +146,7 @@ func (e *Range) seriesOf(entry *entry) *series {
 
 // keeps says whether a label is one of the result's.
 func (e *Range) keeps(name string) bool {
-	g := e.aggregation.Grouping
+	g := e.grouping
 	switch {
 	case g != nil && !g.Without:
 		return slices.Contains(g.Labels, name)

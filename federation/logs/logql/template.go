@@ -181,3 +181,53 @@ func (f *functions) bounded(v any) (any, error) {
 	}
 	return v, nil
 }
+
+// templateLabels are the labels that a template names.
+func templateLabels(source string) []string {
+	t, err := newTemplate(source)
+	if err != nil || t.template.Tree == nil {
+		return nil
+	}
+	var names []string
+	for _, n := range fieldNodes(t.template.Root) {
+		names = append(names, n.Ident[0])
+	}
+	return names
+}
+
+// fieldNodes are those below a node.
+func fieldNodes(n parse.Node) []*parse.FieldNode {
+	var all []*parse.FieldNode
+	branch := func(b *parse.BranchNode) {
+		all = append(all, fieldNodes(b.Pipe)...)
+		all = append(all, fieldNodes(b.List)...)
+		if b.ElseList != nil {
+			all = append(all, fieldNodes(b.ElseList)...)
+		}
+	}
+	switch n := n.(type) {
+	case *parse.ListNode:
+		for _, inner := range n.Nodes {
+			all = append(all, fieldNodes(inner)...)
+		}
+	case *parse.ActionNode:
+		return fieldNodes(n.Pipe)
+	case *parse.PipeNode:
+		for _, c := range n.Cmds {
+			for _, a := range c.Args {
+				all = append(all, fieldNodes(a)...)
+			}
+		}
+	case *parse.ChainNode:
+		return fieldNodes(n.Node)
+	case *parse.FieldNode:
+		return []*parse.FieldNode{n}
+	case *parse.IfNode:
+		branch(&n.BranchNode)
+	case *parse.WithNode:
+		branch(&n.BranchNode)
+	case *parse.RangeNode:
+		branch(&n.BranchNode)
+	}
+	return all
+}

@@ -19,6 +19,9 @@ func newRegexpStep(s *RegexpParser) (step, error) {
 }
 
 func (s *regexpStep) process(e *entry) bool {
+	if e.needed.none {
+		return true
+	}
 	at := s.re.FindStringSubmatchIndex(e.line)
 	if at == nil {
 		return true
@@ -40,6 +43,8 @@ func (s *regexpStep) process(e *entry) bool {
 type patternStep struct{ pattern pattern }
 
 func (s *patternStep) process(e *entry) bool {
-	s.pattern.extract(e.line, e.extract)
+	if !e.needed.none {
+		s.pattern.extract(e.line, func(name, value string) { e.extract(name, value) })
+	}
 	return true
 }
