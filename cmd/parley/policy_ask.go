@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -16,13 +17,16 @@ import (
 
 // partnerQuestion is a question as a partner would ask it.
 type partnerQuestion struct {
-	As      string          `required:"" placeholder:"PARTNER" help:"The partner that would ask."`
-	Purpose string          `required:"" placeholder:"P" help:"What it would ask for, such as incident-response."`
-	Case    string          `placeholder:"C" help:"The case it would name."`
-	User    string          `placeholder:"U" help:"The user for whom it would ask."`
-	Range   *model.Duration `placeholder:"1h" help:"For how long up to --time, instead of for one moment."`
-	Step    *model.Duration `placeholder:"30s" help:"Resolution of --range; without it a hundredth of the range."`
-	Time    string          `placeholder:"T" help:"The moment asked for, as RFC 3339 or Unix seconds; without it now."`
+	As      string `required:"" placeholder:"PARTNER" help:"The partner that would ask."`
+	Purpose string `required:"" placeholder:"P" help:"What it would ask for, such as incident-response."`
+	Case    string `placeholder:"C" help:"The case it would name."`
+	User    string `placeholder:"U" help:"The user for whom it would ask, proven by a token."`
+
+	BreakGlass string `placeholder:"REASON" help:"Ask in an emergency, for this reason, as --user for --case."`
+
+	Range *model.Duration `placeholder:"1h" help:"For how long up to --time, instead of for one moment."`
+	Step  *model.Duration `placeholder:"30s" help:"Resolution of --range; without it a hundredth of the range."`
+	Time  string          `placeholder:"T" help:"The moment asked for, as RFC 3339 or Unix seconds; without it now."`
 
 	Expression string `arg:"" name:"query" help:"The question in PromQL."`
 }
@@ -45,6 +49,14 @@ func (q *partnerQuestion) ask(f *inspect.Folder) (rehearsal.Ask, error) {
 	if q.User != "" {
 		a.User = tenants.User{Subject: q.User, Proof: tenants.ProvenByJWT}
 	}
+	if q.BreakGlass != "" {
+		if a.BreakGlass, err = tenants.ParseEmergencyReason(q.BreakGlass); err != nil {
+			return a, fmt.Errorf("--break-glass: %w", err)
+		}
+		if q.Case == "" || q.User == "" {
+			return a, errors.New("--break-glass: needs --case and --user, to which a grant is bound")
+		}
+	}
 	at, err := moment(q.Time, f.Now())
 	if err != nil {
 		return a, err
@@ -56,6 +68,15 @@ func (q *partnerQuestion) ask(f *inspect.Folder) (rehearsal.Ask, error) {
 	length, step, err := (&queryCommand{Range: q.Range, Step: q.Step}).span()
 	a.Question.Kind, a.Question.Start, a.Question.Step = policy.Range, at.Add(-length), step
 	return a, err
+}
+
+// asks is who asks why, for people.
+func asks(partner tenants.OrgID, purpose tenants.Purpose, breakGlass bool) string {
+	text := fmt.Sprintf("%s for %s", partner, purpose)
+	if breakGlass {
+		text += " in an emergency"
+	}
+	return text
 }
 
 // partnersOf lists those with whom there are agreements.

@@ -126,12 +126,28 @@ func (p *catalogPage) write(c inspect.Catalog) {
 	}
 	p.text(fmt.Sprintf("Ask your own gateway in PromQL, with %s among the matchers. Series and labels that aren't described here are not there: "+
 		"a question about them gets what it would get if they didn't exist. Of what is described there may be less than it says.", p.code(`org="`+string(c.Owner)+`"`)))
+	if c.BreakGlass > 0 {
+		p.text(fmt.Sprintf("In an emergency a person who proves who they are, with a token or a certificate, may state a reason and a case: "+
+			"%s and %s, or %s. The first such question opens a grant of %s for the person and the case, which is announced to %s at once. "+
+			"It can't be made longer, nor be opened again.", p.code("X-Parley-Break-Glass: REASON"), p.code("X-Parley-Case: CASE"),
+			p.code("parley query --break-glass REASON --case CASE"), model.Duration(c.BreakGlass), c.Owner))
+	}
 	for _, purpose := range c.Purposes {
 		p.heading(2, string(purpose.Purpose))
-		if len(purpose.Terms) == 0 {
+		switch {
+		case len(purpose.Terms) > 0:
+		case len(purpose.Emergency) > 0:
+			p.text("Every day, no question is answered for this purpose.")
+		default:
 			p.text("No question is answered for this purpose.")
 		}
 		for _, t := range purpose.Terms {
+			p.terms(t)
+		}
+		if len(purpose.Emergency) > 0 {
+			p.text("In an emergency, under a break-glass grant, there is this instead:")
+		}
+		for _, t := range purpose.Emergency {
 			p.terms(t)
 		}
 	}

@@ -67,7 +67,13 @@ type policyReport struct {
 // partnerReport is which package answers a partner, and for which purposes at
 // all.
 type partnerReport struct {
-	Partner  tenants.OrgID    `json:"partner"`
+	Partner tenants.OrgID `json:"partner"`
+	policyAnswers
+	// BreakGlass is what answers in an emergency.
+	BreakGlass *policyAnswers `json:"break_glass,omitempty"`
+}
+
+type policyAnswers struct {
 	Policy   string           `json:"policy"`
 	Purposes []purposeAnswers `json:"purposes"`
 }
@@ -111,17 +117,26 @@ func (c *policyCheckCommand) check(ctx context.Context) (policyReport, error) {
 	report.Revision, report.Packages, report.Samples = folder.Inventory.Revision, folder.Inventory.Packages, folder.Inventory.Samples
 	report.assumed = folder.Assumed
 	for _, a := range folder.Agreements {
-		answered, err := folder.Answers(ctx, a)
+		everyDay, emergency, err := folder.Answers(ctx, a)
 		if err != nil {
 			return report, err
 		}
-		r := partnerReport{Partner: a.Partner, Policy: a.Policy}
-		for i, purpose := range a.Purposes {
-			r.Purposes = append(r.Purposes, purposeAnswers{Purpose: purpose, Answer: answered[i]})
+		r := partnerReport{Partner: a.Partner, policyAnswers: answersOf(a.Policy, a.Purposes, everyDay)}
+		if emergency != nil {
+			in := answersOf(a.BreakGlass.Policy, a.Purposes, emergency)
+			r.BreakGlass = &in
 		}
 		report.Partners = append(report.Partners, r)
 	}
 	return report, nil
+}
+
+func answersOf(policy string, purposes []tenants.Purpose, answers []inspect.Answer) policyAnswers {
+	out := policyAnswers{Policy: policy}
+	for i, purpose := range purposes {
+		out.Purposes = append(out.Purposes, purposeAnswers{Purpose: purpose, Answer: answers[i]})
+	}
+	return out
 }
 
 func (r policyReport) show(w io.Writer) error {
@@ -190,15 +205,25 @@ func (r policyReport) overridden(name string) bool {
 }
 
 func (r policyReport) users(name string) string {
-	var partners []string
+	var partners, emergencies []string
 	for _, p := range r.Partners {
 		if p.Policy == name && !r.assumed {
 			partners = append(partners, string(p.Partner))
 		}
+		if p.BreakGlass != nil && p.BreakGlass.Policy == name && !r.assumed {
+			emergencies = append(emergencies, string(p.Partner))
+		}
+	}
+	var what []string
+	if len(partners) > 0 {
+		what = append(what, "to "+strings.Join(partners, ", "))
+	}
+	if len(emergencies) > 0 {
+		what = append(what, "in an emergency to "+strings.Join(emergencies, ", "))
 	}
 	switch {
-	case len(partners) > 0:
-		return "what is answered to " + strings.Join(partners, ", ")
+	case len(what) > 0:
+		return "what is answered " + strings.Join(what, ", and ")
 	case r.assumed:
 		return "what a partner is answered"
 	}
@@ -213,9 +238,15 @@ func (r policyReport) partnerRows() [][]string {
 	rows := [][]string{{who, "FOR", "IS ANSWERED"}}
 	for _, p := range r.Partners {
 		name := string(p.Partner)
-		for _, purpose := range p.Purposes {
-			rows = append(rows, []string{name, string(purpose.Purpose), answerWords[purpose.Answer]})
-			name = ""
+		add := func(answers policyAnswers, when string) {
+			for _, purpose := range answers.Purposes {
+				rows = append(rows, []string{name, string(purpose.Purpose) + when, answerWords[purpose.Answer]})
+				name = ""
+			}
+		}
+		add(p.policyAnswers, "")
+		if p.BreakGlass != nil {
+			add(*p.BreakGlass, " in an emergency")
 		}
 	}
 	return rows

@@ -85,7 +85,7 @@ func showChanges(w io.Writer, changes []inspect.Change) error {
 	var out strings.Builder
 	about := ""
 	for _, c := range changes {
-		if head := fmt.Sprintf("%s for %s", c.Partner, c.Purpose); head != about {
+		if head := asks(c.Partner, c.Purpose, c.Emergency); head != about {
 			if about != "" {
 				out.WriteString("\n")
 			}

@@ -31,6 +31,8 @@ func (*policyExplainCommand) Help() string {
   parley policy explain --config gateway.yml --as globex --purpose slo-review \
     'sum by (region) (rate(http_requests_total[5m]))'
   parley policy explain --dir policies --as globex --purpose audit --range 7d up
+  parley policy explain --config gateway.yml --as globex --purpose incident-response \
+    --break-glass 'checkout is down' --case INC-4711 --user alice@globex.example up
 
 It says what policy decides and which rules and lines say so, what of the
 question is released how, and what the partner would be told. No data is read.
@@ -103,7 +105,7 @@ func (e explained) decision(out *strings.Builder) {
 	if e.Package != "" {
 		by = e.Package
 	}
-	fmt.Fprintf(out, "%s for %s: %s by %s", e.Partner, e.Purpose, verdict, by)
+	fmt.Fprintf(out, "%s: %s by %s", asks(e.Partner, e.Purpose, e.BreakGlass), verdict, by)
 	if e.Allow && e.Refused != nil {
 		out.WriteString(", but " + e.how.colour(red, "refused"))
 	}

@@ -149,7 +149,11 @@ func showGroups(out *strings.Builder, how style, r replay.Report, outcome replay
 		if g.Label != "" {
 			what += " of " + printable(g.Label)
 		}
-		fmt.Fprintf(out, "  %d for %s, %s, the last at %s: %s\n", g.Count, printable(string(g.Partner)), printable(string(g.Purpose)), stamp(g.Last), what)
+		purpose := printable(string(g.Purpose))
+		if g.BreakGlass {
+			purpose += " in an emergency"
+		}
+		fmt.Fprintf(out, "  %d for %s, %s, the last at %s: %s\n", g.Count, printable(string(g.Partner)), purpose, stamp(g.Last), what)
 		if query := strings.TrimSpace(g.Query); query != "" {
 			out.WriteString(paragraph("    ", printable(query)))
 		}

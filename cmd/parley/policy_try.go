@@ -74,8 +74,7 @@ func (c *policyTryCommand) try(ctx context.Context) (t rehearsal.Trial, dir stri
 		if policies, err = from(policies, c.Dir); err != nil {
 			return t, "", err
 		}
-		// It may hold this partner's policy alone.
-		policies.Agreements = slices.DeleteFunc(policies.Agreements, func(a tenants.Agreement) bool { return string(a.Partner) != c.As })
+		policies.Agreements = c.alone(policies.Agreements)
 	}
 	folder, err := inspect.Load(ctx, policies)
 	if err != nil {
@@ -99,6 +98,24 @@ func (c *policyTryCommand) try(ctx context.Context) (t rehearsal.Trial, dir stri
 		Source: source, Secret: secret, MaxSamples: settings.Metrics.MaxSamples, Timeout: settings.Front.QueryTimeout,
 	}, ask)
 	return t, folder.Dir, err
+}
+
+// alone is the agreement with the partner, naming the policy that is asked alone:
+// a folder may hold no other.
+func (c *policyTryCommand) alone(all []tenants.Agreement) []tenants.Agreement {
+	out := []tenants.Agreement{}
+	for _, a := range all {
+		switch {
+		case string(a.Partner) != c.As:
+			continue
+		case c.BreakGlass == "":
+			a.BreakGlass = nil
+		case a.BreakGlass != nil:
+			a.Policy = a.BreakGlass.Policy
+		}
+		out = append(out, a)
+	}
+	return out
 }
 
 // readSource is what a config says of its metrics, for reading: a gateway may
@@ -125,7 +142,7 @@ const mostRows = 15
 
 func (t tried) show(w io.Writer) error {
 	var out strings.Builder
-	head := fmt.Sprintf("%s for %s: ", t.Partner, t.Purpose)
+	head := asks(t.Partner, t.Purpose, t.BreakGlass) + ": "
 	if t.Refused == nil {
 		head += fmt.Sprintf("%s, %d series", t.how.colour(green, "answered"), len(t.Released))
 	} else {

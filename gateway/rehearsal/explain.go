@@ -21,8 +21,10 @@ type Explanation struct {
 	Partner tenants.OrgID   `json:"partner"`
 	Purpose tenants.Purpose `json:"purpose"`
 	Case    tenants.CaseID  `json:"case,omitempty"`
-	Query   string          `json:"query"` // canonical
-	Window  policy.Window   `json:"window,omitzero"`
+	// BreakGlass says that it is asked in an emergency.
+	BreakGlass bool          `json:"break_glass,omitempty"`
+	Query      string        `json:"query"` // canonical
+	Window     policy.Window `json:"window,omitzero"`
 
 	// Allow is the policy's decision; the question may still be refused.
 	Allow    bool            `json:"allow"`
@@ -105,7 +107,7 @@ func (s Stage) Explain(ctx context.Context, a Ask) (Explanation, error) {
 	}
 	why := decider.why
 	out := Explanation{
-		Partner: a.Partner, Purpose: a.Purpose, Case: a.Case, Query: r.Request.Query, Window: r.Request.Window,
+		Partner: a.Partner, Purpose: a.Purpose, Case: a.Case, BreakGlass: a.BreakGlass != "", Query: r.Request.Query, Window: r.Request.Window,
 		Allow: why.Decision.Allow, Reasons: why.Decision.Reasons, Package: why.Package, Revision: why.Decision.Revision,
 		Rules: why.Rules, Refused: refusal(r.Told), decision: r.Decision,
 	}

@@ -31,11 +31,14 @@ type Stage struct {
 
 // Ask is a partner's question.
 type Ask struct {
-	Partner  tenants.OrgID
-	Purpose  tenants.Purpose
-	Case     tenants.CaseID
-	User     tenants.User
-	Question metrics.Question // instant or range
+	Partner tenants.OrgID
+	Purpose tenants.Purpose
+	Case    tenants.CaseID
+	User    tenants.User
+	// BreakGlass is the reason in an emergency: it is asked as under a grant that
+	// has just been opened.
+	BreakGlass tenants.EmergencyReason
+	Question   metrics.Question // instant or range
 }
 
 // agreements are a gateway.Directory.
@@ -55,7 +58,9 @@ func (as agreements) Partners() []tenants.Agreement { return as }
 // principal is who asks, as the peer door would know it.
 func (s Stage) principal(a Ask) tenants.Principal {
 	agreement, _ := s.Folder.Agreement(a.Partner)
-	return tenants.Principal{Org: a.Partner, Workload: agreement.GatewayID, User: a.User, Purpose: a.Purpose, Case: a.Case}
+	return tenants.Principal{
+		Org: a.Partner, Workload: agreement.GatewayID, User: a.User, Purpose: a.Purpose, Case: a.Case, BreakGlass: a.BreakGlass,
+	}
 }
 
 func (s Stage) question(a Ask) gateway.Question {

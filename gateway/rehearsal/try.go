@@ -20,7 +20,9 @@ import (
 type Trial struct {
 	Partner tenants.OrgID   `json:"partner"`
 	Purpose tenants.Purpose `json:"purpose"`
-	Query   string          `json:"query"`
+	// BreakGlass says that it is asked in an emergency.
+	BreakGlass bool   `json:"break_glass,omitempty"`
+	Query      string `json:"query"`
 
 	// Refused is set where there is no answer.
 	Refused *Refusal `json:"refused,omitempty"`
@@ -70,7 +72,7 @@ func (s Stage) Try(ctx context.Context, b Backend, a Ask) (Trial, error) {
 		return Trial{}, err
 	}
 	out := Trial{
-		Partner: a.Partner, Purpose: a.Purpose, Query: explained.Query, Package: explained.Package,
+		Partner: a.Partner, Purpose: a.Purpose, BreakGlass: explained.BreakGlass, Query: explained.Query, Package: explained.Package,
 		Released: []Series{}, Raw: []Series{}, Labels: explained.Labels,
 	}
 	ctx, cancel := context.WithTimeout(ctx, b.Timeout)
@@ -114,7 +116,7 @@ func (s Stage) asPartner(ctx context.Context, local *metrics.Local, b Backend, a
 		Signals: map[tenants.Signal]gateway.Signal{tenants.Metrics: {
 			Answer: gateway.AnswerFrom(local), Federate: gateway.FederateWith(metrics.NewFederated(b.MaxSamples, s.Lookback, nil)),
 		}},
-		Peers: nobody{}, Auditor: nobody{}, Meter: nobody{},
+		BreakGlass: opening{s.Folder.Now()}, Peers: nobody{}, Auditor: nobody{}, Meter: nobody{},
 		Log: slog.New(slog.DiscardHandler), Timeout: b.Timeout, Now: s.Folder.Now,
 	})
 	if err != nil {
@@ -151,6 +153,16 @@ func (nobody) Observe(gateway.Exchange) {}
 
 func (nobody) Ask(_ context.Context, a tenants.Agreement, _ federation.ExchangeID, _ tenants.Principal, _ federation.Question) (federation.Released, federation.Part, error) {
 	return nil, federation.Part{Org: a.Partner}, federation.Errorf(federation.Refused, "no partner is asked in a rehearsal")
+}
+
+// opening gives a grant that is opened now, and keeps none.
+type opening struct{ at time.Time }
+
+func (o opening) Grant(_ context.Context, a tenants.Agreement, by tenants.Principal, _ federation.ExchangeID) (gateway.Grant, error) {
+	return gateway.Grant{
+		Partner: by.Org, Case: by.Case, Person: by.User.Subject, Proof: by.User.Proof, Purpose: by.Purpose, Reason: by.BreakGlass,
+		Opened: o.at, Ends: o.at.Add(a.BreakGlass.Longest),
+	}, nil
 }
 
 func seriesOf(r *metrics.Released) ([]Series, error) {

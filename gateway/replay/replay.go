@@ -87,9 +87,11 @@ type Group struct {
 	Outcome Outcome         `json:"outcome"`
 	Partner tenants.OrgID   `json:"partner"`
 	Purpose tenants.Purpose `json:"purpose"`
-	Kind    policy.Kind     `json:"kind"`
-	Query   string          `json:"query"`
-	Label   string          `json:"label,omitempty"`
+	// BreakGlass says that they were asked in an emergency.
+	BreakGlass bool        `json:"break_glass,omitempty"`
+	Kind       policy.Kind `json:"kind"`
+	Query      string      `json:"query"`
+	Label      string      `json:"label,omitempty"`
 	// Count is of questions, Last when the last of them arrived.
 	Count int       `json:"count"`
 	Last  time.Time `json:"last"`
@@ -158,6 +160,7 @@ type partnerKey struct {
 type groupKey struct {
 	outcome Outcome
 	partnerKey
+	emergency   bool
 	kind        policy.Kind
 	query, what string
 }
@@ -228,15 +231,18 @@ func (r *run) count(record audit.Record, f fate, n int) {
 	if f.outcome == Unchanged || f.outcome == TurnedAway {
 		return
 	}
-	key := groupKey{outcome: f.outcome, partnerKey: by, kind: record.Kind, query: record.Query, what: record.Label + "\xff" + f.text()}
+	key := groupKey{outcome: f.outcome, partnerKey: by, emergency: record.BreakGlass != nil, kind: record.Kind, query: record.Query, what: record.Label + "\xff" + f.text()}
 	g := r.groups[key]
 	if g == nil {
 		if len(r.groups) >= r.most {
-			key = groupKey{outcome: f.outcome, partnerKey: by, query: Beyond}
+			key = groupKey{outcome: f.outcome, partnerKey: by, emergency: key.emergency, query: Beyond}
 			g = r.groups[key]
 		}
 		if g == nil {
-			g = &Group{Outcome: f.outcome, Partner: by.partner, Purpose: by.purpose, Kind: key.kind, Query: key.query, Differences: f.differences, Why: f.why}
+			g = &Group{
+				Outcome: f.outcome, Partner: by.partner, Purpose: by.purpose, BreakGlass: key.emergency, Kind: key.kind, Query: key.query,
+				Differences: f.differences, Why: f.why,
+			}
 			if key.query == Beyond {
 				g.Differences, g.Why = nil, ""
 			} else {

@@ -39,15 +39,26 @@ var agreements = []tenants.Agreement{
 // folder is acme's, with what globex is answered.
 func folder(t testing.TB, text string) *inspect.Folder {
 	t.Helper()
-	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "globex.rego"), []byte("package parley.partners.globex\n\n"+text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	f, err := inspect.Load(t.Context(), inspect.Config{Org: "acme", Dir: dir, Agreements: agreements, Now: func() time.Time { return noon }})
+	f, err := inspect.Load(t.Context(), inspect.Config{
+		Org: "acme", Dir: written(t, map[string]string{"globex.rego": "package parley.partners.globex\n\n" + text}),
+		Agreements: agreements, Now: func() time.Time { return noon },
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return f
+}
+
+// written is a folder of files.
+func written(t testing.TB, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
 }
 
 const before = `default decision := {"allow": false, "reasons": ["no"]}
@@ -97,6 +108,9 @@ func decided(t testing.TB, f *inspect.Folder, x gateway.Exchange) gateway.Exchan
 	r.Side, r.Owner, r.Principal, r.Label, r.Window, r.Step = policy.Answer, x.Org, x.Principal, x.Label, x.Window, x.Step
 	if x.Door == gateway.PeerDoor {
 		r.Package, r.Purposes = agreements[0].Policy, agreements[0].Under(x.Principal.Purpose)
+		if x.Principal.BreakGlass != "" {
+			r.Package += "_emergency"
+		}
 	}
 	if x.Decision, err = f.Policies.DecideAt(t.Context(), r, x.Start.Add(20*time.Millisecond)); err != nil {
 		t.Fatal(err)
@@ -182,6 +196,55 @@ func TestReplay(t *testing.T) {
 	// The same policies say the same.
 	if report := run1(t, Config{Current: old, New: old}, logOf(t, exchanges...)); report.Questions[Unchanged] != len(exchanges) || len(report.Groups) > 0 {
 		t.Errorf("the same policies: %v", story(report))
+	}
+}
+
+// What was asked in an emergency is decided by its policy, and told apart.
+func TestEmergencies(t *testing.T) {
+	const other = `package parley.partners.globex_emergency
+
+decision := {"allow": true, "datasets": [{"name": "up", "series": ["up"], "release": "row", "labels": {"pod": "MODE"}}]} if input.principal.break_glass
+`
+	loaded := func(mode string, of ...tenants.Agreement) *inspect.Folder {
+		f, err := inspect.Load(t.Context(), inspect.Config{
+			Org: "acme", Agreements: of, Now: func() time.Time { return noon },
+			Dir: written(t, map[string]string{
+				"globex.rego":    "package parley.partners.globex\n\n" + before,
+				"emergency.rego": strings.Replace(other, "MODE", mode, 1),
+			}),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	agreed := agreements[0]
+	agreed.BreakGlass = &tenants.BreakGlass{Policy: "parley.partners.globex_emergency", Longest: time.Hour}
+	old, next := loaded("keep", agreed), loaded("pseudonym", agreed)
+
+	everyDay := question(1, "incident-response", "up")
+	everyDay.Principal.Case = "INC-7"
+	emergency := everyDay
+	emergency.Principal.BreakGlass = "checkout is down"
+	emergency.Grant = gateway.Grant{Opened: noon, Ends: noon.Add(time.Hour)}
+	log := logOf(t, decided(t, old, everyDay), decided(t, old, emergency))
+
+	report := run1(t, Config{Current: old, New: next}, log)
+	want := []string{"map[changed:1 unchanged:1]", `1 changed incident-response query "up" [labels up: pod: pseudonym, was keep]`}
+	if diff := cmp.Diff(want, story(report)); diff != "" || report.Summaries != 0 || !report.Groups[0].BreakGlass {
+		t.Errorf("%+v\n%s", report, diff)
+	}
+	// Agreed no more.
+	report = run1(t, Config{Current: old, New: loaded("keep", agreements[0])}, log)
+	want = []string{"map[unchanged:1 undecidable:1]", `1 undecidable incident-response query "up" the agreement does not cover the emergency any more`}
+	if diff := cmp.Diff(want, story(report)); diff != "" {
+		t.Error(diff)
+	}
+	// The same of both is not the same.
+	none := loaded("keep", agreed)
+	none.Policies = folder(t, `default decision := {"allow": false, "reasons": ["no more"]}`).Policies
+	if report := run1(t, Config{Current: old, New: none}, log); len(report.Groups) != 2 || report.Groups[0].BreakGlass == report.Groups[1].BreakGlass {
+		t.Errorf("%+v", report.Groups)
 	}
 }
 

@@ -24,6 +24,8 @@ type Catalog struct {
 	Until    time.Time        `json:"until,omitzero"`
 	Rates    Rates            `json:"rates,omitzero"`
 	Purposes []CatalogPurpose `json:"purposes"`
+	// BreakGlass is how long a grant lasts in an emergency; zero: there is none.
+	BreakGlass time.Duration `json:"break_glass_ns,omitzero"`
 }
 
 // Rates are what is counted before policy is asked.
@@ -37,6 +39,8 @@ type Rates struct {
 type CatalogPurpose struct {
 	Purpose tenants.Purpose `json:"purpose"`
 	Terms   []CatalogTerms  `json:"terms"`
+	// Emergency are those under a break-glass grant, in place of the others.
+	Emergency []CatalogTerms `json:"emergency,omitempty"`
 }
 
 // CatalogTerms are what is released of the questions for which the conditions
@@ -124,14 +128,20 @@ func (f *Folder) Catalog(ctx context.Context, a tenants.Agreement) (Catalog, err
 		out.Until, out.Rates = a.NotAfter, Rates{Concurrent: limits.Concurrent, QueriesPerMinute: limits.QueriesPerMinute}
 	}
 	for _, purpose := range a.Purposes {
-		decided, err := f.distinct(ctx, a, purpose)
-		if err != nil {
-			return out, err
-		}
 		p := CatalogPurpose{Purpose: purpose, Terms: []CatalogTerms{}}
-		for _, d := range decided {
-			if terms := f.terms(d); len(terms.Sets)+len(terms.Queries) > 0 {
-				p.Terms = append(p.Terms, terms)
+		for _, s := range f.situations(a) {
+			decided, err := f.distinct(ctx, s, purpose)
+			if err != nil {
+				return out, err
+			}
+			terms := &p.Terms
+			if s.emergency {
+				terms, out.BreakGlass = &p.Emergency, a.BreakGlass.Longest
+			}
+			for _, d := range decided {
+				if t := f.terms(d); len(t.Sets)+len(t.Queries) > 0 {
+					*terms = append(*terms, t)
+				}
 			}
 		}
 		out.Purposes = append(out.Purposes, p)
@@ -141,12 +151,12 @@ func (f *Folder) Catalog(ctx context.Context, a tenants.Agreement) (Catalog, err
 
 func (f *Folder) terms(d decidedFor) CatalogTerms {
 	o := d.Decision.Obligations
-	limits := o.Limits.Tighten(d.agreement.Limits.OrDefault())
+	limits := o.Limits.Tighten(d.situation.Limits.OrDefault())
 	t := CatalogTerms{
 		Conditions: f.conditions(d), Sets: []CatalogSet{}, MaxAge: d.MaxAge, Delay: d.Delay, Resolution: o.Resolution, Functions: o.Functions,
 		Limits:     CatalogLimits{Series: limits.Series, Samples: limits.Samples, Range: limits.Range},
 		Pseudonyms: epochText(o.Epoch),
-		Kinds:      kindsOf(d.samples, f.kinds(d.agreement)),
+		Kinds:      kindsOf(d.samples, f.kinds(d.situation)),
 	}
 	if d.MaxAge == 0 {
 		t.NotBefore = o.NotBefore
@@ -167,7 +177,7 @@ func (f *Folder) terms(d decidedFor) CatalogTerms {
 
 // kinds are those that samples of a partner are of: all of them, where its
 // policy doesn't look at the kind.
-func (f *Folder) kinds(a tenants.Agreement) []policy.Kind {
+func (f *Folder) kinds(a situation) []policy.Kind {
 	p, _ := f.Inventory.Package(a.Policy)
 	if p.DependsOn("kind", "label") {
 		return nil
@@ -191,7 +201,7 @@ func kindsOf(samples []Sample, all []policy.Kind) []policy.Kind {
 // conditions are what tells the samples that got a decision from those that
 // didn't.
 func (f *Folder) conditions(d decidedFor) []Condition {
-	all := f.samples(d.agreement, d.purpose, f.metrics())
+	all := f.samples(d.situation, d.purpose, f.metrics())
 	var out []Condition
 	only := func(c Condition, of func(Sample) any) {
 		got := map[any]bool{}
@@ -207,7 +217,7 @@ func (f *Folder) conditions(d decidedFor) []Condition {
 	only(OfTheMetric, func(s Sample) any { return s.Metric })
 	only(OfTheUser, func(s Sample) any { return s.User })
 	only(OfTheTime, func(s Sample) any { return span{s.Back, s.Ago} })
-	if p, ok := f.Inventory.Package(d.agreement.Policy); ok && p.DependsOn("now") {
+	if p, ok := f.Inventory.Package(d.situation.Policy); ok && p.DependsOn("now") {
 		out = append(out, OfTheMoment)
 	}
 	return out

@@ -9,10 +9,11 @@ import (
 )
 
 // Change is what is decided otherwise by another folder of policies, of some
-// questions of a partner for a purpose.
+// questions of a partner for a purpose, every day or in an emergency.
 type Change struct {
-	Partner tenants.OrgID   `json:"partner"`
-	Purpose tenants.Purpose `json:"purpose"`
+	Partner   tenants.OrgID   `json:"partner"`
+	Purpose   tenants.Purpose `json:"purpose"`
+	Emergency bool            `json:"break_glass,omitempty"`
 	// Questions of so many were decided otherwise, and in the same way.
 	Questions int `json:"questions"`
 	Of        int `json:"of"`
@@ -26,12 +27,15 @@ type Change struct {
 func Diff(ctx context.Context, before, after *Folder) ([]Change, error) {
 	var out []Change
 	for _, a := range union(after.Agreements, before.Agreements) {
+		situations := unionOf(after.situations(a), before.situations(a))
 		for _, purpose := range a.Purposes {
-			changes, err := diff(ctx, before, after, a, purpose)
-			if err != nil {
-				return nil, err
+			for _, s := range situations {
+				changes, err := diff(ctx, before, after, s, purpose)
+				if err != nil {
+					return nil, err
+				}
+				out = append(out, changes...)
 			}
-			out = append(out, changes...)
 		}
 	}
 	return out, nil
@@ -57,7 +61,7 @@ func union(a, b []tenants.Agreement) []tenants.Agreement {
 	return out
 }
 
-func diff(ctx context.Context, before, after *Folder, a tenants.Agreement, purpose tenants.Purpose) ([]Change, error) {
+func diff(ctx context.Context, before, after *Folder, a situation, purpose tenants.Purpose) ([]Change, error) {
 	samples := slices.Concat(
 		after.samples(a, purpose, after.metrics()),
 		before.samples(a, purpose, before.metrics()),
@@ -86,7 +90,7 @@ func diff(ctx context.Context, before, after *Folder, a tenants.Agreement, purpo
 		if !ok {
 			at = len(out)
 			known[string(text)] = at
-			out = append(out, Change{Partner: a.Partner, Purpose: purpose, Of: len(samples), Differences: differences})
+			out = append(out, Change{Partner: a.Partner, Purpose: purpose, Emergency: a.emergency, Of: len(samples), Differences: differences})
 		}
 		c := &out[at]
 		c.Questions++

@@ -76,7 +76,7 @@ decision := {"allow": true, "datasets": [{"name": "a", "series": ["up"], "releas
 	}
 	got := map[tenants.OrgID]map[tenants.Purpose]Answer{}
 	for _, a := range f.Agreements {
-		answers, err := f.Answers(t.Context(), a)
+		answers, _, err := f.Answers(t.Context(), a)
 		if err != nil {
 			t.Fatal(err)
 		}

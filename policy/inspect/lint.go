@@ -85,13 +85,20 @@ func (f *Folder) Lint(ctx context.Context) ([]Finding, error) {
 	l.packages()
 	var released []decidedFor
 	for _, a := range f.Agreements {
-		for _, purpose := range a.Purposes {
-			decisions, err := f.distinct(ctx, a, purpose)
-			if err != nil {
-				return nil, err
+		for _, s := range f.situations(a) {
+			answered := false
+			for _, purpose := range a.Purposes {
+				decisions, err := f.distinct(ctx, s, purpose)
+				if err != nil {
+					return nil, err
+				}
+				l.purpose(s, purpose, decisions)
+				released = append(released, decisions...)
+				answered = answered || len(decisions) > 0
 			}
-			l.purpose(a, purpose, decisions)
-			released = append(released, decisions...)
+			if s.emergency && !answered {
+				l.neverAnswered(s, s.of(string(a.Partner)))
+			}
 		}
 	}
 	l.lattices(released)
@@ -158,14 +165,14 @@ func (l *linter) packages() {
 		}
 		var users []tenants.Agreement
 		for _, a := range l.folder.Agreements {
-			if a.Policy == p.Name {
+			if names(a, p.Name) {
 				users = append(users, a)
 			}
 		}
 		if len(users) == 0 {
 			l.add(Finding{
 				ID: UnusedPackage, Severity: Info, Place: p.Place, Text: "package " + p.Name + " decides, and no agreement names it",
-				Advice: "name it as policy of an agreement, or remove it",
+				Advice: "name it as policy of an agreement or of its break_glass, or remove it",
 			}, "")
 			continue
 		}
@@ -187,19 +194,11 @@ func (l *linter) packages() {
 }
 
 // purpose looks at what a partner gets for a purpose.
-func (l *linter) purpose(a tenants.Agreement, purpose tenants.Purpose, decisions []decidedFor) {
-	about := fmt.Sprintf("%s for %s", a.Partner, purpose)
-	p, named := l.folder.Inventory.Package(a.Policy)
-	if len(decisions) == 0 && !l.folder.Assumed {
-		at := rego.Place{File: a.File}
-		if named {
-			at = p.Place
-		}
-		l.add(Finding{
-			ID: NeverAnswered, Severity: Info, Place: at, Text: "no sample question is answered, though the purpose is agreed",
-			Advice: "answer some, or take the purpose out of the agreement",
-		}, about)
+func (l *linter) purpose(s situation, purpose tenants.Purpose, decisions []decidedFor) {
+	if len(decisions) == 0 && !s.emergency { // which may be of one purpose
+		l.neverAnswered(s, fmt.Sprintf("%s for %s", s.Partner, purpose))
 	}
+	p, _ := l.folder.Inventory.Package(s.Policy)
 	for _, d := range decisions {
 		l.bounds(d, p)
 		for i := range d.Decision.Obligations.Datasets {
@@ -209,6 +208,24 @@ func (l *linter) purpose(a tenants.Agreement, purpose tenants.Purpose, decisions
 			}
 		}
 	}
+}
+
+// neverAnswered is of a purpose, or of emergencies.
+func (l *linter) neverAnswered(s situation, about string) {
+	if l.folder.Assumed {
+		return
+	}
+	at, agreed, term := rego.Place{File: s.File}, "the purpose is", "purpose"
+	if p, named := l.folder.Inventory.Package(s.Policy); named {
+		at = p.Place
+	}
+	if s.emergency {
+		agreed, term = "emergencies are", "break_glass"
+	}
+	l.add(Finding{
+		ID: NeverAnswered, Severity: Info, Place: at, Text: fmt.Sprintf("no sample question is answered, though %s agreed", agreed),
+		Advice: fmt.Sprintf("answer some, or take the %s out of the agreement", term),
+	}, about)
 }
 
 func (l *linter) bounds(d decidedFor, p rego.Package) {
@@ -225,7 +242,7 @@ func (l *linter) bounds(d decidedFor, p rego.Package) {
 			Advice: `say how far back, such as "max_age": "31d"`,
 		}, d.String())
 	}
-	if o.Limits == (tenants.Limits{}) && d.agreement.Limits == (tenants.Limits{}) {
+	if o.Limits == (tenants.Limits{}) && d.situation.Limits == (tenants.Limits{}) {
 		text := "neither the decision nor the agreement has limits: parley's defaults count"
 		if l.folder.Assumed {
 			text = "the decision has no limits: those of the agreement count, or parley's defaults"
@@ -368,7 +385,7 @@ func (l *linter) lattice(a, b decidedFor, x, y int, left, right policy.Dataset) 
 			Advice: "give all the same dimensions, units and k, and hide dimensions with labels",
 		}, a.String()+" and "+b.String())
 	case cells && rows || left.Release == policy.Row && right.Release == policy.Aggregate:
-		if a.agreement.Partner == b.agreement.Partner && a.purpose == b.purpose {
+		if a.situation.Partner == b.situation.Partner && a.purpose == b.purpose {
 			return // one decision or another
 		}
 		example, possible := l.overlap(left, right)

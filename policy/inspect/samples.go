@@ -21,16 +21,19 @@ type Sample struct {
 	Partner tenants.OrgID   `json:"partner"`
 	Purpose tenants.Purpose `json:"purpose"`
 	Case    tenants.CaseID  `json:"case,omitempty"`
-	User    tenants.User    `json:"-"`
-	Kind    policy.Kind     `json:"kind"`
-	Metric  string          `json:"metric"`
+	// Emergency says that it is asked under a break-glass grant.
+	Emergency bool         `json:"break_glass,omitempty"`
+	User      tenants.User `json:"-"`
+	Kind      policy.Kind  `json:"kind"`
+	Metric    string       `json:"metric"`
 	// Ago is how long ago the data ends that it is about, and Back how far before
 	// that it begins.
 	Ago, Back time.Duration `json:"-"`
 }
 
 const (
-	sampleCase tenants.CaseID = "CASE-1"
+	sampleCase   tenants.CaseID          = "CASE-1"
+	sampleReason tenants.EmergencyReason = "to see what is answered"
 	// usualMetric is asked for where a policy names no other.
 	usualMetric = "http_requests_total"
 	// maxMetrics bounds how many metrics are asked for.
@@ -38,7 +41,7 @@ const (
 )
 
 // request is what a gateway would make of it.
-func (f *Folder) request(a tenants.Agreement, s Sample) policy.Request {
+func (f *Folder) request(a situation, s Sample) policy.Request {
 	now := f.Now()
 	r := policy.Request{
 		Side: policy.Answer, Owner: f.Org, Package: a.Policy, Signal: tenants.Metrics, Kind: s.Kind,
@@ -47,6 +50,9 @@ func (f *Folder) request(a tenants.Agreement, s Sample) policy.Request {
 		Window:    policy.Window{Start: now.Add(-s.Ago - s.Back), End: now.Add(-s.Ago)},
 		Query:     s.Metric,
 		Selectors: []policy.Selector{{labels.MustNewMatcher(labels.MatchEqual, model.MetricNameLabel, s.Metric)}},
+	}
+	if s.Emergency {
+		r.Principal.BreakGlass = sampleReason
 	}
 	switch s.Kind {
 	case policy.Range:
@@ -67,15 +73,21 @@ type span struct{ back, ago time.Duration }
 
 // samples are questions of a partner for a purpose that differ in what the
 // policy looks at. The first is the plainest.
-func (f *Folder) samples(a tenants.Agreement, purpose tenants.Purpose, metrics []string) []Sample {
+func (f *Folder) samples(a situation, purpose tenants.Purpose, metrics []string) []Sample {
 	cases, users := []tenants.CaseID{""}, []tenants.User{{Subject: "someone", Proof: tenants.ProvenByJWT}}
 	kinds, spans := []policy.Kind{policy.Range}, []span{{back: time.Hour}}
 	p, _ := f.Inventory.Package(a.Policy)
-	if p.DependsOn("principal.case") {
+	switch {
+	case a.emergency:
+		cases = []tenants.CaseID{sampleCase}
+	case p.DependsOn("principal.case"):
 		cases = append(cases, sampleCase)
 	}
 	if p.DependsOn("principal.user", "principal.proof") {
-		users = append(users, tenants.User{}, tenants.User{Subject: "someone", Proof: tenants.ProvenBySVID})
+		users = append(users, tenants.User{Subject: "someone", Proof: tenants.ProvenBySVID})
+		if !a.emergency {
+			users = append(users, tenants.User{})
+		}
 	}
 	if p.DependsOn("kind", "label") {
 		kinds = append(slices.DeleteFunc(policy.Kinds(tenants.Metrics), func(k policy.Kind) bool { return k == policy.Range }), policy.Range)
@@ -93,7 +105,10 @@ func (f *Folder) samples(a tenants.Agreement, purpose tenants.Purpose, metrics [
 			for _, span := range spans {
 				for _, user := range users {
 					for _, c := range cases {
-						out = append(out, Sample{Partner: a.Partner, Purpose: purpose, Case: c, User: user, Kind: kind, Metric: metric, Ago: span.ago, Back: span.back})
+						out = append(out, Sample{
+							Partner: a.Partner, Purpose: purpose, Case: c, Emergency: a.emergency, User: user,
+							Kind: kind, Metric: metric, Ago: span.ago, Back: span.back,
+						})
 					}
 				}
 			}
@@ -125,12 +140,7 @@ type Decided struct {
 	Decision policy.Decision
 }
 
-// Decide asks a partner's samples for a purpose.
-func (f *Folder) Decide(ctx context.Context, a tenants.Agreement, purpose tenants.Purpose) ([]Decided, error) {
-	return f.decide(ctx, a, f.samples(a, purpose, f.metrics()))
-}
-
-func (f *Folder) decide(ctx context.Context, a tenants.Agreement, samples []Sample) ([]Decided, error) {
+func (f *Folder) decide(ctx context.Context, a situation, samples []Sample) ([]Decided, error) {
 	out := make([]Decided, 0, len(samples))
 	for _, s := range samples {
 		d, err := f.Policies.Decide(ctx, f.request(a, s))
@@ -146,17 +156,19 @@ func (f *Folder) decide(ctx context.Context, a tenants.Agreement, samples []Samp
 type decidedFor struct {
 	rego.Explanation
 
-	agreement tenants.Agreement
+	situation situation
 	purpose   tenants.Purpose
 	// samples are those that got it.
 	samples []Sample
 }
 
-func (d decidedFor) String() string { return fmt.Sprintf("%s for %s", d.agreement.Partner, d.purpose) }
+func (d decidedFor) String() string {
+	return d.situation.of(fmt.Sprintf("%s for %s", d.situation.Partner, d.purpose))
+}
 
 // distinct are the different obligations that samples of a purpose get.
-func (f *Folder) distinct(ctx context.Context, a tenants.Agreement, purpose tenants.Purpose) ([]decidedFor, error) {
-	decided, err := f.Decide(ctx, a, purpose)
+func (f *Folder) distinct(ctx context.Context, a situation, purpose tenants.Purpose) ([]decidedFor, error) {
+	decided, err := f.decide(ctx, a, f.samples(a, purpose, f.metrics()))
 	if err != nil {
 		return nil, err
 	}
@@ -177,7 +189,7 @@ func (f *Folder) distinct(ctx context.Context, a tenants.Agreement, purpose tena
 				return nil, err
 			}
 			i = len(out)
-			known[string(text)], out = i, append(out, decidedFor{Explanation: e, agreement: a, purpose: purpose})
+			known[string(text)], out = i, append(out, decidedFor{Explanation: e, situation: a, purpose: purpose})
 		}
 		out[i].samples = append(out[i].samples, d.Sample)
 	}
@@ -195,18 +207,26 @@ const (
 	Never     Answer = "no"
 )
 
-// Answers returns whether a partner is answered, by purpose in the order of
-// the agreement's.
-func (f *Folder) Answers(ctx context.Context, a tenants.Agreement) ([]Answer, error) {
-	out := make([]Answer, 0, len(a.Purposes))
-	for _, purpose := range a.Purposes {
-		decided, err := f.Decide(ctx, a, purpose)
-		if err != nil {
-			return nil, err
+// Answers returns whether a partner is answered every day, by purpose in the
+// order of the agreement's, and whether it is in an emergency: nothing, if there
+// is no policy for that.
+func (f *Folder) Answers(ctx context.Context, a tenants.Agreement) (everyDay, emergency []Answer, err error) {
+	for _, s := range f.situations(a) {
+		var answers []Answer
+		for _, purpose := range a.Purposes {
+			decided, err := f.decide(ctx, s, f.samples(s, purpose, f.metrics()))
+			if err != nil {
+				return nil, nil, err
+			}
+			answers = append(answers, answerTo(decided))
 		}
-		out = append(out, answerTo(decided))
+		if s.emergency {
+			emergency = answers
+		} else {
+			everyDay = answers
+		}
 	}
-	return out, nil
+	return everyDay, emergency, nil
 }
 
 func answerTo(decided []Decided) Answer {
