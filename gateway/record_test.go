@@ -71,7 +71,7 @@ func TestRefusalsAreToldAlike(t *testing.T) {
 		tenants.NotYetValid: federation.Refused, tenants.Expired: federation.Refused,
 		tenants.SignalNotAgreed: federation.Refused, tenants.PurposeNotAgreed: federation.Refused,
 		tenants.OverConcurrency: federation.OverLimit, tenants.OverRate: federation.OverLimit, tenants.OverRange: federation.OverLimit,
-		tenants.OverSeries: federation.OverLimit, tenants.OverSamples: federation.OverLimit,
+		tenants.OverSeries: federation.OverLimit, tenants.OverSamples: federation.OverLimit, tenants.OverBytes: federation.OverLimit,
 	} {
 		e := &evidence{}
 		told := federation.AsError(recorder(e).fail(t.Context(), &Exchange{}, &tenants.Refusal{Reason: reason, Partner: "globex", Detail: "the detail"}))

@@ -17,6 +17,11 @@ type Limits struct {
 	Series int `yaml:"series"`
 	// Samples in one answer; a native histogram or an exemplar counts as one.
 	Samples int `yaml:"samples"`
+	// Bytes in one answer: names and values of labels, names and metadata, and 16
+	// for the time and value of each sample or exemplar, or what a native
+	// histogram takes encoded if that is more. What the transfer adds, or saves by
+	// compressing it, is not counted.
+	Bytes int `yaml:"bytes"`
 	// Range of time one question may span, ranges, offsets and subqueries included.
 	Range time.Duration `yaml:"range"`
 }
@@ -27,6 +32,7 @@ var DefaultLimits = Limits{
 	QueriesPerMinute: 600,
 	Series:           50_000,
 	Samples:          10_000_000,
+	Bytes:            256 << 20,
 	Range:            31 * 24 * time.Hour,
 }
 
@@ -46,6 +52,9 @@ func (l Limits) fill(d Limits) Limits {
 	if l.Samples == 0 {
 		l.Samples = d.Samples
 	}
+	if l.Bytes == 0 {
+		l.Bytes = d.Bytes
+	}
 	if l.Range == 0 {
 		l.Range = d.Range
 	}
@@ -60,6 +69,7 @@ func (l Limits) Tighten(o Limits) Limits {
 		QueriesPerMinute: tighter(l.QueriesPerMinute, o.QueriesPerMinute),
 		Series:           tighter(l.Series, o.Series),
 		Samples:          tighter(l.Samples, o.Samples),
+		Bytes:            tighter(l.Bytes, o.Bytes),
 		Range:            tighter(l.Range, o.Range),
 	}
 }
@@ -94,6 +104,14 @@ func (l Limits) CheckSeries(partner OrgID, series int) error {
 func (l Limits) CheckSamples(partner OrgID, samples int) error {
 	if most := l.OrDefault().Samples; samples > most {
 		return overLimit(OverSamples, partner, "more than the %d samples agreed", most)
+	}
+	return nil
+}
+
+// CheckBytes refuses an answer of more bytes than l allows.
+func (l Limits) CheckBytes(partner OrgID, bytes int) error {
+	if most := l.OrDefault().Bytes; bytes > most {
+		return overLimit(OverBytes, partner, "more than the %d bytes agreed", most)
 	}
 	return nil
 }

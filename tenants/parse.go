@@ -198,6 +198,7 @@ func checkLimits(doc *yamlstrict.Document, l Limits) {
 	positive("queries_per_minute", l.QueriesPerMinute > 0)
 	positive("series", l.Series > 0)
 	positive("samples", l.Samples > 0)
+	positive("bytes", l.Bytes > 0)
 	positive("range", l.Range > 0)
 }
 

@@ -82,7 +82,7 @@ func TestReadAgreements(t *testing.T) {
 	if want := time.Date(2027, 12, 31, 0, 0, 0, 0, time.UTC); !globex.NotAfter.Equal(want) {
 		t.Errorf("globex ends %s, want %s", globex.NotAfter, want)
 	}
-	wantLimits := tenants.Limits{Concurrent: 2, QueriesPerMinute: 1000, Series: 10, Samples: 20, Range: 31 * 24 * time.Hour}
+	wantLimits := tenants.Limits{Concurrent: 2, QueriesPerMinute: 1000, Series: 10, Samples: 20, Bytes: 30, Range: 31 * 24 * time.Hour}
 	if initech.Limits != wantLimits {
 		t.Errorf("initech's limits %+v, want %+v", initech.Limits, wantLimits)
 	}
@@ -190,7 +190,7 @@ func FuzzParseAgreement(f *testing.F) {
 			t.Errorf("accepted the endpoint %s", a.Bundle.Endpoint)
 		}
 		l := a.Limits.OrDefault()
-		if l.Concurrent <= 0 || l.QueriesPerMinute <= 0 || l.Series <= 0 || l.Samples <= 0 || l.Range <= 0 {
+		if l.Concurrent <= 0 || l.QueriesPerMinute <= 0 || l.Series <= 0 || l.Samples <= 0 || l.Bytes <= 0 || l.Range <= 0 {
 			t.Errorf("accepted the limits %+v", a.Limits)
 		}
 	})

@@ -179,7 +179,7 @@ func TestQuotaUnderLoad(t *testing.T) {
 }
 
 func TestLimitsOfAnAnswer(t *testing.T) {
-	l := tenants.Limits{Series: 10, Samples: 20, Range: time.Hour}
+	l := tenants.Limits{Series: 10, Samples: 20, Bytes: 30, Range: time.Hour}
 	for _, c := range []struct {
 		err  error
 		want tenants.Reason
@@ -188,10 +188,13 @@ func TestLimitsOfAnAnswer(t *testing.T) {
 		{l.CheckSeries("globex", 11), tenants.OverSeries},
 		{l.CheckSamples("globex", 20), ""},
 		{l.CheckSamples("globex", 21), tenants.OverSamples},
+		{l.CheckBytes("globex", 30), ""},
+		{l.CheckBytes("globex", 31), tenants.OverBytes},
 		{l.CheckRange("globex", time.Hour), ""},
 		{l.CheckRange("globex", time.Hour+1), tenants.OverRange},
 		{tenants.Limits{}.CheckSeries("globex", tenants.DefaultLimits.Series+1), tenants.OverSeries},
 		{tenants.Limits{}.CheckSamples("globex", tenants.DefaultLimits.Samples+1), tenants.OverSamples},
+		{tenants.Limits{}.CheckBytes("globex", tenants.DefaultLimits.Bytes+1), tenants.OverBytes},
 		{tenants.Limits{}.CheckRange("globex", tenants.DefaultLimits.Range+1), tenants.OverRange},
 	} {
 		got := reasonOf(t, c.err)

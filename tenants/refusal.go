@@ -23,6 +23,7 @@ const (
 	OverRate        Reason = "over-rate"
 	OverSeries      Reason = "over-series"
 	OverSamples     Reason = "over-samples"
+	OverBytes       Reason = "over-bytes"
 	OverRange       Reason = "over-range"
 )
 
@@ -30,7 +31,7 @@ const (
 // asked for is agreed, only not so much or so often.
 func (r Reason) IsLimit() bool {
 	switch r {
-	case OverConcurrency, OverRate, OverSeries, OverSamples, OverRange:
+	case OverConcurrency, OverRate, OverSeries, OverSamples, OverBytes, OverRange:
 		return true
 	default:
 		return false

@@ -276,7 +276,7 @@ func (p *catalogPage) bounds(t inspect.CatalogTerms) {
 	if len(times) > 0 {
 		p.item("Data: " + strings.Join(times, ", ") + ".")
 	}
-	p.item(fmt.Sprintf("One question spans at most %s; one answer has at most %d series and %d samples.", span(t.Limits.Range), t.Limits.Series, t.Limits.Samples))
+	p.item(fmt.Sprintf("One question spans at most %s; one answer has at most %d series, %d samples and %d bytes.", span(t.Limits.Range), t.Limits.Series, t.Limits.Samples, t.Limits.Bytes))
 	if t.Resolution > 0 {
 		p.item("One sample every " + span(t.Resolution) + "; ask with steps and ranges that aren't shorter.")
 	}

@@ -120,6 +120,13 @@ func withinLimits(by tenants.OrgID, r *Released, limits tenants.Limits) error {
 		}
 		return &federation.Error{Kind: federation.OverLimit, Err: err, Message: message}
 	}
+	if err := limits.CheckBytes(by, r.Bytes()); err != nil {
+		message := fmt.Sprintf("the answer has more than %d bytes; ask for less time, a larger step or fewer series", most.Bytes)
+		if len(r.names)+len(r.metadata) > 0 {
+			message = fmt.Sprintf("the list has more than %d bytes; give a selector, or a limit", most.Bytes)
+		}
+		return &federation.Error{Kind: federation.OverLimit, Err: err, Message: message}
+	}
 	return nil
 }
 

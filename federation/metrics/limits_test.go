@@ -1,14 +1,18 @@
 package metrics_test
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 	"time"
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/exemplar"
+	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/metadata"
+	"github.com/prometheus/prometheus/tsdb/chunkenc"
+	"github.com/prometheus/prometheus/tsdb/chunks"
 
 	"github.com/parley-gateway/parley/federation"
 	"github.com/parley-gateway/parley/federation/metrics"
@@ -88,5 +92,83 @@ func TestListsAreWithinLimits(t *testing.T) {
 		policy.Decision{Allow: true, Obligations: limited}, partner)
 	if e := federation.AsError(err); e == nil || e.Kind != federation.OverLimit {
 		t.Errorf("exemplars of six series: %v", err)
+	}
+	for question, told := range map[*metrics.Question]string{
+		{Kind: policy.LabelValues, Label: "__name__"}:                         "the list has more than %d bytes; give a selector, or a limit",
+		{Kind: policy.LabelNames}:                                             "the list has more than %d bytes; give a selector, or a limit",
+		{Kind: policy.Metadata}:                                               "the list has more than %d bytes; give a selector, or a limit",
+		{Kind: policy.Series, LabelsOnly: true, Selectors: every}:             "the answer has more than %d bytes; ask for less time, a larger step or fewer series",
+		{Kind: policy.Series, Selectors: every}:                               "the answer has more than %d bytes; ask for less time, a larger step or fewer series",
+		{Kind: policy.Exemplars, Expression: `{__name__=~".+"}`}:              "the answer has more than %d bytes; ask for less time, a larger step or fewer series",
+		{Kind: policy.Range, Expression: `{__name__=~".+"}`, Step: time.Hour}: "the answer has more than %d bytes; ask for less time, a larger step or fewer series",
+	} {
+		question.Start, question.End = start, end
+		asks := func(bytes int) (*metrics.Released, *federation.Error) {
+			limited := o
+			limited.Limits.Bytes = bytes
+			released, _, err := local.Answer(t.Context(), *question, policy.Decision{Allow: true, Obligations: limited}, partner)
+			return released, federation.AsError(err)
+		}
+		released, refused := asks(0)
+		if refused != nil || released.Bytes() == 0 {
+			t.Errorf("%+v: %v", question, refused)
+			continue
+		}
+		if _, refused := asks(released.Bytes()); refused != nil {
+			t.Errorf("%+v of %d bytes: %v", question, released.Bytes(), refused)
+		}
+		less := released.Bytes() - 1
+		_, refused = asks(less)
+		var because *tenants.Refusal
+		if refused == nil || refused.Kind != federation.OverLimit || refused.Message != fmt.Sprintf(told, less) ||
+			!errors.As(refused.Err, &because) || because.Reason != tenants.OverBytes {
+			t.Errorf("%+v, one byte too many: %v", question, refused)
+		}
+	}
+}
+
+// A size is that of what is in an answer, and never less than what its samples
+// have at least.
+func TestBytesOfAnAnswer(t *testing.T) {
+	floats := chunkenc.NewXORChunk()
+	appender, err := floats.Appender()
+	if err != nil {
+		t.Fatal(err)
+	}
+	appender.Append(1, 2)
+	l := labels.FromStrings("ab", "cd")
+	series := func(c chunkenc.Chunk) []metrics.ReleasedSeries {
+		return []metrics.ReleasedSeries{{Labels: l, Chunks: []chunks.Meta{{Chunk: c}}}}
+	}
+	r := metrics.Received(
+		series(floats),
+		[]string{"xyz"},
+		map[string][]metadata.Metadata{"up": {{Type: "gauge", Help: "h", Unit: "s"}}},
+		[]exemplar.QueryResult{{SeriesLabels: l, Exemplars: []exemplar.Exemplar{{Labels: l}}}},
+	)
+	if got, want := r.Bytes(), 4+16+3+2+7+4+4+16; got != want {
+		t.Errorf("%d bytes, want %d", got, want)
+	}
+	histograms := func(n, buckets int) chunkenc.Chunk {
+		c := chunkenc.NewFloatHistogramChunk()
+		appender, err := c.Appender()
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := &histogram.FloatHistogram{Count: 1, PositiveSpans: []histogram.Span{{Length: uint32(buckets)}}, PositiveBuckets: make([]float64, buckets)}
+		for i := range n {
+			if _, _, appender, err = appender.AppendFloatHistogram(nil, int64(i), h, true); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return c
+	}
+	if small := histograms(100, 1); len(small.Bytes()) >= 1600 {
+		t.Fatal("no histograms that take less than numbers")
+	} else if got := metrics.Received(series(small), nil, nil, nil).Bytes(); got != 4+1600 {
+		t.Errorf("100 histograms that are all the same have %d bytes", got)
+	}
+	if large := histograms(1, 100); metrics.Received(series(large), nil, nil, nil).Bytes() != 4+len(large.Bytes()) {
+		t.Errorf("a histogram of %d bytes has %d", len(large.Bytes()), metrics.Received(series(large), nil, nil, nil).Bytes()-4)
 	}
 }

@@ -78,30 +78,50 @@ func (r *Released) Disclosed() (c federation.Cost) {
 	return c
 }
 
-// SeriesBytes is the size of the series: their labels, 16 bytes for the time
-// and value of each sample, and native histograms as they are encoded.
-func (r *Released) SeriesBytes() int {
+// Bytes is the size of what is in it, whatever it is carried in: names and
+// values of labels; names; names, types, texts and units of metadata; and
+// sampleBytes for each sample and exemplar, or what a native histogram takes
+// encoded if that is more.
+func (r *Released) Bytes() int {
 	total := 0
-	add := func(ls labels.Labels) {
-		ls.Range(func(l labels.Label) { total += len(l.Name) + len(l.Value) })
-	}
 	for _, s := range r.matrix {
-		add(s.Metric)
-		total += len(s.Floats) * sampleBytes
+		total += labelBytes(s.Metric) + len(s.Floats)*sampleBytes
 	}
 	for _, s := range r.series {
-		add(s.Labels)
+		total += labelBytes(s.Labels)
 		for _, c := range s.Chunks {
-			if c.Chunk.Encoding() == chunkenc.EncXOR {
-				total += c.Chunk.NumSamples() * sampleBytes
-			} else {
-				total += len(c.Chunk.Bytes())
+			size := c.Chunk.NumSamples() * sampleBytes
+			if c.Chunk.Encoding() != chunkenc.EncXOR {
+				size = max(size, len(c.Chunk.Bytes()))
 			}
+			total += size
+		}
+	}
+	for _, name := range r.names {
+		total += len(name)
+	}
+	for name, entries := range r.metadata {
+		total += len(name)
+		for _, m := range entries {
+			total += len(m.Type) + len(m.Help) + len(m.Unit)
+		}
+	}
+	for _, e := range r.exemplars {
+		total += labelBytes(e.SeriesLabels)
+		for _, x := range e.Exemplars {
+			total += labelBytes(x.Labels) + sampleBytes
 		}
 	}
 	return total
 }
 
+func labelBytes(ls labels.Labels) int {
+	total := 0
+	ls.Range(func(l labels.Label) { total += len(l.Name) + len(l.Value) })
+	return total
+}
+
+// sampleBytes are those of a time and a value.
 const sampleBytes = 16
 
 // Received returns what a partner's gateway sent as Released. Its labels are

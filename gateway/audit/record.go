@@ -152,6 +152,7 @@ type Limits struct {
 	QueriesPerMinute int           `json:"queries_per_minute,omitzero"`
 	Series           int           `json:"series,omitzero"`
 	Samples          int           `json:"samples,omitzero"`
+	Bytes            int           `json:"bytes,omitzero"`
 	Range            time.Duration `json:"range_ns,omitzero"`
 }
 

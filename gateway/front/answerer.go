@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/prometheus/prometheus/model/labels"
-
 	"github.com/parley-gateway/parley/federation"
 	"github.com/parley-gateway/parley/federation/metrics"
 	"github.com/parley-gateway/parley/gateway"
@@ -51,35 +49,12 @@ func (p pipeline) Ask(ctx context.Context, q gateway.Question) (Result, error) {
 	return result, nil
 }
 
-// size is how many bytes of data an answer discloses: series, names and
-// metadata. The JSON around them is not counted: it is written after the
-// record, and says nothing.
+// size is how many bytes of data an answer discloses. The JSON around them is
+// not counted: it is written after the record, and says nothing.
 func size(answered federation.Released) (int, error) {
 	r, ok := answered.(*metrics.Released)
 	if !ok {
 		return 0, fmt.Errorf("an answer of type %T, whose size nobody knows", answered)
 	}
-	total := r.SeriesBytes()
-	for _, name := range r.Names() {
-		total += len(name)
-	}
-	for name, entries := range r.Metadata() {
-		total += len(name)
-		for _, m := range entries {
-			total += len(m.Type) + len(m.Help) + len(m.Unit)
-		}
-	}
-	for _, e := range r.Exemplars() {
-		total += labelBytes(e.SeriesLabels)
-		for _, x := range e.Exemplars {
-			total += labelBytes(x.Labels) + 16 // value and time
-		}
-	}
-	return total, nil
-}
-
-func labelBytes(l labels.Labels) int {
-	total := 0
-	l.Range(func(l labels.Label) { total += len(l.Name) + len(l.Value) })
-	return total
+	return r.Bytes(), nil
 }

@@ -7,16 +7,10 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/prometheus/prometheus/model/exemplar"
-	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/model/metadata"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
-	"github.com/prometheus/prometheus/tsdb/chunkenc"
-	"github.com/prometheus/prometheus/tsdb/chunks"
 
 	"github.com/parley-gateway/parley/federation"
-	"github.com/parley-gateway/parley/federation/metrics"
 	"github.com/parley-gateway/parley/policy"
 )
 
@@ -44,25 +38,6 @@ func TestTogether(t *testing.T) {
 	}
 	if diff := cmp.Diff(a, together(nil, a)); diff != "" {
 		t.Errorf("the first question: -want +got\n%s", diff)
-	}
-}
-
-func TestSize(t *testing.T) {
-	chunk := chunkenc.NewXORChunk()
-	appender, err := chunk.Appender()
-	if err != nil {
-		t.Fatal(err)
-	}
-	appender.Append(1, 2)
-	l := labels.FromStrings("ab", "cd")
-	r := metrics.Received(
-		[]metrics.ReleasedSeries{{Labels: l, Chunks: []chunks.Meta{{Chunk: chunk}}}},
-		[]string{"xyz"},
-		map[string][]metadata.Metadata{"up": {{Type: "gauge", Help: "h", Unit: "s"}}},
-		[]exemplar.QueryResult{{SeriesLabels: l, Exemplars: []exemplar.Exemplar{{Labels: l}}}},
-	)
-	if got, err := size(r); err != nil || got != 4+16+3+2+7+4+4+16 {
-		t.Errorf("size %d, %v, want %d", got, err, 4+16+3+2+7+4+4+16)
 	}
 }
 

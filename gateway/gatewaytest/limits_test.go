@@ -34,6 +34,10 @@ func TestOverLimit(t *testing.T) {
 			"the answer has more than 10 samples; ask for less time, a larger step or fewer series", tenants.OverSamples,
 		},
 		{
+			"{bytes: 100}", func(o *gatewaytest.Org) gatewaytest.Reply { return o.AsksRange(byOrg, time.Minute) },
+			"the answer has more than 100 bytes; ask for less time, a larger step or fewer series", tenants.OverBytes,
+		},
+		{
 			"{range: 10m}", func(o *gatewaytest.Org) gatewaytest.Reply { return o.Asks("count_over_time(http_requests_total[11m])") },
 			"at most 10m0s are agreed", tenants.OverRange,
 		},

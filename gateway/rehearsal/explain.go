@@ -59,6 +59,7 @@ type Obligations struct {
 type Limits struct {
 	Series  int           `json:"series"`
 	Samples int           `json:"samples"`
+	Bytes   int           `json:"bytes"`
 	Range   time.Duration `json:"range_ns"`
 }
 
@@ -171,7 +172,7 @@ func obligations(o policy.Obligations, written []rego.Written, met []int) *Oblig
 	out := &Obligations{
 		Datasets: []Dataset{}, NotBefore: o.NotBefore, NotAfter: o.NotAfter, PseudonymEpoch: "question",
 		Resolution: o.Resolution, Functions: o.Functions,
-		Limits: Limits{Series: o.Limits.Series, Samples: o.Limits.Samples, Range: o.Limits.Range},
+		Limits: Limits{Series: o.Limits.Series, Samples: o.Limits.Samples, Bytes: o.Limits.Bytes, Range: o.Limits.Range},
 	}
 	if o.Epoch > 0 {
 		out.PseudonymEpoch = model.Duration(o.Epoch).String()

@@ -198,7 +198,7 @@ func TestExplain(t *testing.T) {
 	if len(e.Plan.Cells) != 1 || e.Plan.Cells[0].Dataset != 1 {
 		t.Errorf("cells %+v", e.Plan.Cells)
 	}
-	if o := e.Obligations; o.Limits.Series != 2 || o.Limits.Range != tenants.DefaultLimits.Range || !o.Datasets[0].Met || o.Datasets[2].Met {
+	if o := e.Obligations; o.Limits.Series != 2 || o.Limits.Bytes != tenants.DefaultLimits.Bytes || o.Limits.Range != tenants.DefaultLimits.Range || !o.Datasets[0].Met || o.Datasets[2].Met {
 		t.Errorf("obligations %+v", o)
 	}
 }

@@ -106,7 +106,7 @@ var everything = policy.Decision{Allow: true, Obligations: policy.Obligations{
 	Datasets: []policy.Dataset{{
 		Name: "everything", Series: []policy.Selector{{}}, Release: policy.Row, Others: policy.LabelRule{Mode: policy.Keep},
 	}},
-	Limits: tenants.Limits{Series: 1_000_000, Samples: 50_000_000},
+	Limits: tenants.Limits{Series: 1_000_000, Samples: 50_000_000, Bytes: 1 << 30},
 }}
 
 // asPartner asks a gateway as the partner's gateway would.
@@ -139,7 +139,7 @@ func (s Stage) asPartner(ctx context.Context, local *metrics.Local, b Backend, a
 		}
 		var err error
 		out, err = seriesOf(released)
-		return released.SeriesBytes(), err
+		return released.Bytes(), err
 	})
 	return out, notices, nil, err
 }

@@ -65,6 +65,7 @@ type CatalogTerms struct {
 type CatalogLimits struct {
 	Series  int           `json:"series"`
 	Samples int           `json:"samples"`
+	Bytes   int           `json:"bytes"`
 	Range   time.Duration `json:"range_ns"`
 }
 
@@ -154,7 +155,7 @@ func (f *Folder) terms(d decidedFor) CatalogTerms {
 	limits := o.Limits.Tighten(d.situation.Limits.OrDefault())
 	t := CatalogTerms{
 		Conditions: f.conditions(d), Sets: []CatalogSet{}, MaxAge: d.MaxAge, Delay: d.Delay, Resolution: o.Resolution, Functions: o.Functions,
-		Limits:     CatalogLimits{Series: limits.Series, Samples: limits.Samples, Range: limits.Range},
+		Limits:     CatalogLimits{Series: limits.Series, Samples: limits.Samples, Bytes: limits.Bytes, Range: limits.Range},
 		Pseudonyms: epochText(o.Epoch),
 		Kinds:      kindsOf(d.samples, f.kinds(d.situation)),
 	}

@@ -62,7 +62,7 @@ decision := {"allow": true, "resolution": "1m", "functions": ["sum", "rate"], "p
 					Rounding: "3 digits",
 				}},
 				MaxAge: 7 * 24 * time.Hour, Pseudonyms: "one question", Kinds: all,
-				Limits: CatalogLimits{Series: 100, Samples: tenants.DefaultLimits.Samples, Range: tenants.DefaultLimits.Range},
+				Limits: CatalogLimits{Series: 100, Samples: tenants.DefaultLimits.Samples, Bytes: tenants.DefaultLimits.Bytes, Range: tenants.DefaultLimits.Range},
 			}}},
 			{Purpose: "incident-response", Terms: []CatalogTerms{{
 				Conditions: []Condition{OfACase, OfTheKind},
@@ -70,7 +70,7 @@ decision := {"allow": true, "resolution": "1m", "functions": ["sum", "rate"], "p
 					Selectors: []string{"logins_total"}, Release: policy.Aggregate, Labels: []CatalogLabel{{"region", "as it is"}}, Least: 5, Rounding: "exact",
 				}},
 				Resolution: time.Minute, Functions: []string{"sum", "rate"}, Pseudonyms: "1d", Kinds: []policy.Kind{policy.Instant},
-				Limits: CatalogLimits{Series: tenants.DefaultLimits.Series, Samples: tenants.DefaultLimits.Samples, Range: tenants.DefaultLimits.Range},
+				Limits: CatalogLimits{Series: tenants.DefaultLimits.Series, Samples: tenants.DefaultLimits.Samples, Bytes: tenants.DefaultLimits.Bytes, Range: tenants.DefaultLimits.Range},
 			}}},
 			{Purpose: "capacity", Terms: []CatalogTerms{}},
 		},

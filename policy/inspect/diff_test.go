@@ -123,6 +123,7 @@ func TestDifferences(t *testing.T) {
 		"resolution":     {func(d *policy.Decision) { d.Obligations.Resolution = time.Minute }, []DifferenceKind{OtherBounds}},
 		"functions":      {func(d *policy.Decision) { d.Obligations.Functions = []string{"sum"} }, []DifferenceKind{OtherBounds}},
 		"limits":         {func(d *policy.Decision) { d.Obligations.Limits = tenants.Limits{Series: 2} }, []DifferenceKind{OtherBounds}},
+		"bytes":          {func(d *policy.Decision) { d.Obligations.Limits = tenants.Limits{Bytes: 2} }, []DifferenceKind{OtherBounds}},
 		"differencing":   {func(d *policy.Decision) { d.Obligations.Differencing.Budget = 2 }, []DifferenceKind{OtherBounds}},
 		"epoch":          {func(d *policy.Decision) { d.Obligations.Epoch = time.Hour }, []DifferenceKind{OtherEpoch}},
 	} {

@@ -277,7 +277,7 @@ func limitsText(l tenants.Limits) string {
 	for _, limit := range []struct {
 		n    int
 		what string
-	}{{l.Series, "series"}, {l.Samples, "samples"}} {
+	}{{l.Series, "series"}, {l.Samples, "samples"}, {l.Bytes, "bytes"}} {
 		if limit.n > 0 {
 			out = append(out, fmt.Sprintf("%d %s", limit.n, limit.what))
 		}

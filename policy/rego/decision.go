@@ -120,8 +120,8 @@ type decisionDocument struct {
 }
 
 type limitsDocument struct {
-	Series, Samples int
-	Range           duration
+	Series, Samples, Bytes int
+	Range                  duration
 }
 
 type differencingDocument struct {
@@ -235,7 +235,7 @@ func (d decisionDocument) obligations() (policy.Obligations, error) {
 		Datasets:   make([]policy.Dataset, 0, len(d.Datasets)),
 		Resolution: time.Duration(d.Resolution), Functions: d.Functions,
 		Epoch:  time.Duration(d.PseudonymEpoch),
-		Limits: tenants.Limits{Series: d.Limits.Series, Samples: d.Limits.Samples, Range: time.Duration(d.Limits.Range)},
+		Limits: tenants.Limits{Series: d.Limits.Series, Samples: d.Limits.Samples, Bytes: d.Limits.Bytes, Range: time.Duration(d.Limits.Range)},
 	}
 	for _, name := range d.Functions {
 		if !isFunction(name) {

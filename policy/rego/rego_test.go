@@ -163,8 +163,8 @@ func TestAPartnerSeesWhatThePolicyReleases(t *testing.T) {
 	if got, want := d.Obligations.NotBefore, noon.Add(-7*24*time.Hour); !got.Equal(want) {
 		t.Errorf("not before %s, want %s", got, want)
 	}
-	if d.Obligations.Limits.Series != 1000 {
-		t.Errorf("limits %+v", d.Obligations.Limits)
+	if got, want := d.Obligations.Limits, (tenants.Limits{Series: 1000, Bytes: 1_000_000}); got != want {
+		t.Errorf("limits %+v", got)
 	}
 
 	denies(t, w.decide(t, globexAsks("incident-response")), "not for this purpose")
@@ -407,6 +407,7 @@ func TestEverythingThatGoesWrongDenies(t *testing.T) {
 		"a wrong epoch":         {allow(dataset, `, "pseudonym_epoch": "session"`), "pseudonym_epoch"},
 		"a zero epoch":          {allow(dataset, `, "pseudonym_epoch": "0d"`), "more than zero"},
 		"a limit of nothing":    {allow(dataset, `, "limits": {"series": 0}`), "/limits/series"},
+		"no bytes":              {allow(dataset, `, "limits": {"bytes": 0}`), "/limits/bytes"},
 		"half a series":         {allow(dataset, `, "limits": {"series": 1.5}`), "/limits/series"},
 		"a limit not ours":      {allow(dataset, `, "limits": {"concurrent": 1}`), "'concurrent' not allowed"},
 		"a number out of range": {allow(dataset, `, "limits": {"series": 1e999}`), "out of range"},

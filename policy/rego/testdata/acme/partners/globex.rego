@@ -5,7 +5,7 @@ import data.parley.lib
 
 default decision := {"allow": false, "reasons": ["not for this purpose"]}
 
-decision := {"allow": true, "datasets": [requests], "max_age": "7d", "limits": {"series": 1000}} if {
+decision := {"allow": true, "datasets": [requests], "max_age": "7d", "limits": {"series": 1000, "bytes": 1000000}} if {
 	input.principal.purpose == "slo-review"
 }
 
