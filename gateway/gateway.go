@@ -119,7 +119,7 @@ func (g *Gateway) Answer(ctx context.Context, q Question) (*Answer, error) {
 		return nil, g.turnAway(ctx, &x, federation.Errorf(federation.BadQuestion, "this gateway answers no questions about %s", cmp.Or(x.Signal, "nothing")))
 	}
 
-	agreement, release, err := g.who(ctx, q, &x)
+	agreement, release, err := g.who(ctx, q)
 	if err != nil {
 		return nil, g.turnAway(ctx, &x, err)
 	}
@@ -129,7 +129,15 @@ func (g *Gateway) Answer(ctx context.Context, q Question) (*Answer, error) {
 			release()
 		}
 	}()
-	decision, err := g.may(ctx, q, agreement, &x)
+	request, err := requested(g.config.Org, q, agreement)
+	if err != nil {
+		return nil, g.fail(ctx, &x, err)
+	}
+	// Only now: a question that nobody understands opens nothing.
+	if x.Grant, err = g.grant(ctx, q, agreement, x.ID); err != nil {
+		return nil, g.turnAway(ctx, &x, err)
+	}
+	decision, err := g.may(ctx, q, request, agreement, &x)
 	if err != nil {
 		return nil, g.fail(ctx, &x, err)
 	}

@@ -20,8 +20,8 @@ import (
 
 // who finds the agreement under which the principal asks and takes one
 // question from its quota. Our own users need none. In an emergency it is the
-// agreement for that, with a grant.
-func (g *Gateway) who(ctx context.Context, q Question, x *Exchange) (tenants.Agreement, func(), error) {
+// agreement for that.
+func (g *Gateway) who(ctx context.Context, q Question) (tenants.Agreement, func(), error) {
 	_, span := g.tracer.Start(ctx, "parley.who")
 	defer span.End()
 	if q.Door == FrontDoor {
@@ -33,23 +33,19 @@ func (g *Gateway) who(ctx context.Context, q Question, x *Exchange) (tenants.Agr
 		return agreement, nil, err
 	}
 	release, err := g.quota.Acquire(agreement, tenants.Limits{}, now)
-	if err != nil || q.Principal.BreakGlass == "" {
-		return agreement, release, err
-	}
-	// Last, so that nothing is opened for a question that is turned away.
-	if x.Grant, err = g.grant(ctx, agreement, q.Principal, x.ID); err != nil {
-		release()
-		return agreement, nil, err
-	}
-	return agreement, release, nil
+	return agreement, release, err
 }
 
-// grant is that of an emergency.
-func (g *Gateway) grant(ctx context.Context, a tenants.Agreement, by tenants.Principal, id federation.ExchangeID) (Grant, error) {
-	if g.config.BreakGlass == nil {
+// grant is that of an emergency, which the first question opens; none of every
+// day.
+func (g *Gateway) grant(ctx context.Context, q Question, a tenants.Agreement, id federation.ExchangeID) (Grant, error) {
+	switch {
+	case q.Door == FrontDoor || q.Principal.BreakGlass == "":
+		return Grant{}, nil
+	case g.config.BreakGlass == nil:
 		return Grant{}, &tenants.Refusal{Reason: tenants.BreakGlassNotAgreed, Partner: a.Partner, Detail: "this gateway keeps no grants"}
 	}
-	return g.config.BreakGlass.Grant(ctx, a, by, id)
+	return g.config.BreakGlass.Grant(ctx, a, q.Principal, id)
 }
 
 // covering is the agreement under which a partner may ask now.
@@ -66,13 +62,9 @@ func covering(d Directory, now time.Time, s tenants.Signal, by tenants.Principal
 
 // may asks policy what of our own data the principal may see. A partner whom
 // it denies gets nothing; our own user may still be answered by partners.
-func (g *Gateway) may(ctx context.Context, q Question, agreement tenants.Agreement, x *Exchange) (policy.Decision, error) {
+func (g *Gateway) may(ctx context.Context, q Question, request policy.Request, agreement tenants.Agreement, x *Exchange) (policy.Decision, error) {
 	ctx, span := g.tracer.Start(ctx, "parley.may")
 	defer span.End()
-	request, err := requested(g.config.Org, q, agreement)
-	if err != nil {
-		return policy.Decision{}, err
-	}
 	x.Query, x.Window = request.Query, request.Window
 	decision, err := g.decide(ctx, request, x.ID)
 	if err != nil {
