@@ -155,8 +155,45 @@ func (q *Query) Check() error {
 	if err != nil {
 		return fmt.Errorf("query %s: %s: %w", q.Name, text, err)
 	}
+	if err := example.checkQuotes(q.Parameters); err != nil {
+		return err
+	}
 	if t := expr.Type(); t != parser.ValueTypeVector && t != parser.ValueTypeScalar {
 		return fmt.Errorf("query %s: it gives a %s; want a vector or a number", q.Name, t)
+	}
+	return nil
+}
+
+// checkQuotes says which parameter, whose text a partner writes, stands outside
+// of quotes: there it would be PromQL, over the store as it is. The query's own
+// parameters are examples.
+func (q *Query) checkQuotes(parameters map[string]Parameter) error {
+	type place struct {
+		name       string
+		start, end int // in text
+	}
+	var text strings.Builder
+	var places []place
+	copied := 0
+	for _, at := range parameterIn.FindAllStringIndex(q.Expression, -1) {
+		name := q.Expression[at[0]+1 : at[1]]
+		text.WriteString(q.Expression[copied:at[0]])
+		copied = at[1]
+		start := text.Len()
+		text.WriteString(q.Parameters[name].Default)
+		if p := parameters[name]; p.Type == Text && len(p.Values) == 0 {
+			places = append(places, place{name, start, text.Len()})
+		}
+	}
+	text.WriteString(q.Expression[copied:])
+	var item parser.Item
+	for lexer := parser.Lex(text.String()); len(places) > 0; places = places[1:] {
+		for int(item.Pos)+len(item.Val) <= places[0].start && item.Typ != parser.EOF && item.Typ != parser.ERROR {
+			lexer.NextItem(&item)
+		}
+		if item.Typ != parser.STRING || int(item.Pos) >= places[0].start || int(item.Pos)+len(item.Val) <= places[0].end {
+			return fmt.Errorf("query %s: parameter %s has a pattern, so it has to stand within quotes; elsewhere give its values one by one", q.Name, places[0].name)
+		}
 	}
 	return nil
 }

@@ -25,6 +25,12 @@ func TestQueriesAreChecked(t *testing.T) {
 			"a value of parameter w: want a duration",
 		},
 		"a value with a quote": {Query{Name: "q", Expression: `x{a="$a"}`, Parameters: map[string]Parameter{"a": {Type: Text, Values: []string{`"`}}}}, "a value of parameter a"},
+		"text outside of quotes": {Query{Name: "q", Expression: `sum by ($a) (x)`, Parameters: map[string]Parameter{"a": text}}, "parameter a has a pattern, so it has to stand within quotes"},
+		"text that is a metric":  {Query{Name: "q", Expression: `x{a="$a"} / $a`, Parameters: map[string]Parameter{"a": text}}, "has to stand within quotes"},
+		"text in a comment":      {Query{Name: "q", Expression: "x # $a", Parameters: map[string]Parameter{"a": text}}, "has to stand within quotes"},
+		"values outside of quotes": {
+			Query{Name: "q", Expression: `sum by ($a) (x{a="b $c",d=~'$b'})`, Parameters: map[string]Parameter{"a": {Type: Text, Values: []string{"region, status", "org"}}, "b": text, "c": text}}, "",
+		},
 	} {
 		err := test.query.Check()
 		if test.because == "" && err != nil || test.because != "" && (err == nil || !strings.Contains(err.Error(), test.because)) {
