@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -122,7 +121,8 @@ type cellQuerier struct {
 
 func (q *cellQuerier) Select(ctx context.Context, sorted bool, hints *storage.SelectHints, matchers ...*labels.Matcher) storage.SeriesSet {
 	at := slices.IndexFunc(matchers, func(m *labels.Matcher) bool {
-		return m.Name == labels.MetricName && strings.HasPrefix(m.Value, reservedPrefix)
+		_, released := q.store.byName[m.Value]
+		return m.Name == labels.MetricName && m.Type == labels.MatchEqual && released
 	})
 	if at < 0 {
 		return q.Querier.Select(ctx, sorted, hints, matchers...)

@@ -362,6 +362,24 @@ func TestShapesThatCellsDontAnswer(t *testing.T) {
 	}
 }
 
+// The names of cells are those of a leaf, and nobody's to ask for.
+func TestCellsAreNotAskedByName(t *testing.T) {
+	var series []metricstest.Series
+	for user := range 3 {
+		series = append(series, metricstest.Series{
+			Labels: labels.FromStrings("__name__", "up", "region", "eu", "status", "200", "user", fmt.Sprint(user)), Values: values(func(int) float64 { return 1 }),
+		})
+	}
+	local := newLocalAt(t, metricstest.Store(t, series))
+	for _, name := range []string{`__name__="__parley_sums_0__"`, `__name__=~"__parley_sums_0__"`, `__name__=~"_+parley_sums_0__"`, `__name__=~"__parle[y]_counts_0__"`, `__name__!~"__parle[x]_counts_0__"`} {
+		q := metrics.Question{Kind: policy.Instant, Expression: "sum(up) + on () group_right {" + name + "}", Start: metricstest.End(), End: metricstest.End()}
+		released, _, err := local.Answer(t.Context(), q, policy.Decision{Allow: true, Obligations: inCells(nil)}, partner)
+		if err == nil && len(released.Series()) > 0 {
+			t.Errorf("%s: %v", name, released.Series())
+		}
+	}
+}
+
 // A user with many pods is one user.
 func TestUnitsAreCountedNotSeries(t *testing.T) {
 	one := values(func(int) float64 { return 1 })

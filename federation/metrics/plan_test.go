@@ -77,6 +77,7 @@ func TestPlan(t *testing.T) {
 		{expression: `logins_total`, want: metrics.Plan{Selectors: one("logins_total", "", 1)}, refused: federation.NeedsAggregation},
 		{expression: `sum(logins_total{user="a"})`, want: metrics.Plan{Selectors: one(`logins_total{user="a"}`, "", 1)}, refused: federation.NeedsAggregation},
 		{expression: `up{__parley_x__="a"}`, want: metrics.Plan{Selectors: one(`up{__parley_x__="a"}`, "")}, refused: federation.BadQuestion},
+		{expression: `sum(up) or {__name__="__parley_sums_0__"}`, want: metrics.Plan{Selectors: append(one("up", ""), one(`__parley_sums_0__`, "")...)}, refused: federation.BadQuestion},
 		{
 			expression: `sum(http_requests_total{pod="a",region="eu"})`,
 			want: metrics.Plan{

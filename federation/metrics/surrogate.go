@@ -21,6 +21,9 @@ func refuseReserved(expr parser.Expr) error {
 		case *parser.VectorSelector:
 			for _, m := range n.LabelMatchers {
 				names = append(names, m.Name)
+				if m.Name == labels.MetricName {
+					names = append(names, m.Value)
+				}
 			}
 		case *parser.AggregateExpr:
 			names = append(names, n.Grouping...)
