@@ -157,10 +157,10 @@ func roundHistogram(h *histogram.FloatHistogram, r policy.Rounding) {
 }
 
 // checkFloors refuses a question that asks for more than the obligations'
-// floors let through, by its text alone.
+// floors let through, by its text alone. So the partner is told why.
 func checkFloors(expr parser.Expr, q Question, o policy.Obligations) error {
 	if o.Resolution > 0 && q.Kind == policy.Range && q.Step < o.Resolution {
-		return federation.Errorf(federation.Refused, "the resolution is %s; ask with a step that isn't shorter", model.Duration(o.Resolution))
+		return federation.Errorf(federation.OverLimit, "the resolution is %s; ask with a step that isn't shorter", model.Duration(o.Resolution))
 	}
 	var err error
 	parser.Inspect(expr, func(node parser.Node, path []parser.Node) error {
@@ -180,7 +180,7 @@ func checkNode(node parser.Node, path []parser.Node, o policy.Obligations) error
 		if len(o.Functions) == 0 || slices.Contains(o.Functions, name) {
 			return nil
 		}
-		return federation.Errorf(federation.Refused, "%s is not among the functions that are answered: %s", name, strings.Join(o.Functions, ", "))
+		return federation.Errorf(federation.NeedsAggregation, "%s is not among the functions that are answered: %s", name, strings.Join(o.Functions, ", "))
 	}
 	switch n := node.(type) {
 	case *parser.Call:
@@ -205,14 +205,14 @@ func checkNode(node parser.Node, path []parser.Node, o policy.Obligations) error
 		}) {
 			return nil
 		}
-		return federation.Errorf(federation.Refused, "a selector by itself is not answered; put one of these around it: %s", strings.Join(o.Functions, ", "))
+		return federation.Errorf(federation.NeedsAggregation, "a selector by itself is not answered; put one of these around it: %s", strings.Join(o.Functions, ", "))
 	}
 	return nil
 }
 
 func checkRange(length time.Duration, o policy.Obligations) error {
 	if length < o.Resolution {
-		return federation.Errorf(federation.Refused, "the resolution is %s; ask for ranges, and with steps of subqueries, that aren't shorter", model.Duration(o.Resolution))
+		return federation.Errorf(federation.OverLimit, "the resolution is %s; ask for ranges, and with steps of subqueries, that aren't shorter", model.Duration(o.Resolution))
 	}
 	return nil
 }

@@ -3,10 +3,12 @@ package metrics_test
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/prometheus/prometheus/model/exemplar"
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 
@@ -31,6 +33,7 @@ func TestFloorsRefuse(t *testing.T) {
 		return metrics.Question{Kind: policy.Range, Expression: "up", Start: at.Add(-time.Hour), End: at, Step: step}
 	}
 	series := metrics.Question{Kind: policy.Series, Start: at, End: at, Selectors: []policy.Selector{{labels.MustNewMatcher(labels.MatchEqual, "__name__", "up")}}}
+	exemplars := metrics.Question{Kind: policy.Exemplars, Start: at.Add(-time.Hour), End: at, Expression: "up"}
 	listed := series
 	listed.LabelsOnly = true
 	for name, test := range map[string]struct {
@@ -50,6 +53,7 @@ func TestFloorsRefuse(t *testing.T) {
 		"a selector":                  {few, instant("up"), "a selector by itself"},
 		"a selector beside others":    {few, instant("up / sum(up)"), "a selector by itself"},
 		"series":                      {few, series, "series by themselves"},
+		"exemplars":                   {few, exemplars, "exemplars by themselves"},
 		"what series there are":       {few, listed, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -61,7 +65,11 @@ func TestFloorsRefuse(t *testing.T) {
 				return
 			}
 			if err == nil || !strings.Contains(federation.AsError(err).Message, test.because) {
-				t.Errorf("%v, want a refusal that says %q", err, test.because)
+				t.Fatalf("%v, want a refusal that says %q", err, test.because)
+			}
+			// Of one that is Refused a partner isn't told the reason.
+			if federation.AsError(err).Kind == federation.Refused {
+				t.Errorf("%v, want a kind whose reason is told", err)
 			}
 		})
 	}
@@ -91,6 +99,34 @@ func TestIntervalsShowWhenTheyAreOver(t *testing.T) {
 		if strings.Count(answer, ":") != 11 { // minutes 0 to 10
 			t.Errorf("the view holds %s", answer)
 		}
+	}
+}
+
+// Of exemplars there are no more than of samples, and they are as coarse.
+func TestExemplarsAreAsCoarseAsSamples(t *testing.T) {
+	s := metricstest.Series{Labels: labels.FromStrings("__name__", "up"), Values: values(func(i int) float64 { return float64(i) })}
+	for second := range 240 {
+		at := metricstest.Start.Add(time.Duration(second) * time.Second)
+		s.Exemplars = append(s.Exemplars, exemplar.Exemplar{Labels: labels.FromStrings("trace_id", fmt.Sprint(second)), Value: float64(second) + 0.7, Ts: at.UnixMilli(), HasTs: true})
+	}
+	local := newLocalAt(t, metricstest.Store(t, []metricstest.Series{s}))
+	o := everything.Obligations
+	o.Resolution = time.Minute
+	o.Datasets = slices.Clone(o.Datasets)
+	o.Datasets[0].Rounding.Base = 10
+	q := metrics.Question{Kind: policy.Exemplars, Start: metricstest.Start.Add(time.Second), End: metricstest.Start.Add(3 * time.Minute), Expression: "up"}
+	released, _, err := local.Answer(t.Context(), q, policy.Decision{Allow: true, Obligations: o}, partner)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, of := range released.Exemplars() {
+		for _, e := range of.Exemplars {
+			got = append(got, fmt.Sprintf("%s %s %g", time.UnixMilli(e.Ts).Sub(metricstest.Start), e.Labels.Get("trace_id"), e.Value))
+		}
+	}
+	if want := []string{"1m0s 60 60", "2m0s 120 120", "3m0s 180 180"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
 

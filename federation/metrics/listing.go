@@ -28,8 +28,8 @@ func (l *Local) series(ctx context.Context, q Question, v *view, o policy.Obliga
 		return nil, federation.Errorf(federation.BadQuestion, "a question for series needs at least one selector")
 	}
 	if !q.LabelsOnly {
-		if len(o.Functions) > 0 {
-			return nil, federation.Errorf(federation.NeedsAggregation, "series by themselves are not answered; ask with one of these around the selector: %s", strings.Join(o.Functions, ", "))
+		if err := refuseAlone("series", o); err != nil {
+			return nil, err
 		}
 		if err := refuseRows(q.Selectors, v.rules); err != nil {
 			return nil, err
@@ -65,6 +65,14 @@ func (l *Local) series(ctx context.Context, q Question, v *view, o policy.Obliga
 		return nil
 	}()
 	return out, errors.Join(err, release())
+}
+
+// refuseAlone refuses to give as it is what is answered under some functions alone.
+func refuseAlone(what string, o policy.Obligations) error {
+	if len(o.Functions) == 0 {
+		return nil
+	}
+	return federation.Errorf(federation.NeedsAggregation, "%s by themselves are not answered; ask with one of these around the selector: %s", what, strings.Join(o.Functions, ", "))
 }
 
 // names releases the names of visible labels, or the values of one.
@@ -296,8 +304,12 @@ func ofTypes(entries []metadata.Metadata, types []model.MetricType) []metadata.M
 }
 
 // exemplars releases the exemplars of visible series, with their own labels in
-// the modes of labels of that name.
-func (l *Local) exemplars(ctx context.Context, q Question, v *view) (*Released, error) {
+// the modes of labels of that name. With a resolution that is the last one of
+// each interval, at its end, as it is of samples.
+func (l *Local) exemplars(ctx context.Context, q Question, v *view, o policy.Obligations) (*Released, error) {
+	if err := refuseAlone("exemplars", o); err != nil {
+		return nil, err
+	}
 	expr, err := parser.ParseExpr(q.Expression)
 	if err != nil {
 		return nil, federation.Errorf(federation.BadQuestion, "%v", err)
@@ -325,19 +337,14 @@ func (l *Local) exemplars(ctx context.Context, q Question, v *view) (*Released, 
 			if !ok || !matches(asked, ls) {
 				continue
 			}
-			key, rounding := ls.String(), v.rules.rounding(f.SeriesLabels)
-			for _, e := range f.Exemplars {
-				if v.rules.resolution > 0 {
-					e.Ts = coarse.end(e.Ts)
-				}
+			key := ls.String()
+			for _, e := range coarse.ofExemplars(v.rules.visibleExemplars(f)) {
 				if e.Ts < mint || e.Ts > maxt {
 					continue
 				}
 				if byLabels[key] == nil {
 					byLabels[key] = &exemplar.QueryResult{SeriesLabels: ls}
 				}
-				e.Value = rounding.Round(e.Value)
-				e.Labels = v.rules.exemplarLabels(f.SeriesLabels, e.Labels)
 				byLabels[key].Exemplars = append(byLabels[key].Exemplars, e)
 			}
 		}
@@ -350,6 +357,33 @@ func (l *Local) exemplars(ctx context.Context, q Question, v *view) (*Released, 
 	}
 	slices.SortFunc(out.exemplars, func(a, b exemplar.QueryResult) int { return labels.Compare(a.SeriesLabels, b.SeriesLabels) })
 	return out, nil
+}
+
+// visibleExemplars are those of a raw series as the view has them, but for when.
+func (r *rules) visibleExemplars(raw exemplar.QueryResult) []exemplar.Exemplar {
+	out, rounding := slices.Clone(raw.Exemplars), r.rounding(raw.SeriesLabels)
+	for i := range out {
+		out[i].Value = rounding.Round(out[i].Value)
+		out[i].Labels = r.exemplarLabels(raw.SeriesLabels, out[i].Labels)
+	}
+	return out
+}
+
+// ofExemplars are those that are left of a series', which it sorts.
+func (f floors) ofExemplars(all []exemplar.Exemplar) []exemplar.Exemplar {
+	if f.resolution == 0 {
+		return all
+	}
+	slices.SortFunc(all, compareExemplars)
+	var out []exemplar.Exemplar
+	for _, e := range all {
+		e.Ts = f.end(e.Ts)
+		if n := len(out); n > 0 && out[n-1].Ts == e.Ts {
+			out = out[:n-1]
+		}
+		out = append(out, e)
+	}
+	return out
 }
 
 func compareExemplars(a, b exemplar.Exemplar) int {

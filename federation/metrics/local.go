@@ -172,7 +172,7 @@ func (l *Local) answer(ctx context.Context, q Question, v *view, o policy.Obliga
 	case policy.Metadata:
 		return l.metadata(ctx, q, v)
 	case policy.Exemplars:
-		return l.exemplars(ctx, q, v)
+		return l.exemplars(ctx, q, v, o)
 	}
 	return nil, federation.Errorf(federation.BadQuestion, "%q is not a kind of metrics question", q.Kind)
 }

@@ -69,6 +69,28 @@ func TestOverLimit(t *testing.T) {
 	}
 }
 
+// What floors refuse is in the question's text and policy, so the partner is told.
+func TestFloorsAreTold(t *testing.T) {
+	t.Parallel()
+	world := three(t)
+	world.Start()
+	acme, globex := world.Org("acme"), world.Org("globex")
+	globex.Releases("acme", `{"allow": true, "resolution": "5m", "functions": ["sum", "rate"], "datasets": [{"name": "requests", "series": ["http_requests_total"], "release": "row", "labels": {"region": "keep"}}]}`)
+	for _, c := range []struct {
+		asks func() gatewaytest.Reply
+		told string
+	}{
+		{func() gatewaytest.Reply { return acme.AsksRange(byOrg, 15*time.Second) }, "the resolution is 5m"},
+		{func() gatewaytest.Reply { return acme.Asks("sum by (org) (rate(http_requests_total[1m]))") }, "the resolution is 5m"},
+		{func() gatewaytest.Reply { return acme.Asks("max by (org) (http_requests_total)") }, "max is not among the functions"},
+	} {
+		acme.Eventually("it is told that "+c.told, func() bool {
+			part := c.asks().Completeness(t)["globex"]
+			return part.Status == federation.Denied && strings.Contains(part.Reason, c.told)
+		})
+	}
+}
+
 func TestMoreQuestionsThanAgreedPerMinute(t *testing.T) {
 	t.Parallel()
 	world := three(t)
