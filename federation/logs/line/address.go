@@ -94,19 +94,24 @@ func ipv6Within(text []byte, start, end int) (span, bool) {
 	}
 	word := end < len(text) && (isLetter(text[end]) || text[end] == '_')
 	// A colon before, as in addr:2001:db8::1, and none of :: itself.
-	for begin := start; begin < end && !word; begin += bytes.IndexByte(text[begin:end], ':') + 1 {
+	for begin := start; begin < end && !word; {
 		run := text[begin:end]
-		if bytes.Count(run, []byte(":")) < 2 {
+		colon := bytes.IndexByte(run, ':')
+		if colon < 0 {
 			break
 		}
-		if len(run) <= 45 && bytes.ContainsAny(run, "0123456789") {
+		if len(run) <= longestIPv6 && bytes.ContainsAny(run, "0123456789") {
 			if a, err := netip.ParseAddr(string(run)); err == nil && a.Is6() {
 				return span{begin, zoneEnd(text, end)}, true
 			}
 		}
+		begin += colon + 1
 	}
 	return span{}, false
 }
+
+// longestIPv6 is how long an address is that is written in full, with IPv4.
+const longestIPv6 = len("0000:0000:0000:0000:0000:ffff:255.255.255.255")
 
 func zoneEnd(text []byte, end int) int {
 	if end+1 >= len(text) || text[end] != '%' || !alphanumeric(text[end+1]) {

@@ -1,32 +1,25 @@
 package line
 
-import "bytes"
+import "strings"
 
 // run is digits with separators between.
-type run struct {
-	start, end int
-	digits     [24]byte // the first of them
-	n          int
-}
+type run struct{ start, end, n int }
 
-// runAt is the longest run of digits from start with at most one separator
-// between two.
+// enough digits say that a run is longer than any card.
+const enough = 20
+
+// runAt is the run of digits from start with at most one separator between two,
+// as far as it matters.
 func runAt(text []byte, start int, separators string) run {
 	r := run{start: start, end: start}
-	for i := start; i < len(text); i++ {
-		c := text[i]
-		if isDigit(c) {
-			if r.n < len(r.digits) {
-				r.digits[r.n] = c
-			}
+	for i := start; i < len(text) && r.n < enough; i++ {
+		switch c := text[i]; {
+		case isDigit(c):
 			r.n++
 			r.end = i + 1
-			continue
+		case i != r.end || strings.IndexByte(separators, c) < 0:
+			return r
 		}
-		if i == r.end && bytes.IndexByte([]byte(separators), c) >= 0 {
-			continue
-		}
-		break
 	}
 	return r
 }
@@ -48,7 +41,7 @@ func findCard(text []byte, spans []span) []span {
 		s, ok := cardIn(text, r)
 		if !ok {
 			// A card may come after another number: try behind its separator.
-			for i < r.end && isDigit(text[i]) {
+			for i < len(text) && isDigit(text[i]) {
 				i++
 			}
 			continue

@@ -3,7 +3,8 @@ package line
 import "bytes"
 
 // findEmail finds what looks like a mailbox: a name, @, and a domain of at least
-// two parts or of letters that aren't ASCII, or an address in brackets. Names and
+// two parts, of which the last doesn't begin with a digit, or of letters that aren't
+// ASCII, or an address in brackets. Names and
 // domains may have letters of any script. What is after :, =, <, quotes or space
 // isn't part of a name.
 func findEmail(text []byte, spans []span) []span {
@@ -58,7 +59,7 @@ func domainEnd(text []byte, start int) int {
 		}
 		return start
 	}
-	end, dots, foreign := start, 0, false
+	end, foreign, last := start, false, start
 	for ; end < len(text); end++ {
 		c := text[end]
 		switch {
@@ -69,18 +70,19 @@ func domainEnd(text []byte, start int) int {
 				return start
 			}
 			if end+1 == len(text) || !alphanumeric(text[end+1]) && text[end+1] < 0x80 {
-				return domainIf(start, end, dots, foreign)
+				return domainIf(text, start, last, end, foreign)
 			}
-			dots++
+			last = end + 1
 		case c != '-' && !alphanumeric(c):
-			return domainIf(start, end, dots, foreign)
+			return domainIf(text, start, last, end, foreign)
 		}
 	}
-	return domainIf(start, end, dots, foreign)
+	return domainIf(text, start, last, end, foreign)
 }
 
-func domainIf(start, end, dots int, foreign bool) int {
-	if end == start || dots == 0 && !foreign {
+// domainIf is where a domain ends whose last part begins at last, if it is one.
+func domainIf(text []byte, start, last, end int, foreign bool) int {
+	if end == start || !foreign && (last == start || last == end || isDigit(text[last])) {
 		return start
 	}
 	return end

@@ -1,7 +1,6 @@
 package line
 
 import (
-	"bytes"
 	"encoding/json"
 	"regexp"
 	"strings"
@@ -228,7 +227,8 @@ func FuzzRedact(f *testing.F) {
 		if out := logfmt.Redact(line, &fired); out != "" && logfmt.Redact(out, &fired) == "" {
 			t.Fatalf("%q is left, and not logfmt", out)
 		}
-		if out := text.Redact(line, &fired); len(find([]byte(out), nil)) > 0 && !bytes.ContainsAny([]byte(out), `\%`) {
+		// Of JSON the strings are masked, and not what is around them.
+		if out := text.Redact(line, &fired); !json.Valid([]byte(out)) && len(find([]byte(out), nil)) > 0 && !strings.ContainsAny(out, `\%`) {
 			t.Fatalf("an address is left in %q", out)
 		}
 		template := shape.Redact(line, &fired)

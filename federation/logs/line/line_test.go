@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -217,25 +218,30 @@ func TestMasks(t *testing.T) {
 
 func TestShape(t *testing.T) {
 	for line, want := range map[string]string{
-		``:                                    ``,
-		`request failed`:                      `request failed`,
-		`Request failed: connection refused`:  `Request failed: connection refused`,
-		`ERROR request 17 failed after 30ms`:  `ERROR request <_> failed after <_>`,
-		`user ada logged in from 10.0.0.1`:    `user <_> logged in from <_>`,
-		`user ada ben carl logged in`:         `user <_> logged in`,
-		`user=ada status=failed`:              `user=<_> status=failed`,
-		`user= status=failed`:                 `user=<_> status=failed`,
-		`user: "connection refused" failed`:   `user: <_> failed`,
-		`2026-03-14T11:59:58Z info started`:   `<_> info started`,
-		`ada`:                                 `<_>`,
-		`---`:                                 `<_>`,
-		`reading workflow_id of content-type`: `reading workflow_id of content-type`,
-		`reading workflow_ada`:                `reading <_>`,
-		`reading /api/users/17`:               `reading <_>`,
-		`fAiled FAILED Failed US`:             `<_> FAILED Failed <_>`,
-		`failed...`:                           `failed`,
-		`failed (timeout) for müller`:         `failed (timeout) for <_>`,
-		`failed error5 5error`:                `failed <_>`,
+		``:                                     ``,
+		`request failed`:                       `request failed`,
+		`Request failed: connection refused`:   `Request failed: connection refused`,
+		`ERROR request 17 failed after 30ms`:   `ERROR request <_> failed after <_>`,
+		`user ada logged in from 10.0.0.1`:     `user <_> logged in from <_>`,
+		`user ada ben carl logged in`:          `user <_> logged in`,
+		`user=ada status=failed`:               `user=<_> status=failed`,
+		`user= status=failed`:                  `user=<_> status=failed`,
+		`user: "connection refused" failed`:    `user: <_> failed`,
+		`2026-03-14T11:59:58Z info started`:    `<_> info started`,
+		`ada`:                                  `<_>`,
+		`---`:                                  `<_>`,
+		`reading workflow_id of content-type`:  `reading workflow_id of content-type`,
+		`reading workflow_ada`:                 `reading <_>`,
+		`reading /api/users/17`:                `reading <_>`,
+		`fAiled FAILED Failed US`:              `<_> FAILED Failed <_>`,
+		`failed...`:                            `<_>`,
+		`failed. (failed) [failed]: failed!`:   `failed. (failed) [failed]: failed!`,
+		`fe80::in failed,failed {failed} -`:    `<_>`,
+		`user=failed=failed user=`:             `user=<_> user=<_>`,
+		`user=ada ben failed "unclosed failed`: `user=<_> failed <_>`,
+		`msg="a \" user failed" failed`:        `msg=<_> failed`,
+		`failed (timeout) for müller`:          `failed (timeout) for <_>`,
+		`failed error5 5error`:                 `failed <_>`,
 		`{"level":"info","message":"user ada failed","user_id":17,"ada":"x","tags":["a"],"request":{"path":"/x","ok":true}}`: `{"level":"info","message":"user <_> failed","user_id":"<_>","tags":"<_>","request":{"path":"<_>","ok":"<_>"}}`,
 		`{"level":"info"`:                         `<_>`,
 		`{"level":"info","message":"a\u0064a"} x`: `<_>`,
@@ -331,6 +337,38 @@ func TestRedactorsAreShared(t *testing.T) {
 	for range 4 {
 		if err := <-done; err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// Whoever writes lines can't keep a gateway busy: time is in proportion to length.
+func TestHostileLinesTakeNoLonger(t *testing.T) {
+	const size = 200_000
+	var masks policy.LineRule
+	for _, d := range policy.Detectors {
+		masks.Masks = append(masks.Masks, policy.Mask{Name: string(d)})
+	}
+	for name, line := range map[string]policy.Line{
+		"masks":  byRules(masks),
+		"json":   byRules(policy.LineRule{JSON: fields(map[string]string{"*": "keep", "a.b": "drop"})}, masks),
+		"logfmt": byRules(policy.LineRule{Logfmt: fields(map[string]string{"*": "keep"})}, masks),
+		"shape":  {Mode: policy.LineShape},
+	} {
+		r := mustNew(t, line)
+		for _, part := range []string{
+			"a:", "1 ", "1-", "1.", "@", `"@`, "a@", "a@b.", "eyJ", "eyJa.", "bearer ", "DE89", "DE89 ", "+1", "(", "(2", "phone ", "%", "%25", "%41", `\`, `\u0041`, "&#", "&#6", "１", "​",
+			`"`, "'", "`", "a=", `a="`, "[", "{", `{"a":`, `{"b":1},`, "::", "00", "4111111111111111 ", "fe80::1 ", "x.",
+		} {
+			text := strings.Repeat(part, size/len(part))
+			if name == "json" {
+				text = `{"a":` + quoteFor(text) + `}`
+			}
+			var fired Fired
+			before := processorTime(t)
+			r.Redact(text, &fired)
+			if took := processorTime(t) - before; took > time.Second {
+				t.Errorf("%s of %q takes %s", name, part, took)
+			}
 		}
 	}
 }

@@ -85,7 +85,7 @@ const (
 	colon
 	letter
 	letterE   // of bearer, access_token and the eyJ of JSON in base64
-	encoded   // what may spell another byte: % and \
+	encoded   // what may begin another spelling of a byte: %, \ and &
 	elsewhere // not ASCII
 )
 
@@ -104,7 +104,7 @@ var classes = func() (out [256]class) {
 			out[c] = letter | letterE
 		case c|0x20 >= 'a' && c|0x20 <= 'z':
 			out[c] = letter
-		case c == '%' || c == '\\':
+		case c == '%' || c == '\\' || c == '&':
 			out[c] = encoded
 		case c >= 0x80:
 			out[c] = elsewhere
@@ -128,7 +128,7 @@ func (p *pass) masked(text []byte) (out []byte, hit bool) {
 	}
 	in := classesIn(text)
 	out = text
-	if in&(encoded|elsewhere) != 0 {
+	if in&elsewhere != 0 || in&encoded != 0 && spells(text) {
 		out, hit = p.maskedFolded(text)
 		in = classesIn(out)
 	}

@@ -53,10 +53,17 @@ func phoneAt(text []byte, start int) int {
 		return digitGroups(text, first, 6, 15)
 	case alphanumeric(before) || before == '-' || before == '_' || before == '/':
 		return 0
-	case bytes.HasPrefix(text[start:], []byte("00")) && start+2 < len(text) && text[start+2] >= '1' && text[start+2] <= '9':
+	case internationalPrefix(text, start):
 		return digitGroups(text, start, 10, 15)
 	}
 	return northAmerican(text, start)
+}
+
+// internationalPrefix says whether digits begin with 00 and a country, and aren't
+// the rest of a longer number in groups.
+func internationalPrefix(text []byte, start int) bool {
+	rest := start > 1 && bytes.IndexByte([]byte(" -"), text[start-1]) >= 0 && isDigit(text[start-2])
+	return !rest && bytes.HasPrefix(text[start:], []byte("00")) && start+2 < len(text) && text[start+2] >= '1' && text[start+2] <= '9'
 }
 
 // digitGroups is where groups of digits end that together have so many: the last

@@ -29,8 +29,8 @@ const longestWord = 24
 const placeholder = "<_>"
 
 // appendShape appends a line's template. It is made of the words of a closed
-// list, and of little punctuation between them; everything else is a
-// placeholder: numbers, identifiers, addresses, times, names, what is within
+// list, with single spaces and little punctuation between them; everything else
+// is a placeholder: numbers, identifiers, addresses, times, names, what is within
 // quotes. Of a JSON object, it is an object of the fields whose keys are such
 // words, with the templates of texts in it and placeholders for all else.
 func appendShape(dst, line []byte, fired *Fired) []byte {
@@ -93,85 +93,109 @@ func (p *pass) shapeOfValue(depth int) bool {
 	return ok
 }
 
-// appendTemplate appends the template of a text.
+// appendTemplate appends the template of a text. What has a quote in it is
+// variable to the end of the quotes; of key=value the key may be words and the
+// value too.
 func appendTemplate(dst, text []byte) []byte {
-	start := len(dst)
-	wordEnd := 0           // of the last word, in text
-	variable := false      // whether anything has been since
-	var follows byte = ' ' // what is right after the last word
+	t := template{out: dst, start: len(dst)}
 	for i := 0; i < len(text); {
+		if text[i] <= ' ' {
+			i++
+			continue
+		}
+		end, quoted := tokenEnd(text, i)
+		t.token(text[i:end], quoted)
+		i = end
+	}
+	return t.out
+}
+
+type template struct {
+	out   []byte
+	start int
+	// variable says that it ends with a placeholder, key that it ends with key=.
+	variable, key bool
+}
+
+func (t *template) token(token []byte, quoted int) {
+	if equals := bytes.IndexByte(token, '='); equals > 0 && equals < quoted && known(token[:equals]) {
+		t.separate()
+		t.out = append(t.out, token[:equals+1]...)
+		t.variable, t.key = false, true
+		token, quoted = token[equals+1:], quoted-equals-1
+	}
+	if quoted < len(token) || !known(withoutPunctuation(token)) {
+		t.placeholder()
+		return
+	}
+	t.separate()
+	t.out = append(t.out, token...)
+	t.variable, t.key = false, false
+}
+
+func (t *template) placeholder() {
+	if t.variable {
+		return
+	}
+	t.separate()
+	t.out = append(t.out, placeholder...)
+	t.variable, t.key = true, false
+}
+
+func (t *template) separate() {
+	if len(t.out) > t.start && !t.key {
+		t.out = append(t.out, ' ')
+	}
+}
+
+// tokenEnd is where what begins here ends: at a space that isn't within quotes.
+// quoted is where in it the first quote is, its length if there is none.
+func tokenEnd(text []byte, start int) (end, quoted int) {
+	quoted = -1
+	i := start
+	for i < len(text) && text[i] > ' ' {
 		c := text[i]
-		if separates(c) {
+		opens := c == '"' || c == '`' || c == '\'' && (i == start || bytes.IndexByte([]byte("=([{,:"), text[i-1]) >= 0)
+		if !opens {
 			i++
 			continue
 		}
-		if c == '"' || c == '\'' || c == '`' {
-			i++
-			if closing := bytes.IndexByte(text[i:], c); closing >= 0 {
-				i += closing + 1
-			}
-			variable = true
-			continue
+		if quoted < 0 {
+			quoted = i - start
 		}
-		end := i
-		for end < len(text) && !separates(text[end]) && text[end] != '"' && text[end] != '`' {
-			end++
-		}
-		token := text[i:end]
-		word := bytes.TrimRight(token, ".")
-		if !known(word) {
-			variable = true
-			i = end
-			continue
-		}
-		between := text[wordEnd:i]
+		i = quoteEnd(text, i)
+	}
+	if quoted < 0 {
+		quoted = i - start
+	}
+	return i, quoted
+}
+
+// quoteEnd is where quotes end that begin here: the text's end, if they don't.
+func quoteEnd(text []byte, start int) int {
+	for i := start + 1; i < len(text); i++ {
 		switch {
-		case !variable && len(dst) == start && len(between) == 0:
-		case !variable && len(dst) > start && plain[string(between)]:
-			dst = append(dst, between...)
-		case len(dst) == start:
-			dst = append(append(dst, placeholder...), ' ')
-		default:
-			dst = append(appendVariable(dst, follows), ' ')
-		}
-		dst = append(dst, word...)
-		i, wordEnd, variable = end, end, false
-		if follows = ' '; end < len(text) {
-			follows = text[end]
+		case text[i] == '\\':
+			i++
+		case text[i] == text[start]:
+			return i + 1
 		}
 	}
-	switch rest := bytes.TrimLeft(text[wordEnd:], " \t\r\n"); {
-	case len(rest) == 0:
-	case len(dst) == start:
-		return append(dst, placeholder...)
-	default:
-		return appendVariable(dst, follows)
+	return len(text)
+}
+
+// withoutPunctuation is a token without a bracket before it, and one and a mark
+// after it.
+func withoutPunctuation(token []byte) []byte {
+	if len(token) > 0 && (token[0] == '(' || token[0] == '[') {
+		token = token[1:]
 	}
-	return dst
-}
-
-// appendVariable appends a placeholder after a word, given what follows that.
-func appendVariable(dst []byte, follows byte) []byte {
-	switch follows {
-	case '=':
-		dst = append(dst, '=')
-	case ':':
-		dst = append(dst, ':', ' ')
-	default:
-		dst = append(dst, ' ')
+	for _, marks := range []string{",;:.!?", ")]"} {
+		if n := len(token) - 1; n > 0 && strings.IndexByte(marks, token[n]) >= 0 {
+			token = token[:n]
+		}
 	}
-	return append(dst, placeholder...)
-}
-
-// separates says whether a byte is between tokens.
-func separates(c byte) bool {
-	return c <= ' ' || strings.IndexByte("=:,;()[]{}<>!?|", c) >= 0
-}
-
-// plain is what may be between two words without being a placeholder.
-var plain = map[string]bool{
-	" ": true, "=": true, ":": true, ": ": true, ",": true, ", ": true, ";": true, "; ": true,
-	" (": true, ") ": true, " [": true, "] ": true, "): ": true, "]: ": true, "! ": true, "? ": true,
+	return token
 }
 
 // known says whether a token is words of the list, with _, -, . and / between:
