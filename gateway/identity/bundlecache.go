@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 
 	"github.com/spiffe/go-spiffe/v2/bundle/spiffebundle"
+
+	"github.com/parley-gateway/parley/tenants/atomicfile"
 )
 
 // cachedBundle is the file in which a partner's last known bundle survives a
@@ -57,7 +59,7 @@ func (p *partnerBundle) writeCache(path string, bundle *spiffebundle.Bundle) err
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	return writeFile(path, data, 0o600)
+	return atomicfile.Write(path, data, 0o600)
 }
 
 // restore takes what was known before the restart, if anything.

@@ -20,6 +20,8 @@ import (
 	"github.com/spiffe/go-spiffe/v2/bundle/spiffebundle"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
+
+	"github.com/parley-gateway/parley/tenants/atomicfile"
 )
 
 // The files of a development CA's folder.
@@ -157,9 +159,9 @@ func (ca *DevCA) Save(dir string) error {
 		return fmt.Errorf("development CA: %w", err)
 	}
 	return errors.Join(
-		writeFile(filepath.Join(dir, DevCAKeyFile), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}), 0o600),
-		writeFile(filepath.Join(dir, DevCACertFile), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.cert.Raw}), 0o644),
-		writeFile(filepath.Join(dir, DevCABundleFile), append(bundle, '\n'), 0o644),
+		atomicfile.Write(filepath.Join(dir, DevCAKeyFile), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}), 0o600),
+		atomicfile.Write(filepath.Join(dir, DevCACertFile), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.cert.Raw}), 0o644),
+		atomicfile.Write(filepath.Join(dir, DevCABundleFile), append(bundle, '\n'), 0o644),
 	)
 }
 
@@ -206,7 +208,7 @@ func SaveSVID(svid *x509svid.SVID, certFile, keyFile string) error {
 	if err != nil {
 		return fmt.Errorf("writing the SVID %s: %w", svid.ID, err)
 	}
-	return errors.Join(writeFile(keyFile, keyPEM, 0o600), writeFile(certFile, certPEM, 0o644))
+	return errors.Join(atomicfile.Write(keyFile, keyPEM, 0o600), atomicfile.Write(certFile, certPEM, 0o644))
 }
 
 func certificate(id spiffeid.ID, now time.Time, lifetime time.Duration) (*x509.Certificate, error) {

@@ -6,27 +6,16 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+
+	"github.com/parley-gateway/parley/tenants/atomicfile"
 )
 
 // Keep writes an archive to a file for the next start, whole or not at all.
 func Keep(file string, archive []byte) error {
-	dir := filepath.Dir(file)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return err
 	}
-	temp, err := os.CreateTemp(dir, "."+filepath.Base(file)+"-*")
-	if err != nil {
-		return err
-	}
-	_, err = temp.Write(archive)
-	err = errors.Join(err, temp.Sync(), temp.Close())
-	if err == nil {
-		err = os.Rename(temp.Name(), file)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(temp.Name()))
-	}
-	return nil
+	return atomicfile.Write(file, archive, 0o600)
 }
 
 // ReadFile reads an archive from a file.

@@ -2,22 +2,15 @@
 //
 //	make bench
 //	go run ./e2e/bench/report bin/bench.out
-//
-// It replaces what stands between the two markers and leaves the rest.
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"runtime"
 	"time"
-)
 
-const (
-	page  = "BENCHMARKS.md"
-	begin = "<!-- measured: written by go run ./e2e/bench/report -->\n"
-	end   = "<!-- end of what was measured -->\n"
+	"github.com/parley-gateway/parley/e2e/page"
 )
 
 func main() {
@@ -40,27 +33,10 @@ func run(output string) error {
 	if err != nil {
 		return err
 	}
-	text, err := os.ReadFile(page)
-	if err != nil {
-		return fmt.Errorf("%w; run this in the project's folder", err)
-	}
 	results, err := parse(measured)
 	if err != nil {
 		return fmt.Errorf("%s: %w", output, err)
 	}
-	text, err = replace(text, results.render(runtime.Version(), info.ModTime().UTC().Format(time.DateOnly)))
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(page, text, 0o644) //nolint:gosec // a page for everybody to read
-}
-
-// replace puts section between the markers.
-func replace(text []byte, section string) ([]byte, error) {
-	before, rest, found := bytes.Cut(text, []byte(begin))
-	_, after, ended := bytes.Cut(rest, []byte(end))
-	if !found || !ended {
-		return nil, fmt.Errorf("%s has no place for what was measured: the lines %q and %q", page, begin, end)
-	}
-	return bytes.Join([][]byte{before, []byte(begin + section + end), after}, nil), nil
+	section := results.render(runtime.Version(), info.ModTime().UTC().Format(time.DateOnly))
+	return page.Page{File: "BENCHMARKS.md", Command: "go run ./e2e/bench/report"}.Write(section)
 }

@@ -26,13 +26,8 @@ func TestReport(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	page, err := replace([]byte("before\n"+begin+"old\n"+end+"after\n"), r.render("go1.99", "2026-01-02"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	text := string(page)
+	text := r.render("go1.99", "2026-01-02")
 	for _, want := range []string{
-		"before\n" + begin, end + "after\n",
 		"2026-01-02: 2 cores of Some CPU @ 2.00GHz, linux/amd64, go1.99; the median of 2 runs",
 		"(rate(...[5m]))` | 1.10 | 1.2 | 468ms | 1.05 | 47 MiB |",
 		"1,500 series | 2.40 | 2.5 | 879ms | not measured | not measured |",
@@ -44,12 +39,6 @@ func TestReport(t *testing.T) {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
 		}
-	}
-	if strings.Contains(text, "old") {
-		t.Error("what was there before is still there")
-	}
-	if _, err := replace([]byte("nothing"), ""); err == nil {
-		t.Error("a page without a place was accepted")
 	}
 	if _, err := parse([]byte("PASS")); err == nil {
 		t.Error("an output without benchmarks was accepted")

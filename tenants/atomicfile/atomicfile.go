@@ -1,4 +1,7 @@
-package identity
+// Package atomicfile replaces files whole:
+//
+//	err := atomicfile.Write("/var/lib/parley/bundle.json", bundle, 0o600)
+package atomicfile
 
 import (
 	"errors"
@@ -8,9 +11,9 @@ import (
 	"path/filepath"
 )
 
-// writeFile replaces a file so that a reader sees the old content or the new,
-// never a part, also after a crash.
-func writeFile(path string, data []byte, mode fs.FileMode) error {
+// Write replaces a file so that a reader sees the old content or the new, never a
+// part, also after a crash. The folder has to be there.
+func Write(path string, data []byte, mode fs.FileMode) error {
 	temp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", path, err)
