@@ -147,6 +147,9 @@ type Obligations struct {
 	// NotBefore and NotAfter bound the samples of the view, both included. Zero
 	// is unbounded.
 	NotBefore, NotAfter time.Time
+	// MaxAge and Delay are what NotBefore and NotAfter follow from at the time of
+	// the decision; zero where they don't. They are there to be told.
+	MaxAge, Delay time.Duration
 	// Resolution is the time between two samples of the view: of each interval
 	// of that length, counted from the Unix epoch, it holds the last sample, at
 	// the interval's end. A question's steps and ranges may not be shorter. Zero

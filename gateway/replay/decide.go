@@ -47,10 +47,10 @@ func (d decider) decide(ctx context.Context, record audit.Record, looks looks) (
 		summary = before.Allow != record.Decision.Allow
 	}
 	if summary {
-		before = recorded(record.Decision)
+		before = recorded(record.Decision, at)
 		allow, reasons := after.Allow, after.Reasons
 		if after.Allow {
-			after = recorded(audit.Of(gateway.Exchange{Decision: after}).Decision)
+			after = recorded(audit.Of(gateway.Exchange{Decision: after}).Decision, at)
 		}
 		after.Allow, after.Reasons = allow, reasons
 	}
@@ -130,10 +130,12 @@ func principalOf(record audit.Record) (p tenants.Principal, why string) {
 	return p, ""
 }
 
-// recorded is as much of a decision as is recorded.
-func recorded(d audit.Decision) policy.Decision {
+// recorded is as much as is recorded of a decision on a question that was asked
+// at a time.
+func recorded(d audit.Decision, at time.Time) policy.Decision {
 	out := policy.Decision{Allow: d.Allow, Reasons: d.Reasons, Revision: d.Revision, Obligations: policy.Obligations{
 		NotBefore: time.Time(d.NotBefore), NotAfter: time.Time(d.NotAfter), Epoch: d.Epoch, Limits: tenants.Limits(d.Limits),
+		MaxAge: ageOf(time.Time(d.NotBefore), at), Delay: ageOf(time.Time(d.NotAfter), at),
 	}}
 	for _, ds := range d.Datasets {
 		dataset := policy.Dataset{Name: ds.Name, Release: ds.Release, Labels: map[string]policy.LabelRule{}, Others: policy.LabelRule{Mode: modeOf(ds.Others)}}
@@ -143,6 +145,18 @@ func recorded(d audit.Decision) policy.Decision {
 		out.Obligations.Datasets = append(out.Obligations.Datasets, dataset)
 	}
 	return out
+}
+
+// ageOf is how long before a question a bound of time was, if that seems to be
+// what was said: policy decides a moment after a question has come.
+func ageOf(bound, asked time.Time) time.Duration {
+	if bound.IsZero() {
+		return 0
+	}
+	if age := asked.Sub(bound).Round(time.Minute); age > 0 && (asked.Sub(bound)-age).Abs() <= time.Second {
+		return age
+	}
+	return 0
 }
 
 func modeOf(name string) policy.Mode {

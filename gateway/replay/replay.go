@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/sync/errgroup"
@@ -278,6 +279,7 @@ func (r *run) done() Report {
 		return cmp.Or(strings.Compare(string(a.Partner), string(b.Partner)), strings.Compare(string(a.Purpose), string(b.Purpose)))
 	})
 	for _, g := range r.groups {
+		g.Differences = aboutFirst(g.Query, g.Differences)
 		r.report.Groups = append(r.report.Groups, *g)
 	}
 	slices.SortFunc(r.report.Groups, func(a, b Group) int {
@@ -288,4 +290,21 @@ func (r *run) done() Report {
 		)
 	})
 	return r.report
+}
+
+// aboutFirst puts first what is said of labels that a question names.
+func aboutFirst(query string, differences []inspect.Difference) []inspect.Difference {
+	out := slices.Clone(differences)
+	words := strings.FieldsFunc(query, func(r rune) bool { return r != '_' && !unicode.IsLetter(r) && !unicode.IsDigit(r) })
+	slices.SortStableFunc(out, func(a, b inspect.Difference) int {
+		named := func(d inspect.Difference) bool { return slices.Contains(words, d.Label) }
+		switch {
+		case named(a) && !named(b):
+			return -1
+		case named(b) && !named(a):
+			return 1
+		}
+		return 0
+	})
+	return out
 }

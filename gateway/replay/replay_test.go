@@ -268,6 +268,15 @@ func TestOfOlderPolicies(t *testing.T) {
 	if report := run1(t, Config{Current: old, New: series}, log); report.Questions[Unchanged] != 2 {
 		t.Errorf("by summary: %v", story(report))
 	}
+	// A dataset of another name is there instead; what becomes of labels that were
+	// asked for comes first, and ages are told as such.
+	renamed := folder(t, strings.NewReplacer(`"name": "requests"`, `"name": "slo"`, `"user": "pseudonym"`, `"user": "keep"`, `7d`, `31d`).Replace(before))
+	named := logOf(t, decided(t, older, question(1, "slo-review", `sum by (user) (http_requests_total)`)))
+	want = []string{"map[changed:1]", `1 changed slo-review query "sum by (user) (http_requests_total)" ` +
+		`[labels slo: user: keep, was pseudonym][datasets slo is there instead of requests][time max_age: 31d, was 1w]`}
+	if diff := cmp.Diff(want, story(run1(t, Config{Current: old, New: renamed}, named))); diff != "" {
+		t.Error(diff)
+	}
 	log = logOf(t, decided(t, old, question(1, "slo-review", "http_requests_total")))
 	if report := run1(t, Config{Current: old, New: series}, log); report.Questions[Changed] != 1 {
 		t.Errorf("by the policies that serve: %v", story(report))

@@ -52,7 +52,7 @@ decision := {"allow": true, "datasets": [{"name": "a", "series": ["up"], "releas
 		"globex capacity 2/14 allowed: a (row)",
 		`globex slo-review 14/14 datasets: a: series: {__name__=~"up|down"}, was {__name__="up"}`,
 		"globex slo-review 14/14 labels: a: user: keep, was pseudonym",
-		"globex slo-review 14/14 time: data from: 2026-03-13T12:00:00Z, was 2026-03-07T12:00:00Z",
+		"globex slo-review 14/14 time: max_age: 1d, was 1w",
 		"globex audit 14/14 denied: no more audits",
 		`gone capacity 1/1 denied: policy package "parley.partners.gone": there is none, or it has no rule decision`,
 		`gone incident-response 1/1 denied: policy package "parley.partners.gone": there is none, or it has no rule decision`,
@@ -63,6 +63,58 @@ decision := {"allow": true, "datasets": [{"name": "a", "series": ["up"], "releas
 	}
 	if got := changes(t, before, before); got != nil {
 		t.Errorf("with itself: %v", got)
+	}
+}
+
+// What a dataset that is new, gone or renamed says is told, and times as they
+// are written.
+func TestDifferencesInWords(t *testing.T) {
+	selector := func(name string) []policy.Selector {
+		return []policy.Selector{{labels.MustNewMatcher(labels.MatchEqual, labels.MetricName, name)}}
+	}
+	row := func(name, metric string) policy.Dataset {
+		return policy.Dataset{Name: name, Series: selector(metric), Release: policy.Row, Labels: map[string]policy.LabelRule{"job": {Mode: policy.Keep}, "pod": {Mode: policy.Pseudonym}}}
+	}
+	unknown := func(name string) policy.Dataset {
+		return policy.Dataset{Name: name, Release: policy.Row}
+	}
+	cells := policy.Dataset{
+		Name: "logins", Series: selector("logins"), Release: policy.Aggregate, Rounding: policy.Rounding{Digits: 2},
+		Cells: &policy.Cells{Dimensions: []string{"region"}, Units: []string{"user"}, K: 5},
+	}
+	kept := row("b", "up")
+	kept.Labels["pod"] = policy.LabelRule{Mode: policy.Keep}
+	of := func(datasets ...policy.Dataset) policy.Obligations { return policy.Obligations{Datasets: datasets} }
+	aged := func(d time.Duration) policy.Obligations {
+		return policy.Obligations{NotBefore: noon.Add(-d), MaxAge: d}
+	}
+	for name, c := range map[string]struct {
+		before, after policy.Obligations
+		want          []string
+	}{
+		"new":     {of(), of(row("a", "up")), []string{`a is new: row of {__name__="up"}; labels job: keep; labels pod: pseudonym; all other labels: drop`}},
+		"gone":    {of(cells), of(), []string{`logins is gone: it was aggregate of {__name__="logins"}; cells by region over at least 5 user; numbers: 2 digits`}},
+		"renamed": {of(row("a", "up")), of(kept), []string{"b: renamed, was a", "b: pod: keep, was pseudonym"}},
+		"another": {of(row("a", "up")), of(row("b", "down")), []string{
+			`b is new: row of {__name__="down"}; labels job: keep; labels pod: pseudonym; all other labels: drop`,
+			`a is gone: it was row of {__name__="up"}; labels job: keep; labels pod: pseudonym; all other labels: drop`,
+		}},
+		"of which less is known": {of(unknown("a")), of(unknown("b")), []string{"b is there instead of a"}},
+		"of which less is known, and more": {of(unknown("a")), of(unknown("b"), unknown("c")), []string{
+			"b is new: row; all other labels: drop", "c is new: row; all other labels: drop", "a is gone: it was row; all other labels: drop",
+		}},
+		"an age":           {policy.Obligations{}, aged(31 * 24 * time.Hour), []string{"max_age: 31d, was none"}},
+		"no age":           {aged(time.Hour), policy.Obligations{}, []string{"max_age: none, was 1h"}},
+		"an age or a time": {aged(time.Hour), policy.Obligations{NotBefore: noon}, []string{"times of data: not_before 2026-03-14T12:00:00Z, was max_age 1h"}},
+		"a time":           {policy.Obligations{}, policy.Obligations{NotAfter: noon}, []string{"not_after: 2026-03-14T12:00:00Z, was none"}},
+	} {
+		var got []string
+		for _, d := range Differences(policy.Decision{Allow: true, Obligations: c.before}, policy.Decision{Allow: true, Obligations: c.after}) {
+			got = append(got, d.Text)
+		}
+		if diff := cmp.Diff(c.want, got); diff != "" {
+			t.Errorf("%s:\n%s", name, diff)
+		}
 	}
 }
 
@@ -97,7 +149,7 @@ func TestDifferences(t *testing.T) {
 		"a dataset more": {func(d *policy.Decision) {
 			d.Obligations.Datasets = append(d.Obligations.Datasets, policy.Dataset{Name: "x"})
 		}, []DifferenceKind{OtherDatasets}},
-		"a name":  {func(d *policy.Decision) { d.Obligations.Datasets[0].Name = "other" }, []DifferenceKind{OtherDatasets, OtherDatasets}},
+		"a name":  {func(d *policy.Decision) { d.Obligations.Datasets[0].Name = "other" }, []DifferenceKind{OtherDatasets}},
 		"series":  {func(d *policy.Decision) { d.Obligations.Datasets[0].Series = selector("down") }, []DifferenceKind{OtherDatasets}},
 		"release": {func(d *policy.Decision) { d.Obligations.Datasets[0].Release = policy.Deny }, []DifferenceKind{OtherDatasets}},
 		"a label": {func(d *policy.Decision) { d.Obligations.Datasets[0].Labels["job"] = policy.LabelRule{} }, []DifferenceKind{OtherLabels}},

@@ -44,6 +44,9 @@ type Difference struct {
 	Kind DifferenceKind `json:"kind"`
 	// Text says what, for the owner.
 	Text string `json:"text"`
+	// Label is the label that it is about, of a dataset that both have; empty for
+	// all else.
+	Label string `json:"label,omitempty"`
 }
 
 // sameMoment is how far apart bounds of time may be that follow from when a
@@ -114,34 +117,92 @@ func orNothing(text string) string {
 	return text
 }
 
-// datasets compares those of one name, in their order where several have it.
+// datasets compares those of one name, in their order where several have it,
+// and of the others those of which one seems to have taken the other's place.
 func (d *differences) datasets(before, after []policy.Dataset) {
-	used := make([]bool, len(before))
+	var added []policy.Dataset
+	gone := slices.Clone(before)
+	take := func(at int) policy.Dataset {
+		taken := gone[at]
+		gone = slices.Delete(gone, at, at+1)
+		return taken
+	}
 	for _, a := range after {
-		at := -1
-		for i, b := range before {
-			if !used[i] && b.Name == a.Name {
-				at = i
-				break
-			}
-		}
+		at := slices.IndexFunc(gone, func(b policy.Dataset) bool { return b.Name == a.Name && b.Signal() == a.Signal() })
 		if at < 0 {
-			d.add(OtherDatasets, "%s is new: %s of %s", a.Name, a.Release, selectorsText(a.Series))
+			added = append(added, a)
 			continue
 		}
-		used[at] = true
-		d.dataset(before[at], a)
+		d.dataset(take(at), a)
 	}
-	for i, b := range before {
-		if !used[i] {
-			d.add(OtherDatasets, "%s is gone: it was %s of %s", b.Name, b.Release, selectorsText(b.Series))
+	unpaired := len(added)
+	for _, a := range added {
+		at := slices.IndexFunc(gone, func(b policy.Dataset) bool { return b.Signal() == a.Signal() && selectAlike(a, b) })
+		switch {
+		case at >= 0:
+			b := take(at)
+			d.add(OtherDatasets, "%s: renamed, was %s", a.Name, b.Name)
+			d.dataset(b, a)
+		case unpaired == 1 && len(gone) == 1 && len(a.Selectors())+len(gone[0].Selectors()) == 0:
+			// Which series they have isn't known.
+			b := take(0)
+			d.add(OtherDatasets, "%s is there instead of %s", a.Name, b.Name)
+			d.dataset(b, a)
+		default:
+			d.add(OtherDatasets, "%s is new: %s", a.Name, datasetText(a))
 		}
 	}
+	for _, b := range gone {
+		d.add(OtherDatasets, "%s is gone: it was %s", b.Name, datasetText(b))
+	}
+}
+
+// selectAlike says whether series could be in both of two datasets.
+func selectAlike(a, b policy.Dataset) bool {
+	for _, left := range a.Selectors() {
+		for _, right := range b.Selectors() {
+			if _, possible := meeting(left, right); possible == yes {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// datasetText is all that a dataset says, as far as it is known.
+func datasetText(d policy.Dataset) string {
+	out := string(d.Release)
+	if text := selectorsText(d.Selectors()); text != "" {
+		out += " of " + text
+	}
+	if d.Cells != nil {
+		out += "; cells " + cellsText(d.Cells)
+	}
+	byRule := map[string][]string{}
+	for _, name := range slices.Sorted(maps.Keys(d.Labels)) {
+		rule := d.Labels[name].String()
+		byRule[rule] = append(byRule[rule], name)
+	}
+	rules := slices.Sorted(maps.Keys(byRule))
+	for _, rule := range rules {
+		out += fmt.Sprintf("; labels %s: %s", strings.Join(byRule[rule], ", "), rule)
+	}
+	if d.Release == policy.Row {
+		out += "; all other labels: " + d.Others.String()
+	}
+	if d.Rounding != (policy.Rounding{}) {
+		out += "; numbers: " + roundingText(d.Rounding)
+	}
+	return out
 }
 
 func (d *differences) dataset(before, after policy.Dataset) {
 	d.changed(OtherDatasets, after.Name+": release", string(before.Release), string(after.Release))
-	d.changed(OtherDatasets, after.Name+": series", selectorsText(before.Series), selectorsText(after.Series))
+	of := "series"
+	if after.Signal() == tenants.Logs {
+		of = "streams"
+	}
+	d.changed(OtherDatasets, after.Name+": "+of, selectorsText(before.Selectors()), selectorsText(after.Selectors()))
 	names := map[string]bool{}
 	for _, labels := range []map[string]policy.LabelRule{before.Labels, after.Labels} {
 		for name := range labels {
@@ -149,11 +210,19 @@ func (d *differences) dataset(before, after policy.Dataset) {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(names)) {
-		d.changed(OtherLabels, after.Name+": "+name, before.Rule(name).String(), after.Rule(name).String())
+		d.label(name, after.Name+": "+name, before.Rule(name), after.Rule(name))
 	}
-	d.changed(OtherLabels, after.Name+": all other labels", before.Others.String(), after.Others.String())
+	d.label(Others, after.Name+": all other labels", before.Others, after.Others)
 	d.changed(OtherCells, after.Name+": cells", cellsText(before.Cells), cellsText(after.Cells))
 	d.changed(OtherBounds, after.Name+": numbers", roundingText(before.Rounding), roundingText(after.Rounding))
+}
+
+func (d *differences) label(name, what string, before, after policy.LabelRule) {
+	n := len(*d)
+	d.changed(OtherLabels, what, before.String(), after.String())
+	if len(*d) > n {
+		(*d)[n].Label = name
+	}
 }
 
 func (d *differences) queries(before, after []policy.Query) {
@@ -185,17 +254,40 @@ func (d *differences) queries(before, after []policy.Query) {
 }
 
 func (d *differences) rest(before, after policy.Obligations) {
-	if !sameTime(before.NotBefore, after.NotBefore) {
-		d.changed(OtherTime, "data from", timeText(before.NotBefore), timeText(after.NotBefore))
-	}
-	if !sameTime(before.NotAfter, after.NotAfter) {
-		d.changed(OtherTime, "data until", timeText(before.NotAfter), timeText(after.NotAfter))
-	}
+	d.time("max_age", "not_before", before.NotBefore, after.NotBefore, before.MaxAge, after.MaxAge)
+	d.time("delay", "not_after", before.NotAfter, after.NotAfter, before.Delay, after.Delay)
 	d.changed(OtherBounds, "resolution", durationText(before.Resolution), durationText(after.Resolution))
 	d.changed(OtherBounds, "functions", strings.Join(before.Functions, ", "), strings.Join(after.Functions, ", "))
 	d.changed(OtherBounds, "limits", limitsText(before.Limits), limitsText(after.Limits))
 	d.changed(OtherBounds, "differencing", differencingText(before.Differencing), differencingText(after.Differencing))
 	d.changed(OtherEpoch, "pseudonyms stay for", epochText(before.Epoch), epochText(after.Epoch))
+}
+
+// time compares a bound of time, which follows from an age where there is one.
+func (d *differences) time(age, moment string, before, after time.Time, beforeAge, afterAge time.Duration) {
+	text := func(t time.Time, of time.Duration, key bool) string {
+		switch {
+		case of > 0 && key:
+			return age + " " + durationText(of)
+		case of > 0:
+			return durationText(of)
+		case !t.IsZero() && key:
+			return moment + " " + t.UTC().Format(time.RFC3339)
+		case !t.IsZero():
+			return t.UTC().Format(time.RFC3339)
+		}
+		return ""
+	}
+	aged, dated := beforeAge > 0 || afterAge > 0, beforeAge == 0 && !before.IsZero() || afterAge == 0 && !after.IsZero()
+	switch {
+	case beforeAge == afterAge && beforeAge > 0, sameTime(before, after):
+	case aged && dated:
+		d.changed(OtherTime, "times of data", text(before, beforeAge, true), text(after, afterAge, true))
+	case aged:
+		d.changed(OtherTime, age, text(before, beforeAge, false), text(after, afterAge, false))
+	default:
+		d.changed(OtherTime, moment, text(before, 0, false), text(after, 0, false))
+	}
 }
 
 func sameTime(a, b time.Time) bool {
@@ -249,13 +341,6 @@ func roundingText(r policy.Rounding) string {
 		return "exact"
 	}
 	return strings.Join(out, ", ")
-}
-
-func timeText(t time.Time) string {
-	if t.IsZero() {
-		return "ever"
-	}
-	return t.UTC().Format(time.RFC3339)
 }
 
 func durationText(d time.Duration) string {

@@ -46,10 +46,10 @@ type verdict struct {
 func (v verdict) at(now time.Time) policy.Decision {
 	d := v.decision
 	if oldest := now.Add(-v.maxAge); v.maxAge > 0 && oldest.After(d.Obligations.NotBefore) {
-		d.Obligations.NotBefore = oldest
+		d.Obligations.NotBefore, d.Obligations.MaxAge = oldest, v.maxAge
 	}
 	if newest := now.Add(-v.delay); v.delay > 0 && (d.Obligations.NotAfter.IsZero() || newest.Before(d.Obligations.NotAfter)) {
-		d.Obligations.NotAfter = newest
+		d.Obligations.NotAfter, d.Obligations.Delay = newest, v.delay
 	}
 	return d
 }
