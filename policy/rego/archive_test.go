@@ -163,7 +163,7 @@ func TestABundleThatIsRefused(t *testing.T) {
 		"unsigned":          {bundletest.Pack(t, says("evil")), "/acme.tar.gz: the bundle is refused: nobody has signed it"},
 		"signed by another": {bundletest.NewKey(t).Sign(t, says("evil")), "/acme.tar.gz: the bundle is refused: none of the keys (1, ES256) has signed it"},
 		"truncated":         {key.Sign(t, says("evil"))[:300], "/acme.tar.gz: the bundle is refused: it is no whole"},
-		"a wrong policy":    {key.Sign(t, broken), "/acme.tar.gz/partners/globex.rego:3: package parley.partners.globex, tried"},
+		"a wrong policy":    {key.Sign(t, broken), "/acme.tar.gz/partners/globex.rego:3: decision: allow is 1; want true or false"},
 		"a wrong sample":    {key.Sign(t, sampled), "/acme.tar.gz/samples/a.json: package parley.partners.globex: expected allow to be true"},
 	} {
 		t.Run(name, func(t *testing.T) {

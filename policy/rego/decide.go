@@ -116,7 +116,7 @@ func (rev *revision) evaluate(
 	}
 	v, err := rev.shape.read(results[0].Expressions[0].Value, side)
 	if err != nil {
-		return verdict{}, shapeError{err}
+		return verdict{}, err
 	}
 	if v.decision.Allow && side == policy.Answer {
 		v = v.about(signal)
@@ -139,12 +139,3 @@ func (rev *revision) evaluate(
 
 // errUndefined is a policy that says nothing of a question.
 var errUndefined = errors.New("it says nothing of this question: its decision is undefined")
-
-// shapeError is a decision that decision.schema.json does not allow.
-type shapeError struct{ err error }
-
-func (e shapeError) Error() string {
-	return "its decision does not have the shape that policy/rego/decision.schema.json describes: " + e.err.Error()
-}
-
-func (e shapeError) Unwrap() error { return e.err }

@@ -8,14 +8,11 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/santhosh-tekuri/jsonschema/v6"
-	"golang.org/x/text/language"
-	"golang.org/x/text/message"
 
 	"github.com/parley-gateway/parley/policy"
 	"github.com/parley-gateway/parley/tenants"
@@ -187,7 +184,7 @@ func (s shape) read(value any, side policy.Side) (verdict, error) {
 		return verdict{}, err
 	}
 	if err := s.schema.Validate(value); err != nil {
-		return verdict{}, explain(err)
+		return verdict{}, explain(value, err)
 	}
 	text, err := json.Marshal(value)
 	if err != nil {
@@ -195,9 +192,13 @@ func (s shape) read(value any, side policy.Side) (verdict, error) {
 	}
 	var d decisionDocument
 	if err := unmarshalStrictly(text, &d); err != nil {
-		return verdict{}, err
+		return verdict{}, unreadable(value, err)
 	}
-	return d.verdict(side)
+	v, err := d.verdict(side)
+	if err != nil {
+		return verdict{}, contradictory(err)
+	}
+	return v, nil
 }
 
 func (d decisionDocument) verdict(side policy.Side) (verdict, error) {
@@ -376,34 +377,6 @@ func plain(v any) (any, error) {
 		return v, nil
 	}
 	return nil, fmt.Errorf("a %T is not JSON", v)
-}
-
-// explain turns the tree of a schema's error into one line: the innermost
-// problems, each with where it is.
-func explain(err error) error {
-	var invalid *jsonschema.ValidationError
-	if !errors.As(err, &invalid) {
-		return err
-	}
-	printer := message.NewPrinter(language.English)
-	var texts []string
-	var walk func(*jsonschema.ValidationError)
-	walk = func(e *jsonschema.ValidationError) {
-		if text := inOurWords(e); text != "" {
-			texts = append(texts, text)
-			return
-		}
-		if len(e.Causes) > 0 {
-			for _, cause := range e.Causes {
-				walk(cause)
-			}
-			return
-		}
-		texts = append(texts, at(e)+e.ErrorKind.LocalizedString(printer))
-	}
-	walk(invalid)
-	slices.Sort(texts) // the library goes through maps
-	return errors.New(strings.Join(slices.Compact(texts), "; "))
 }
 
 func unmarshalStrictly(text []byte, into any) error {

@@ -212,7 +212,8 @@ type writtenDataset struct {
 
 	name string
 	// from is the place of the rule it is in.
-	from Place
+	from   Place
+	object ast.Object
 }
 
 // written finds the datasets that are written as one object. Policies are small
@@ -241,14 +242,15 @@ func readDataset(t *ast.Term) (writtenDataset, bool) {
 		return writtenDataset{}, false
 	}
 	name := object.Get(ast.StringTerm("name"))
-	if name == nil || object.Get(ast.StringTerm("release")) == nil {
+	has := func(key string) bool { return object.Get(ast.StringTerm(key)) != nil }
+	if name == nil || !slices.ContainsFunc([]string{"release", "series", "include", "streams", "labels", "dimensions"}, has) {
 		return writtenDataset{}, false
 	}
 	text, ok := name.Value.(ast.String)
 	if !ok {
 		return writtenDataset{}, false
 	}
-	d := writtenDataset{name: string(text), Written: Written{Place: placeOf(name.Location), Keys: keysOf(object)}}
+	d := writtenDataset{name: string(text), object: object, Written: Written{Place: placeOf(name.Location), Keys: keysOf(object)}}
 	if labels := object.Get(ast.StringTerm("labels")); labels != nil {
 		if object, ok := labels.Value.(ast.Object); ok {
 			d.Labels = keysOf(object)

@@ -423,7 +423,7 @@ a_5 if numbers.range(1, 1000000)[_] < 0
 		t.Fatal(err)
 	}
 	for name, because := range map[tenants.CaseID]string{
-		"a-2": "can't be translated", "a-3": "has no rule", "a-4": "has no rule", "": "minLength", "decision": "has no rule",
+		"a-2": "can't be translated", "a-3": "has no rule", "a-4": "has no rule", "": "dataset d: include is empty", "decision": "has no rule",
 	} {
 		r := globexAsks("slo-review")
 		r.Principal.Case = name

@@ -69,28 +69,28 @@ func TestWhatIsSaidOfLines(t *testing.T) {
 
 func TestWhatCannotBeSaidOfLines(t *testing.T) {
 	for text, because := range map[string]string{
-		`, "line": "all"`:                                                "must be one of",
-		`, "line": []`:                                                   "minItems",
-		`, "line": [{}]`:                                                 "missing property",
-		`, "line": [{"json": {}}]`:                                       "minProperties",
+		`, "line": "all"`:                                                `line is "all"; want keep, shape, none or a list of rules`,
+		`, "line": []`:                                                   "line is []; want keep",
+		`, "line": [{}]`:                                                 "line.0 wants one of json, logfmt and mask",
+		`, "line": [{"json": {}}]`:                                       "line.0.json is empty",
 		`, "line": [{"json": {"a..b": "keep"}}]`:                         "a..b",
 		`, "line": [{"json": {"a.*": "keep"}}]`:                          "a.*",
-		`, "line": [{"json": {"a": "hash"}}]`:                            "must be one of",
+		`, "line": [{"json": {"a": "hash"}}]`:                            `line.0.json.a is "hash"; want keep, pseudonym, drop, or`,
 		`, "line": [{"logfmt": {"a b": "keep"}}]`:                        "a b",
-		`, "line": [{"mask": "e-mail"}]`:                                 "must be one of 'email'",
-		`, "line": [{"mask": []}]`:                                       "minItems",
+		`, "line": [{"mask": "e-mail"}]`:                                 `is "e-mail"; want one of email,`,
+		`, "line": [{"mask": []}]`:                                       "line.0.mask is empty",
 		`, "line": [{"mask": {"name": "x", "pattern": "("}}]`:            "missing closing",
 		`, "line": [{"mask": {"name": "x", "pattern": "a*"}}]`:           "matches empty text",
 		`, "line": [{"mask": {"name": "email", "pattern": "a"}}]`:        "a detector has this name",
-		`, "line": [{"mask": {"name": "<b>", "pattern": "a"}}]`:          "does not match pattern",
+		`, "line": [{"mask": {"name": "<b>", "pattern": "a"}}]`:          `is "<b>", which does not match ^`,
 		`, "line": [{"mask": "email"}, {"json": {"a": "keep"}}]`:         "json or logfmt is the first rule",
 		`, "line": [{"json": {"a": "keep"}}, {"logfmt": {"a": "keep"}}]`: "json or logfmt is the first rule",
 		`, "line": [{"json": {"a": "keep"}, "mask": "email"}]`:           "can't be given here",
-		`, "series": ["up"]`:                                             "can't be given here",
-		`, "include": "include"`:                                         "can't be given here",
+		`, "series": ["up"]`:                                             "more than one of series, include and streams",
+		`, "include": "include"`:                                         "more than one of series, include and streams",
 		`, "round": {"digits": 1}`:                                       "can't be given here",
-		`, "dimensions": ["a"], "k": 5`:                                  "can't be given here",
-		`, "streams": ["{}"], "line": 5`:                                 "want array",
+		`, "dimensions": ["a"], "k": 5`:                                  "k is for the release aggregate; this is row",
+		`, "streams": ["{}"], "line": 5`:                                 "line is 5; want keep",
 	} {
 		if _, err := readStreams(t, text); err == nil || !strings.Contains(err.Error(), because) {
 			t.Errorf("%s: %v, want %q in it", text, err, because)
@@ -101,7 +101,7 @@ func TestWhatCannotBeSaidOfLines(t *testing.T) {
 decision := {"allow": true, "datasets": [{"name": "up", "series": ["up"], "release": "row", "line": "keep"}]}`)
 	config := w.config()
 	config.Agreements = func() []tenants.Agreement { return []tenants.Agreement{agreement("globex", "p", "slo-review")} }
-	if _, err := New(t.Context(), config); err == nil || !strings.Contains(err.Error(), "/datasets/0/line: can't be given here") {
+	if _, err := New(t.Context(), config); err == nil || !strings.Contains(err.Error(), "p.rego:2: dataset up: line is for datasets of streams") {
 		t.Errorf("lines of series: %v", err)
 	}
 	if _, err := readStreams(t, `, "release": "aggregate"`); err == nil {

@@ -130,7 +130,7 @@ func unknownData(compiler *ast.Compiler, data map[string]any) problems {
 			at := prefix[1:max(2, len(prefix)-1)]
 			if !has(data, at) {
 				p := Problem{Text: "nothing is at " + prefix.String() + ": no rule and no data file defines it" + helpers(prefix.String())}
-				if location := ref[0].Location; location != nil {
+				if location := locationOf(module, ref); location != nil {
 					p.File, p.Line = location.File, location.Row
 				}
 				found = append(found, p)
@@ -140,6 +140,17 @@ func unknownData(compiler *ast.Compiler, data map[string]any) problems {
 	}
 	slices.SortFunc(found, func(a, b Problem) int { return strings.Compare(a.String(), b.String()) })
 	return slices.Compact(found)
+}
+
+// locationOf is where a reference is written. Compiling gives the terms that
+// come from an import the place of another reference through it, or leaves them
+// that of the import.
+func locationOf(module *ast.Module, ref ast.Ref) *ast.Location {
+	last := ref[len(ref)-1].Location
+	if last == nil || slices.ContainsFunc(module.Imports, func(i *ast.Import) bool { return i.Location != nil && i.Location.Row == last.Row }) {
+		return ref[0].Location
+	}
+	return last
 }
 
 // has says whether there is something at a path, which whatever is inside

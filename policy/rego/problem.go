@@ -8,8 +8,6 @@ import (
 	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
-	"github.com/santhosh-tekuri/jsonschema/v6"
-	"github.com/santhosh-tekuri/jsonschema/v6/kind"
 )
 
 // LoadError is why policy sources do not load: all of their problems. Its text
@@ -127,36 +125,4 @@ func helpers(ref string) string {
 
 func isBuiltin(name string) bool {
 	return slices.ContainsFunc(ast.Builtins, func(b *ast.Builtin) bool { return b.Name == name })
-}
-
-// at is the place of a decision that an error is about.
-func at(e *jsonschema.ValidationError) string {
-	return "at /" + strings.Join(e.InstanceLocation, "/") + ": "
-}
-
-// inOurWords is what a writer of policies can do about an error of the schema,
-// or empty where the schema's own words, or those of its causes, say it.
-func inOurWords(e *jsonschema.ValidationError) string {
-	const modes = `want keep, pseudonym, drop, or {"generalize": {...}} with regex and replacement, prefix, or buckets`
-	path := e.InstanceLocation
-	isLabel := len(path) == 4 && path[0] == "datasets" && path[2] == "labels"
-	switch k := e.ErrorKind.(type) {
-	case *kind.PropertyNames: // of which the library doesn't keep the place
-		return fmt.Sprintf("labels of a dataset: %q can't be named", k.Property)
-	case *kind.FalseSchema:
-		return at(e) + "can't be given here"
-	case *kind.OneOf:
-		if slices.Contains(path, "generalize") {
-			return at(e) + "want exactly one of regex with its replacement, prefix, and buckets"
-		}
-	case *kind.Enum:
-		if isLabel {
-			return fmt.Sprintf("%s%v; not %q", at(e), modes, k.Got)
-		}
-	case *kind.Type, *kind.Required, *kind.AdditionalProperties:
-		if isLabel {
-			return at(e) + modes
-		}
-	}
-	return ""
 }

@@ -67,7 +67,7 @@ func (rev *revision) prove(ctx context.Context, src *sources, now time.Time) err
 			found = append(found, rev.sample(ctx, f)...)
 		}
 	}
-	return found.orNil()
+	return once(found).orNil()
 }
 
 // proveFor tries the package that an agreement names under a key.
@@ -103,6 +103,15 @@ func (rev *revision) try(ctx context.Context, questions []policy.Request, now ti
 			continue
 		}
 		for _, err := range rev.ask(ctx, p, r, now) {
+			var shape shapeError
+			if errors.As(err, &shape) {
+				found = append(found, rev.mistakes(ctx, p, r, now, shape)...)
+				continue
+			}
+			if conflict, ok := rev.conflict(ctx, p, r, now, err); ok {
+				found = append(found, conflict)
+				continue
+			}
 			at, text := p.place, err.Error()
 			var included *includeError
 			if errors.As(err, &included) {
@@ -118,6 +127,17 @@ func (rev *revision) try(ctx context.Context, questions []policy.Request, now ti
 		}
 	}
 	return found
+}
+
+// once leaves out problems that are there already.
+func once(found problems) problems {
+	var out problems
+	for _, p := range found {
+		if !slices.Contains(out, p) {
+			out = append(out, p)
+		}
+	}
+	return out
 }
 
 // ask evaluates a question, and what the decision would include for another one.

@@ -247,7 +247,7 @@ func (d decoder) defaults(v reflect.Value) {
 // unknown reports a key that the struct doesn't have, and returns the one it
 // was probably meant to be, or "".
 func (d decoder) unknown(key *yaml.Node, path string, keys []string) string {
-	near := nearest(key.Value, keys)
+	near := Nearest(key.Value, keys)
 	if near == "" {
 		d.doc.add(key.Line, path, fmt.Sprintf("unknown key %q; the keys here are %s", key.Value, strings.Join(keys, ", ")))
 	} else {

@@ -6,10 +6,10 @@ import (
 	"github.com/agnivade/levenshtein"
 )
 
-// nearest returns the key that was probably meant, or "" when none is close:
+// Nearest returns the key that was probably meant, or "" when none is close:
 // at most a third of what was typed may have to change, or else the key goes
 // on where what was typed ends (cert, cert_file) or the other way round.
-func nearest(typed string, keys []string) string {
+func Nearest(typed string, keys []string) string {
 	if len(typed) > maxKey {
 		return "" // nobody typed that; don't spend time on it
 	}
