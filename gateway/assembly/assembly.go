@@ -239,7 +239,7 @@ func (g *Gateway) makePipeline(context.Context) error {
 	}
 	if g.config.BreakGlassDir != "" {
 		grants, err := breakglass.Open(breakglass.Config{
-			Org: g.config.Org, Dir: g.config.BreakGlassDir, Log: g.config.Log, Registerer: g.registry, Now: g.config.Now,
+			Org: g.config.Org, Dir: g.config.BreakGlassDir, Directory: g.directory, Log: g.config.Log, Registerer: g.registry, Now: g.config.Now,
 		})
 		if err != nil {
 			return err

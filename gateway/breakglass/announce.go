@@ -18,8 +18,6 @@ import (
 )
 
 const (
-	// maxWaiting is how many announcements may wait for their webhook.
-	maxWaiting = 64
 	maxRetry   = 5 * time.Minute
 	postWithin = 10 * time.Second
 )
@@ -28,7 +26,6 @@ const (
 const (
 	delivered = "delivered"
 	failed    = "failed"
-	dropped   = "dropped"
 )
 
 // Announcement is what a webhook is sent, as JSON.
@@ -48,18 +45,24 @@ type Announcement struct {
 	Ends     time.Time               `json:"ends"`
 }
 
-// announcer posts to webhooks, each announcement in a goroutine of its own, so
-// that one webhook which is down keeps no other waiting.
+// announcer posts to webhooks: a partner's announcements one after another, each
+// until it is taken, and those of several partners side by side, so that a webhook
+// which is down keeps no other waiting.
 type announcer struct {
-	config  Config
-	metrics instruments
-	ctx     context.Context
-	cancel  context.CancelFunc
-	slots   chan struct{}
-	running sync.WaitGroup
+	config    Config
+	metrics   instruments
+	announced func(gateway.Grant)
+	ctx       context.Context
+	cancel    context.CancelFunc
+	running   sync.WaitGroup
+
+	mu sync.Mutex
+	// waiting are the announcements of partners that have some, of which the first
+	// is under way; guarded by mu.
+	waiting map[tenants.OrgID][]kept
 }
 
-func newAnnouncer(c Config, m instruments) *announcer {
+func newAnnouncer(c Config, m instruments, announced func(gateway.Grant)) *announcer {
 	if c.Client == nil {
 		c.Client = &http.Client{
 			Timeout:       postWithin,
@@ -67,48 +70,57 @@ func newAnnouncer(c Config, m instruments) *announcer {
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		}
 	}
-	a := &announcer{config: c, metrics: m, slots: make(chan struct{}, maxWaiting)}
+	a := &announcer{config: c, metrics: m, announced: announced, waiting: map[tenants.OrgID][]kept{}}
 	a.ctx, a.cancel = context.WithCancel(context.Background())
 	return a
 }
 
 func (a *announcer) close() {
+	a.mu.Lock()
 	a.cancel()
+	a.mu.Unlock()
 	a.running.Wait()
 }
 
 // announce doesn't wait.
-func (a *announcer) announce(to tenants.WebhookURL, g gateway.Grant, id federation.ExchangeID) {
-	if to == "" {
-		return
+func (a *announcer) announce(k kept) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.ctx.Err() != nil {
+		return // after a restart
 	}
-	select {
-	case a.slots <- struct{}{}:
-	default:
-		a.metrics.webhooks.WithLabelValues(dropped).Inc()
-		a.config.Log.Error("a break-glass grant is not announced to the webhook: too many announcements wait", "partner", g.Partner, "case", g.Case)
-		return
+	a.waiting[k.Partner] = append(a.waiting[k.Partner], k)
+	if len(a.waiting[k.Partner]) == 1 {
+		a.running.Go(func() { a.deliver(k) })
 	}
-	a.running.Go(func() {
-		defer func() { <-a.slots }()
-		a.deliver(to, Announcement{
-			Event: "break-glass", Org: a.config.Org, Partner: g.Partner, Case: g.Case, Purpose: g.Purpose, Person: g.Person, Proof: g.Proof,
-			Reason: g.Reason, Exchange: id, Opened: g.Opened, Ends: g.Ends,
-		})
-	})
 }
 
-// deliver posts until the webhook has it or the gateway ends.
-func (a *announcer) deliver(to tenants.WebhookURL, what Announcement) {
+// next takes the first of a partner's announcements away, and returns the one
+// after it.
+func (a *announcer) next(partner tenants.OrgID) (k kept, ok bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.waiting[partner] = a.waiting[partner][1:]
+	if len(a.waiting[partner]) == 0 {
+		delete(a.waiting, partner)
+		return k, false
+	}
+	return a.waiting[partner][0], true
+}
+
+// deliver posts a partner's announcements until the webhook has them all or the
+// gateway ends.
+func (a *announcer) deliver(k kept) {
 	wait := a.config.Retry
-	for {
-		err := a.post(to, what)
+	for more := true; more; {
+		err := a.post(k)
 		if err == nil {
-			a.metrics.webhooks.WithLabelValues(delivered).Inc()
-			return
+			wait = a.config.Retry
+			k, more = a.next(k.Partner)
+			continue
 		}
 		a.metrics.webhooks.WithLabelValues(failed).Inc()
-		a.config.Log.Error("a break-glass grant can't be announced to the webhook", "partner", what.Partner, "case", what.Case, "error", err, "again_in", wait)
+		a.config.Log.Error("a break-glass grant can't be announced to the webhook", "partner", k.Partner, "case", k.Case, "error", err, "again_in", wait)
 		select {
 		case <-a.ctx.Done():
 			return
@@ -118,8 +130,27 @@ func (a *announcer) deliver(to tenants.WebhookURL, what Announcement) {
 	}
 }
 
-// post's errors don't have the URL, which may hold a secret.
-func (a *announcer) post(to tenants.WebhookURL, what Announcement) error {
+// post announces a grant where the agreement says now. Where it says nothing any
+// more, nobody is to be told.
+func (a *announcer) post(k kept) error {
+	agreement, ok := a.config.Directory.Partner(k.Partner)
+	if !ok || agreement.BreakGlass == nil || agreement.BreakGlass.Webhook == "" {
+		a.config.Log.Warn("a break-glass grant isn't announced: the agreement has no webhook any more", "partner", k.Partner, "case", k.Case)
+		return nil
+	}
+	err := a.send(agreement.BreakGlass.Webhook, Announcement{
+		Event: "break-glass", Org: a.config.Org, Partner: k.Partner, Case: k.Case, Purpose: k.Purpose, Person: k.Person, Proof: k.Proof,
+		Reason: k.Reason, Exchange: k.Exchange, Opened: k.Opened, Ends: k.Ends,
+	})
+	if err == nil {
+		a.metrics.webhooks.WithLabelValues(delivered).Inc()
+		a.announced(k.Grant)
+	}
+	return err
+}
+
+// send's errors don't have the URL, which may hold a secret.
+func (a *announcer) send(to tenants.WebhookURL, what Announcement) error {
 	body, err := json.Marshal(what)
 	if err != nil {
 		return err

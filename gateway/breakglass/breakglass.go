@@ -11,11 +11,15 @@
 package breakglass
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -27,10 +31,12 @@ import (
 )
 
 // How many grants one partner may have: who states persons and cases doesn't
-// decide how much we keep. One that is over is kept so that it isn't given again.
+// decide how much we keep. One that is over is kept for a while, so that it isn't
+// given again; what there was before is in the audit log.
 const (
-	maxOpen = 100
-	maxKept = 10_000
+	maxOpen     = 100
+	maxKept     = 10_000
+	forgetAfter = 90 * 24 * time.Hour // its end
 )
 
 // Config of a Grants. Fields without "default" are required.
@@ -38,7 +44,10 @@ type Config struct {
 	// Org is the organization whose gateway this is.
 	Org tenants.OrgID
 	// Dir is the folder of the file; made with the first grant.
-	Dir        string
+	Dir string
+	// Directory has the agreements, which say where a partner's grants are
+	// announced.
+	Directory  gateway.Directory
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
 	// Now is the clock; default time.Now.
@@ -46,8 +55,8 @@ type Config struct {
 	// Client posts to webhooks; default: one that follows no redirect and waits
 	// ten seconds.
 	Client *http.Client
-	// Retry is how long is waited after the first failure of a webhook, and twice
-	// as long after each other one, up to five minutes; default a second.
+	// Retry is how long is waited after a webhook's first failure, and twice as
+	// long after each other one, up to five minutes; default a second.
 	Retry time.Duration
 }
 
@@ -63,7 +72,19 @@ type Grants struct {
 	file    file // guarded by opening
 
 	mu     sync.Mutex
-	grants map[key]gateway.Grant // guarded by mu
+	grants map[key]kept // guarded by mu
+}
+
+// kept is a grant and whether its webhook has been told.
+type kept struct {
+	gateway.Grant
+
+	// Exchange is the question that opened it.
+	Exchange federation.ExchangeID
+	// Webhook says that there was one to tell, and Announced when it took the
+	// message.
+	Webhook   bool
+	Announced time.Time
 }
 
 // key is what a grant is for.
@@ -77,11 +98,11 @@ func keyOf(g gateway.Grant) key { return key{g.Partner, g.Case, g.Person} }
 
 var _ gateway.BreakGlass = (*Grants)(nil)
 
-// Open reads the grants there are. The error says which line can't be read: a
-// grant that is forgotten could be opened again.
+// Open reads the grants there are, and announces those that weren't. The error
+// says which line can't be read: a grant that is forgotten could be opened again.
 func Open(c Config) (*Grants, error) {
-	if c.Org == "" || c.Dir == "" || c.Log == nil || c.Registerer == nil {
-		return nil, errors.New("breakglass: Org, Dir, Log and Registerer are required")
+	if c.Org == "" || c.Dir == "" || c.Directory == nil || c.Log == nil || c.Registerer == nil {
+		return nil, errors.New("breakglass: Org, Dir, Directory, Log and Registerer are required")
 	}
 	if c.Now == nil {
 		c.Now = time.Now
@@ -89,18 +110,24 @@ func Open(c Config) (*Grants, error) {
 	if c.Retry == 0 {
 		c.Retry = time.Second
 	}
-	g := &Grants{config: c, grants: map[key]gateway.Grant{}, file: fileIn(c.Dir)}
-	kept, err := g.file.read()
+	g := &Grants{config: c, grants: map[key]kept{}, file: fileIn(c.Dir)}
+	there, err := g.file.read()
 	if err != nil {
 		return nil, err
 	}
-	for _, grant := range kept {
-		g.grants[keyOf(grant)] = grant
+	for _, k := range there {
+		g.grants[keyOf(k.Grant)] = k
 	}
 	if g.metrics, err = newInstruments(c.Registerer, g.open); err != nil {
 		return nil, err
 	}
-	g.announcer = newAnnouncer(c, g.metrics)
+	g.announcer = newAnnouncer(c, g.metrics, g.announced)
+	g.forget()
+	for _, k := range g.list() {
+		if k.Webhook && k.Announced.IsZero() {
+			g.announcer.announce(k)
+		}
+	}
 	return g, nil
 }
 
@@ -124,6 +151,7 @@ func (g *Grants) Grant(ctx context.Context, a tenants.Agreement, by tenants.Prin
 	if grant, err := g.find(a, k); grant != (gateway.Grant{}) || err != nil {
 		return grant, err // another question was faster
 	}
+	g.forget()
 	if err := g.room(a); err != nil {
 		return gateway.Grant{}, err
 	}
@@ -132,18 +160,71 @@ func (g *Grants) Grant(ctx context.Context, a tenants.Agreement, by tenants.Prin
 		Partner: by.Org, Case: by.Case, Person: by.User.Subject, Proof: by.User.Proof,
 		Purpose: by.Purpose, Reason: by.BreakGlass, Opened: now, Ends: now.Add(a.BreakGlass.Longest),
 	}
-	if err := g.file.append(grant); err != nil {
+	opened := kept{Grant: grant, Exchange: id, Webhook: a.BreakGlass.Webhook != ""}
+	if err := g.file.append(lineOf(opened)); err != nil {
 		g.config.Log.ErrorContext(ctx, "a break-glass grant can't be kept, so it is not given", "partner", a.Partner, "case", by.Case, "error", err)
 		return gateway.Grant{}, &federation.Error{Kind: federation.Unavailable, Message: "a break-glass grant can't be kept now, so it is not given", Err: err}
 	}
 	g.mu.Lock()
-	g.grants[k] = grant
+	g.grants[k] = opened
 	g.mu.Unlock()
 	g.config.Log.WarnContext(ctx, "glass broken: a partner's person sees more than is agreed for every day",
 		"partner", grant.Partner, "case", grant.Case, "purpose", grant.Purpose, "ends", grant.Ends, "exchange", id)
 	g.metrics.grants.WithLabelValues(string(grant.Partner)).Inc()
-	g.announcer.announce(a.BreakGlass.Webhook, grant, id)
+	if opened.Webhook {
+		g.announcer.announce(opened)
+	}
 	return grant, nil
+}
+
+// announced keeps that the webhook has been told, so that it isn't after a
+// restart. Where that can't be kept it is told once more.
+func (g *Grants) announced(grant gateway.Grant) {
+	g.opening.Lock()
+	defer g.opening.Unlock()
+	k := keyOf(grant)
+	at := g.config.Now().UTC().Round(0)
+	if err := g.file.append(line{Partner: k.partner, Case: k.id, Person: k.person, Announced: at}); err != nil {
+		g.config.Log.Error("that a break-glass grant was announced can't be kept; it will be announced again after a restart", "partner", k.partner, "case", k.id, "error", err)
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if of, ok := g.grants[k]; ok {
+		of.Announced = at
+		g.grants[k] = of
+	}
+}
+
+// forget lets grants go that ended long ago. The caller holds opening, or is
+// alone.
+func (g *Grants) forget() {
+	now, before := g.config.Now(), 0
+	g.mu.Lock()
+	before = len(g.grants)
+	maps.DeleteFunc(g.grants, func(_ key, k kept) bool { return longAgo(k.Grant, now) })
+	forgotten := before - len(g.grants)
+	g.mu.Unlock()
+	if forgotten == 0 {
+		return
+	}
+	if err := g.file.replace(g.list()); err != nil {
+		g.config.Log.Warn("break-glass grants that ended long ago can't be taken out of their file", "error", err)
+		return
+	}
+	g.config.Log.Info("break-glass grants that ended long ago are forgotten", "grants", forgotten, "ended_before", now.Add(-forgetAfter))
+}
+
+func longAgo(g gateway.Grant, now time.Time) bool { return !now.Before(g.Ends.Add(forgetAfter)) }
+
+// list is what is kept, in the order in which it was opened.
+func (g *Grants) list() []kept {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.SortedFunc(maps.Values(g.grants), func(a, b kept) int {
+		return cmp.Or(a.Opened.Compare(b.Opened), strings.Compare(string(a.Partner), string(b.Partner)),
+			strings.Compare(string(a.Case), string(b.Case)), strings.Compare(a.Person, b.Person))
+	})
 }
 
 // find returns the grant of a key if it is in force, nothing if there is none,
@@ -151,9 +232,9 @@ func (g *Grants) Grant(ctx context.Context, a tenants.Agreement, by tenants.Prin
 func (g *Grants) find(a tenants.Agreement, k key) (gateway.Grant, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	grant, ok := g.grants[k]
-	if !ok {
-		return grant, nil
+	grant := g.grants[k].Grant
+	if grant == (gateway.Grant{}) || longAgo(grant, g.config.Now()) {
+		return gateway.Grant{}, nil
 	}
 	if ends := grant.Opened.Add(a.BreakGlass.Longest); ends.Before(grant.Ends) {
 		grant.Ends = ends
@@ -209,7 +290,7 @@ func newInstruments(reg prometheus.Registerer, open func() float64) (instruments
 			Name: "parley_break_glass_grants_total", Help: "Grants that were opened for persons of the partner in an emergency.",
 		}, []string{"partner"}),
 		webhooks: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "parley_break_glass_webhook_attempts_total", Help: "Attempts to announce a grant to the agreement's webhook: delivered, failed (and tried again), or dropped because too many were waiting.",
+			Name: "parley_break_glass_webhook_attempts_total", Help: "Attempts to announce a grant to the agreement's webhook: delivered, or failed and tried again.",
 		}, []string{"outcome"}),
 	}
 	var errs []error
@@ -221,7 +302,7 @@ func newInstruments(reg prometheus.Registerer, open func() float64) (instruments
 	if err := errors.Join(errs...); err != nil {
 		return m, fmt.Errorf("breakglass: register metrics: %w", err)
 	}
-	for _, outcome := range []string{delivered, failed, dropped} {
+	for _, outcome := range []string{delivered, failed} {
 		m.webhooks.WithLabelValues(outcome)
 	}
 	return m, nil

@@ -1,6 +1,7 @@
 package breakglass_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -34,6 +36,26 @@ type owner struct {
 	config    breakglass.Config
 	agreement tenants.Agreement
 	now       atomic.Pointer[time.Time]
+	// webhook is where its agreements say that grants are announced; nil: nowhere.
+	webhook atomic.Pointer[string]
+}
+
+// Partner implements gateway.Directory.
+func (o *owner) Partner(org tenants.OrgID) (tenants.Agreement, bool) {
+	b := &tenants.BreakGlass{Policy: "emergency", Longest: time.Hour}
+	if hook := o.webhook.Load(); hook != nil {
+		b.Webhook = tenants.WebhookURL(*hook)
+	}
+	return tenants.Agreement{Partner: org, BreakGlass: b}, true
+}
+
+// Partners implements gateway.Directory.
+func (o *owner) Partners() []tenants.Agreement { return nil }
+
+// announcesTo names a webhook in the agreements.
+func (o *owner) announcesTo(url string) {
+	o.webhook.Store(&url)
+	o.agreement.BreakGlass.Webhook = tenants.WebhookURL(url)
 }
 
 func newOwner(t *testing.T) *owner {
@@ -42,7 +64,10 @@ func newOwner(t *testing.T) *owner {
 		Partner: "acme", BreakGlass: &tenants.BreakGlass{Policy: "emergency", Longest: time.Hour},
 	}}
 	o.at(0)
-	o.config = breakglass.Config{Org: "globex", Dir: filepath.Join(t.TempDir(), "break-glass"), Now: func() time.Time { return *o.now.Load() }, Retry: time.Millisecond}
+	o.config = breakglass.Config{
+		Org: "globex", Dir: filepath.Join(t.TempDir(), "break-glass"), Directory: o,
+		Now: func() time.Time { return *o.now.Load() }, Retry: time.Millisecond,
+	}
 	o.opens(t)
 	return o
 }
@@ -81,6 +106,27 @@ func (o *owner) gets(t *testing.T, person, id string) gateway.Grant {
 	return g
 }
 
+// file is what is kept.
+func (o *owner) file(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(o.config.Dir, "grants.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for deadline := time.After(time.Minute); !is(); {
+		select {
+		case <-deadline:
+			t.Fatalf("not within a minute: %s", what)
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
 func refusedAs(t *testing.T, err error, reason tenants.Reason) {
 	t.Helper()
 	var refusal *tenants.Refusal
@@ -117,7 +163,7 @@ func TestOneGrantForManyQuestionsAtOnce(t *testing.T) {
 	hook := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { posted.Add(1) }))
 	defer hook.Close()
 	o := newOwner(t)
-	o.agreement.BreakGlass.Webhook = tenants.WebhookURL(hook.URL)
+	o.announcesTo(hook.URL)
 	var asking sync.WaitGroup
 	for i := range 40 {
 		asking.Go(func() {
@@ -127,17 +173,10 @@ func TestOneGrantForManyQuestionsAtOnce(t *testing.T) {
 		})
 	}
 	asking.Wait()
-	text, err := os.ReadFile(filepath.Join(o.config.Dir, "grants.jsonl"))
-	if err != nil || strings.Count(string(text), "\n") != 4 {
-		t.Errorf("%v: %s", err, text)
+	if text := o.file(t); strings.Count(text, `"opened"`) != 4 {
+		t.Error(text)
 	}
-	for deadline := time.After(time.Minute); posted.Load() < 4; {
-		select {
-		case <-deadline:
-			t.Fatalf("%d announced", posted.Load())
-		case <-time.After(time.Millisecond):
-		}
-	}
+	eventually(t, "four are announced", func() bool { return posted.Load() >= 4 })
 	_ = o.Close()
 	if n := posted.Load(); n != 4 {
 		t.Errorf("%d announced", n)
@@ -227,7 +266,7 @@ func TestWebhooksThatDontTakeIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	o.Grants = grants
-	o.agreement.BreakGlass.Webhook = tenants.WebhookURL(hook.URL + "/secret")
+	o.announcesTo(hook.URL + "/secret")
 	o.gets(t, "ada", "INC-7")
 	<-hung
 	if err := grants.Close(); err != nil {
@@ -235,5 +274,146 @@ func TestWebhooksThatDontTakeIt(t *testing.T) {
 	}
 	if elsewhere.Load() != 0 || !strings.Contains(logged.String(), "status 307") || strings.Contains(logged.String(), "/secret") || strings.Contains(logged.String(), "ada") {
 		t.Errorf("%d went elsewhere; logged %s", elsewhere.Load(), logged.String())
+	}
+}
+
+// hook is a webhook that can be down.
+type hook struct {
+	*httptest.Server
+	down atomic.Bool
+
+	mu  sync.Mutex
+	got []breakglass.Announcement
+}
+
+func newHook(t *testing.T) *hook {
+	t.Helper()
+	h := &hook{}
+	h.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var a breakglass.Announcement
+		if err := json.NewDecoder(r.Body).Decode(&a); err != nil {
+			t.Error(err)
+		}
+		if h.down.Load() {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.got = append(h.got, a)
+	}))
+	t.Cleanup(h.Close)
+	return h
+}
+
+func (h *hook) announced() []breakglass.Announcement {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.got)
+}
+
+// What a webhook didn't take before the gateway ended it is told after the next
+// start, and then never again.
+func TestWhatWasNotAnnouncedIsAfterARestart(t *testing.T) {
+	o, h := newOwner(t), newHook(t)
+	o.gets(t, "eve", "INC-6") // before there was a webhook
+	h.down.Store(true)
+	o.announcesTo(h.URL)
+	ada := o.gets(t, "ada", "INC-7")
+	o.at(time.Minute)
+	o.gets(t, "bob", "INC-7")
+	if err := o.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(h.announced()); n != 0 {
+		t.Fatalf("%d announced by a webhook that is down", n)
+	}
+	// Over by then, and to be told all the same.
+	o.at(2 * time.Hour)
+	h.down.Store(false)
+	o.opens(t)
+	eventually(t, "both are told", func() bool { return len(h.announced()) == 2 })
+	eventually(t, "both are kept as told", func() bool { return strings.Count(o.file(t), `"announced"`) == 2 })
+	if got := h.announced(); got[0].Person != "ada" || got[1].Person != "bob" || got[0].Exchange != exchange || !got[0].Ends.Equal(ada.Ends) || got[0].Reason != ada.Reason {
+		t.Errorf("%+v", got)
+	}
+	if err := o.Close(); err != nil {
+		t.Fatal(err)
+	}
+	o.opens(t)
+	o.at(2*time.Hour + time.Minute)
+	o.gets(t, "gil", "INC-7")
+	eventually(t, "the next is told", func() bool { return len(h.announced()) == 3 })
+	if got := h.announced(); got[2].Person != "gil" {
+		t.Errorf("told again: %+v", got)
+	}
+}
+
+// What is tried again goes where the agreement says by then.
+func TestAWebhookThatIsCorrected(t *testing.T) {
+	o, wrong, right := newOwner(t), newHook(t), newHook(t)
+	wrong.down.Store(true)
+	o.announcesTo(wrong.URL)
+	o.gets(t, "ada", "INC-7")
+	o.announcesTo(right.URL)
+	eventually(t, "the right one is told", func() bool { return len(right.announced()) == 1 })
+	// Where it says nothing any more nobody is told, and nothing waits.
+	wrong.down.Store(true)
+	o.announcesTo(wrong.URL)
+	o.gets(t, "bob", "INC-7")
+	o.webhook.Store(nil)
+	o.gets(t, "gil", "INC-7")
+	if err := o.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A grant that ended long ago is forgotten: its case and person may have another,
+// and its partner is not refused for ever.
+func TestGrantsThatEndedLongAgo(t *testing.T) {
+	o, h := newOwner(t), newHook(t)
+	o.announcesTo(h.URL)
+	o.gets(t, "ada", "INC-7")
+	const day = 24 * time.Hour
+	o.at(60 * day)
+	o.gets(t, "bob", "INC-8")
+	eventually(t, "both are kept as told", func() bool { return strings.Count(o.file(t), `"announced"`) == 2 })
+	o.at(time.Hour + 90*day - 1)
+	_, err := o.asks(t, "ada", "INC-7")
+	refusedAs(t, err, tenants.BreakGlassEnded)
+	o.at(time.Hour + 90*day)
+	if g := o.gets(t, "ada", "INC-7"); !g.Opened.Equal(o.config.Now()) {
+		t.Errorf("%+v", g)
+	}
+	eventually(t, "the new one is kept as told", func() bool { return strings.Count(o.file(t), `"announced"`) == 2 })
+	if text := o.file(t); strings.Count(text, `"opened"`) != 2 || strings.Index(text, "bob") > strings.Index(text, "ada") {
+		t.Error(text)
+	}
+	if err := o.Close(); err != nil {
+		t.Fatal(err)
+	}
+	o.opens(t)
+	_, err = o.asks(t, "bob", "INC-8")
+	refusedAs(t, err, tenants.BreakGlassEnded)
+	if n := len(h.announced()); n != 3 {
+		t.Errorf("%d announced", n)
+	}
+
+	// As many as are kept, all of them over.
+	var text strings.Builder
+	for i := range 10_000 {
+		fmt.Fprintf(&text, `{"partner":"acme","case":"INC-%d","person":"ada","user_proof":"svid","opened":"2026-03-14T12:00:00Z","ends":"2026-03-14T13:00:00Z"}`+"\n", i)
+	}
+	if err := os.WriteFile(filepath.Join(o.config.Dir, "grants.jsonl"), []byte(text.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o.at(time.Hour + 90*day - 1)
+	o.opens(t)
+	_, err = o.asks(t, "bob", "INC-8")
+	refusedAs(t, err, tenants.BreakGlassTooMany)
+	o.at(time.Hour + 90*day)
+	o.gets(t, "bob", "INC-8")
+	if text := o.file(t); strings.Count(text, "\n") > 2 {
+		t.Errorf("%d lines are kept", strings.Count(text, "\n"))
 	}
 }

@@ -10,32 +10,55 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/parley-gateway/parley/federation"
 	"github.com/parley-gateway/parley/gateway"
 	"github.com/parley-gateway/parley/tenants"
+	"github.com/parley-gateway/parley/tenants/atomicfile"
 )
 
-// file has a grant to a line, as JSON, in the order they were opened.
+// file has a line of JSON for each grant, in the order they were opened, and one
+// for each that was announced since.
 type file struct{ dir string }
 
 func fileIn(dir string) file { return file{dir} }
 
 func (f file) path() string { return filepath.Join(f.dir, "grants.jsonl") }
 
-// line is a grant as it is stored. Field names are stable.
+// line is a grant as it is stored, or what became of one: when it was announced.
+// Field names are stable.
 type line struct {
-	Partner tenants.OrgID           `json:"partner"`
-	Case    tenants.CaseID          `json:"case"`
-	Person  string                  `json:"person"`
-	Proof   tenants.UserProof       `json:"user_proof"`
-	Purpose tenants.Purpose         `json:"purpose"`
-	Reason  tenants.EmergencyReason `json:"reason"`
-	Opened  time.Time               `json:"opened"`
-	Ends    time.Time               `json:"ends"`
+	Partner   tenants.OrgID           `json:"partner"`
+	Case      tenants.CaseID          `json:"case"`
+	Person    string                  `json:"person"`
+	Proof     tenants.UserProof       `json:"user_proof,omitempty"`
+	Purpose   tenants.Purpose         `json:"purpose,omitempty"`
+	Reason    tenants.EmergencyReason `json:"reason,omitempty"`
+	Opened    time.Time               `json:"opened,omitzero"`
+	Ends      time.Time               `json:"ends,omitzero"`
+	Exchange  federation.ExchangeID   `json:"exchange,omitempty"`
+	Webhook   bool                    `json:"webhook,omitempty"`
+	Announced time.Time               `json:"announced,omitzero"`
+}
+
+func lineOf(k kept) line {
+	return line{
+		Partner: k.Partner, Case: k.Case, Person: k.Person, Proof: k.Proof, Purpose: k.Purpose, Reason: k.Reason,
+		Opened: k.Opened, Ends: k.Ends, Exchange: k.Exchange, Webhook: k.Webhook, Announced: k.Announced,
+	}
+}
+
+func (l line) grant() kept {
+	return kept{
+		Grant: gateway.Grant{
+			Partner: l.Partner, Case: l.Case, Person: l.Person, Proof: l.Proof, Purpose: l.Purpose, Reason: l.Reason, Opened: l.Opened, Ends: l.Ends,
+		},
+		Exchange: l.Exchange, Webhook: l.Webhook, Announced: l.Announced,
+	}
 }
 
 // read returns the grants. Half a line at the end is a grant that was never
-// given.
-func (f file) read() ([]gateway.Grant, error) {
+// given, or an announcement that may be made again.
+func (f file) read() ([]kept, error) {
 	data, err := os.ReadFile(f.path())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -43,24 +66,45 @@ func (f file) read() ([]gateway.Grant, error) {
 	if err != nil {
 		return nil, fmt.Errorf("break-glass grants: %w", err)
 	}
-	var out []gateway.Grant
+	var out []kept
+	at := map[key]int{}
 	for n, text := range bytes.Split(data[:bytes.LastIndexByte(data, '\n')+1], []byte("\n")) {
 		if len(text) == 0 {
 			continue
 		}
 		var l line
-		if err := json.Unmarshal(text, &l); err != nil || l.Partner == "" || l.Case == "" || l.Person == "" || l.Ends.IsZero() {
+		if err := json.Unmarshal(text, &l); err != nil || l.Partner == "" || l.Case == "" || l.Person == "" || l.Ends.IsZero() && l.Announced.IsZero() {
 			return nil, fmt.Errorf("%s:%d: not a break-glass grant; repair the line, since a grant that is forgotten could be opened again", f.path(), n+1)
 		}
-		out = append(out, gateway.Grant(l))
+		k := l.grant()
+		of, known := at[keyOf(k.Grant)]
+		switch {
+		case !l.Ends.IsZero():
+			at[keyOf(k.Grant)] = len(out)
+			out = append(out, k)
+		case known:
+			out[of].Announced = l.Announced
+		}
 	}
 	return out, nil
 }
 
-// append returns nil once the grant is on disk. What it leaves of one that it
+// replace writes all grants anew.
+func (f file) replace(all []kept) error {
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	for _, k := range all {
+		if err := encoder.Encode(lineOf(k)); err != nil {
+			return err
+		}
+	}
+	return errors.Join(atomicfile.Write(f.path(), text.Bytes(), 0o600), syncFolder(f.dir))
+}
+
+// append returns nil once a line is on disk. What it leaves of one that it
 // couldn't write is half a line, which the next one takes away.
-func (f file) append(g gateway.Grant) (err error) {
-	text, err := json.Marshal(line(g))
+func (f file) append(l line) (err error) {
+	text, err := json.Marshal(l)
 	if err != nil {
 		return err
 	}
