@@ -158,7 +158,7 @@ type Obligations struct {
 	// Functions are the PromQL functions and aggregations that are answered; a
 	// selector must stand under one of them. Empty is all, and selectors alone.
 	Functions []string
-	// Differencing bounds how many questions may differ in little. Its zero value
+	// Differencing bounds how many questions may be about one metric. Its zero value
 	// bounds nothing.
 	Differencing Differencing
 	// Epoch is for how long a value keeps its pseudonym. Zero means a single
@@ -267,11 +267,11 @@ type Cells struct {
 	Schema *int32
 }
 
-// Differencing is what becomes of questions that differ in little: that select
-// otherwise from one metric, at other times from one selection, or that have
-// other numbers in them.
+// Differencing is what becomes of many questions about one metric, whose answers
+// together tell what none does. They are different when their text is, or how
+// far they look back; the time at which they are asked has no part in it.
 type Differencing struct {
-	// Budget is how many of each there may be within Within; zero is no bound.
+	// Budget is how many different ones there may be within Within; zero is no bound.
 	Budget int
 	Within time.Duration
 	// Refuse refuses those beyond; otherwise they are counted and logged.

@@ -24,7 +24,7 @@ func TestQueriesAreChecked(t *testing.T) {
 			Query{Name: "q", Expression: `rate(x[$w])`, Parameters: map[string]Parameter{"w": {Type: Duration, Values: []string{"5m", "long"}}}},
 			"a value of parameter w: want a duration",
 		},
-		"a value with a quote": {Query{Name: "q", Expression: `x{a="$a"}`, Parameters: map[string]Parameter{"a": {Type: Text, Values: []string{`"`}}}}, "a value of parameter a"},
+		"a value with a quote":   {Query{Name: "q", Expression: `x{a="$a"}`, Parameters: map[string]Parameter{"a": {Type: Text, Values: []string{`"`}}}}, "a value of parameter a"},
 		"text outside of quotes": {Query{Name: "q", Expression: `sum by ($a) (x)`, Parameters: map[string]Parameter{"a": text}}, "parameter a has a pattern, so it has to stand within quotes"},
 		"text that is a metric":  {Query{Name: "q", Expression: `x{a="$a"} / $a`, Parameters: map[string]Parameter{"a": text}}, "has to stand within quotes"},
 		"text in a comment":      {Query{Name: "q", Expression: "x # $a", Parameters: map[string]Parameter{"a": text}}, "has to stand within quotes"},

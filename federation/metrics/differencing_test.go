@@ -8,6 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/parley-gateway/parley/federation"
 	"github.com/parley-gateway/parley/federation/metrics"
@@ -16,22 +17,22 @@ import (
 	"github.com/parley-gateway/parley/tenants"
 )
 
-// Ten of anything are answered, however they are asked again; the eleventh that
-// differs in that alone isn't, until an hour has passed.
-func TestQuestionsThatDifferInLittle(t *testing.T) {
-	for name, test := range map[string]struct {
-		ask    string
-		budget int
-	}{
-		"one matcher":           {`sum(up{job="%[1]d"})`, 10},
-		"one matcher more":      {`sum(up{job="a",instance!="%[1]d"})`, 10},
-		"matchers for nothing":  {`sum(up{instance!="bob",nothing!="%[1]d"} or up{region="%[1]d"})`, 20},
-		"bisection of a value":  {`sum(up) > %[1]d`, 10},
-		"bisection of a range":  {`sum(rate(up[%[1]ds]))`, 10},
-		"offsets":               {`sum(up) - sum(up offset %[1]ds)`, 11},
-		"times":                 {`sum(up @ %[1]d)`, 10},
-		"subqueries":            {`max_over_time(sum(up)[%[1]dm:1m])`, 10},
-		"one beside the others": {`sum(up{job="%[1]d"}) + %[1]d * 0`, 10},
+// Ten questions are answered, however often they are asked; the eleventh that
+// differs in whatever isn't, until an hour has passed.
+func TestManyQuestionsAboutOneMetric(t *testing.T) {
+	for name, ask := range map[string]string{
+		"one matcher":           `sum(up{job="%[1]d"})`,
+		"one matcher more":      `sum(up{job="a",instance!="%[1]d"})`,
+		"matchers for nothing":  `sum(up{instance!="bob",nothing!="%[1]d"} or up{region="%[1]d"})`,
+		"bisection of a value":  `sum(up) > %[1]d`,
+		"bisection of a range":  `sum(rate(up[%[1]ds]))`,
+		"offsets":               `sum(up) - sum(up offset %[1]ds)`,
+		"times":                 `sum(up @ %[1]d)`,
+		"subqueries":            `max_over_time(sum(up)[%[1]dm:1m])`,
+		"one beside the others": `sum(up{job="%[1]d"}) + %[1]d * 0`,
+		"a length of constants": `sum(up) > scalar(count_over_time(vector(1)[%[1]dm:1m]))`,
+		"a string":              `count_values("l%[1]d", sum(up))`,
+		"a pattern above":       `label_replace(up, "x", "$1", "region", "(e%[1]d.*)")`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			now := metricstest.End()
@@ -44,9 +45,9 @@ func TestQuestionsThatDifferInLittle(t *testing.T) {
 				t.Fatal(err)
 			}
 			o := everything.Obligations
-			o.Differencing = policy.Differencing{Budget: test.budget, Within: time.Hour, Refuse: true}
+			o.Differencing = policy.Differencing{Budget: 10, Within: time.Hour, Refuse: true}
 			asks := func(by tenants.OrgID, n int) error {
-				q := metrics.Question{Kind: policy.Instant, Expression: fmt.Sprintf(test.ask, n), Start: now, End: now}
+				q := metrics.Question{Kind: policy.Instant, Expression: fmt.Sprintf(ask, n), Start: now, End: now}
 				_, _, err := local.Answer(t.Context(), q, policy.Decision{Allow: true, Obligations: o}, metrics.Asking{Org: by, ExchangeID: partner.ExchangeID})
 				return err
 			}
@@ -57,7 +58,7 @@ func TestQuestionsThatDifferInLittle(t *testing.T) {
 					}
 				}
 			}
-			if err := asks("globex", 200); err == nil || federation.AsError(err).Kind != federation.OverLimit || !strings.Contains(err.Error(), "differ in little") {
+			if err := asks("globex", 200); err == nil || federation.AsError(err).Kind != federation.OverLimit || !strings.Contains(err.Error(), "different questions about one metric") {
 				t.Errorf("the eleventh: %v", err)
 			}
 			if err := asks("globex", 105); err != nil {
@@ -70,7 +71,7 @@ func TestQuestionsThatDifferInLittle(t *testing.T) {
 			if err := asks("globex", 200); err != nil {
 				t.Errorf("an hour later: %v", err)
 			}
-			want := "# HELP parley_differencing_exceeded_total Questions of partners beyond the number that may differ in little, by what became of them.\n" +
+			want := "# HELP parley_differencing_exceeded_total Questions of partners beyond the number that policy lets them ask about one metric, by what became of them.\n" +
 				"# TYPE parley_differencing_exceeded_total counter\n" + `parley_differencing_exceeded_total{action="refuse",partner="globex"} 1` + "\n"
 			if err := testutil.GatherAndCompare(registry, strings.NewReader(want)); err != nil {
 				t.Error(err)
@@ -89,5 +90,66 @@ func TestQuestionsThatAreFlagged(t *testing.T) {
 		if _, _, err := local.Answer(t.Context(), q, policy.Decision{Allow: true, Obligations: o}, partner); err != nil {
 			t.Errorf("question %d: %v", n, err)
 		}
+	}
+}
+
+// Ten different questions are ten, whatever it is that they differ in: the shape
+// of the expression, how far they look back, or what kind they are of.
+func TestQuestionsOfAnyFormAreDifferent(t *testing.T) {
+	at := metricstest.End()
+	expression := func(text string) metrics.Question {
+		return metrics.Question{Kind: policy.Instant, Expression: text, Start: at, End: at}
+	}
+	selecting := func(n int) []policy.Selector {
+		return []policy.Selector{{labels.MustNewMatcher(labels.MatchEqual, "__name__", "up"), labels.MustNewMatcher(labels.MatchRegexp, "region", fmt.Sprintf("e%d.*", n))}}
+	}
+	for name, question := range map[string]func(n int) metrics.Question{
+		"parentheses": func(n int) metrics.Question {
+			return expression(strings.Repeat("(", n) + "sum(up)" + strings.Repeat(")", n) + " > 1")
+		},
+		"signs": func(n int) metrics.Question {
+			return expression("sum(up) > scalar(" + strings.Repeat("-", n) + "vector(1))")
+		},
+		"plus zero":                 func(n int) metrics.Question { return expression("sum(up) > 1" + strings.Repeat(" + 0", n)) },
+		"a number without literals": func(n int) metrics.Question { return expression("sum(up) > pi()" + strings.Repeat(" + pi()", n)) },
+		"lookback": func(n int) metrics.Question {
+			q := expression("sum(up)")
+			q.Lookback = time.Duration(n+1) * time.Second
+			return q
+		},
+		"series": func(n int) metrics.Question {
+			return metrics.Question{Kind: policy.Series, Start: at.Add(-time.Hour), End: at, Selectors: selecting(n), LabelsOnly: n%2 == 0}
+		},
+		"label values": func(n int) metrics.Question {
+			return metrics.Question{Kind: policy.LabelValues, Label: "region", Start: at.Add(-time.Hour), End: at, Selectors: selecting(n)}
+		},
+		"label names": func(n int) metrics.Question {
+			return metrics.Question{Kind: policy.LabelNames, Start: at.Add(-time.Hour), End: at, Selectors: selecting(n)}
+		},
+		"metadata": func(n int) metrics.Question {
+			return metrics.Question{Kind: policy.Metadata, Start: at.Add(-time.Hour), End: at, Selectors: selecting(n)}
+		},
+		"exemplars": func(n int) metrics.Question {
+			return metrics.Question{Kind: policy.Exemplars, Start: at.Add(-time.Hour), End: at, Expression: fmt.Sprintf(`up{region=~"e%d.*"}`, n)}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			local := newLocalAt(t, metricstest.Store(t, nil))
+			o := everything.Obligations
+			o.Differencing = policy.Differencing{Budget: 10, Within: time.Hour, Refuse: true}
+			answered := 0
+			for n := range 30 {
+				_, _, err := local.Answer(t.Context(), question(n), policy.Decision{Allow: true, Obligations: o}, partner)
+				switch {
+				case err == nil:
+					answered++
+				case federation.AsError(err).Kind != federation.OverLimit:
+					t.Fatal(err)
+				}
+			}
+			if answered != 10 {
+				t.Errorf("%d are answered, want 10", answered)
+			}
+		})
 	}
 }

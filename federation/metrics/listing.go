@@ -306,7 +306,7 @@ func ofTypes(entries []metadata.Metadata, types []model.MetricType) []metadata.M
 // exemplars releases the exemplars of visible series, with their own labels in
 // the modes of labels of that name. With a resolution that is the last one of
 // each interval, at its end, as it is of samples.
-func (l *Local) exemplars(ctx context.Context, q Question, v *view, o policy.Obligations) (*Released, error) {
+func (l *Local) exemplars(ctx context.Context, q Question, v *view, o policy.Obligations, by Asking) (*Released, error) {
 	if err := refuseAlone("exemplars", o); err != nil {
 		return nil, err
 	}
@@ -315,6 +315,9 @@ func (l *Local) exemplars(ctx context.Context, q Question, v *view, o policy.Obl
 		return nil, federation.Errorf(federation.BadQuestion, "%v", err)
 	}
 	if err := refuseReserved(expr); err != nil {
+		return nil, err
+	}
+	if err := l.checkDifferencing(ctx, q, expr.String(), parser.ExtractSelectors(expr), o, by); err != nil {
 		return nil, err
 	}
 	mint, maxt := max(q.Start.UnixMilli(), v.oldest), min(q.End.UnixMilli(), v.newest)

@@ -165,14 +165,21 @@ func (l *Local) answer(ctx context.Context, q Question, v *view, o policy.Obliga
 	switch q.Kind {
 	case policy.Instant, policy.Range:
 		return l.query(ctx, q, v, o, by)
+	case policy.Exemplars:
+		return l.exemplars(ctx, q, v, o, by)
+	default:
+		if err := l.checkListing(ctx, q, o, by); err != nil {
+			return nil, err
+		}
+	}
+	switch q.Kind {
 	case policy.Series:
 		return l.series(ctx, q, v, o)
 	case policy.LabelNames, policy.LabelValues:
 		return l.names(ctx, q, v)
 	case policy.Metadata:
 		return l.metadata(ctx, q, v)
-	case policy.Exemplars:
-		return l.exemplars(ctx, q, v, o)
+	default:
 	}
 	return nil, federation.Errorf(federation.BadQuestion, "%q is not a kind of metrics question", q.Kind)
 }
@@ -219,14 +226,14 @@ func (l *Local) query(ctx context.Context, q Question, v *view, o policy.Obligat
 	if err := checkFloors(expr, q, o); err != nil {
 		return nil, err
 	}
-	if err := l.checkDifferencing(ctx, expr, o, by); err != nil {
-		return nil, err
-	}
 	if q.Lookback == 0 {
 		q.Lookback = l.config.Lookback
 	}
 	cells, err := planCells(expr, v.rules, q)
 	if err != nil {
+		return nil, err
+	}
+	if err := l.checkDifferencing(ctx, q, expr.String(), parser.ExtractSelectors(expr), o, by); err != nil {
 		return nil, err
 	}
 	var matrix promql.Matrix

@@ -1,6 +1,6 @@
 # Data about people, for example, under rules: no series, only rounded sums over
 # at least ten people, of which none makes up most, a day late; and few questions
-# that differ in little.
+# about the same.
 package parley.partners.example
 
 default decision := {"allow": false, "reasons": ["example is answered for audit, with a case"]}
@@ -13,7 +13,7 @@ decision := {
 	"delay": "1d",
 	"max_age": "90d",
 	"limits": {"series": 200, "range": "31d"},
-	"differencing": {"budget": 20, "within": "1d", "action": "refuse"},
+	"differencing": {"budget": 50, "within": "1d", "action": "refuse"},
 } if {
 	input.principal.purpose == "audit"
 	input.principal.case != ""
