@@ -55,7 +55,8 @@ type Part struct {
 type Cost struct {
 	Series  int `json:"series"`
 	Samples int `json:"samples"` // a native histogram counts as one
-	Bytes   int `json:"bytes"`   // uncompressed message bytes
+	Lines   int `json:"lines,omitempty"`
+	Bytes   int `json:"bytes"` // uncompressed message bytes
 	// Latency is from the question's arrival to the last byte.
 	Latency time.Duration `json:"latency_ns"`
 }

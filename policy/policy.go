@@ -117,6 +117,9 @@ type Request struct {
 	Selectors []Selector
 	// Functions are the names of functions and aggregations used, sorted, each once.
 	Functions []string
+	// Stages are the names of the stages of LogQL used, sorted, each once, and
+	// LineFilters its line filters, in order.
+	Stages, LineFilters []string
 	// Label is the label asked for by LabelValues; empty otherwise.
 	Label string
 }

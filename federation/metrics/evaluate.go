@@ -12,6 +12,12 @@ import (
 	"github.com/parley-gateway/parley/policy"
 )
 
+// Evaluate evaluates the expression of an instant or range question over what
+// another signal made series of, as its own. The error is a *federation.Error.
+func Evaluate(ctx context.Context, engine promql.QueryEngine, q storage.Queryable, question Question) (promql.Matrix, error) {
+	return run(ctx, engine, q, question.Expression, question)
+}
+
 // run evaluates an expression and returns the result as a matrix, whatever its
 // type: an instant vector has one sample a series, a scalar is a series without
 // labels.

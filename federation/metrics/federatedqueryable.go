@@ -51,7 +51,7 @@ func (q *federatedQuerier) Select(_ context.Context, _ bool, hints *storage.Sele
 	set := &listedSeries{index: -1}
 	ask := Question{Kind: policy.Series, Start: instant(mint), End: instant(maxt), Selectors: []policy.Selector{matchers}}
 	for _, released := range q.asking.all(ask) {
-		for _, s := range released.series {
+		for _, s := range released.Series() {
 			set.series = append(set.series, chunkedSeries{
 				labels: s.Labels, chunks: rawChunks{labels: s.Labels, chunks: s.Chunks}, mint: mint, maxt: maxt,
 			})

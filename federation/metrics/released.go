@@ -131,6 +131,10 @@ func Received(series []ReleasedSeries, names []string, md map[string][]metadata.
 	return &Released{series: series, names: names, metadata: md, exemplars: ex}
 }
 
+// ReceivedMatrix returns the result of a query, without native histograms, that
+// another signal released or received. It belongs to the Released from then on.
+func ReceivedMatrix(m promql.Matrix) *Released { return &Released{matrix: m} }
+
 // Matrix decodes the series of a query's answer. It belongs to the Released.
 func (r *Released) Matrix() (promql.Matrix, error) {
 	if r.matrix != nil {

@@ -229,12 +229,25 @@ func (g *Gateway) makePipeline(context.Context) error {
 	if err != nil {
 		return err
 	}
+	ofLogs := gateway.Signal{Federate: gateway.FederateWith(logs.NewFederated(g.config.MaxSamples, nil))}
+	if g.config.Logs != nil {
+		own, err := logs.NewLocal(logs.LocalConfig{
+			Org: g.config.Org, Source: g.config.Logs, Secret: g.config.Secret, MaxSamples: g.config.MaxSamples, Logger: g.config.Log,
+		})
+		if err != nil {
+			return err
+		}
+		ofLogs.Answer = gateway.AnswerFrom(own)
+	}
 	c := gateway.Config{
 		Org: g.config.Org, Directory: g.directory, Decider: g.policies,
-		Signals: map[tenants.Signal]gateway.Signal{tenants.Metrics: {
-			Answer:   gateway.AnswerFrom(local),
-			Federate: gateway.FederateWith(metrics.NewFederated(g.config.MaxSamples, g.config.Lookback, nil)),
-		}},
+		Signals: map[tenants.Signal]gateway.Signal{
+			tenants.Metrics: {
+				Answer:   gateway.AnswerFrom(local),
+				Federate: gateway.FederateWith(metrics.NewFederated(g.config.MaxSamples, g.config.Lookback, nil)),
+			},
+			tenants.Logs: ofLogs,
+		},
 		Peers: g.pool, Auditor: g.auditor, Meter: g.meter, Log: g.config.Log, Timeout: g.config.QueryTimeout,
 	}
 	if g.config.BreakGlassDir != "" {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/parley-gateway/parley/federation"
+	"github.com/parley-gateway/parley/federation/logs"
 	"github.com/parley-gateway/parley/federation/metrics"
 	"github.com/parley-gateway/parley/gateway"
 )
@@ -52,6 +53,9 @@ func (p pipeline) Ask(ctx context.Context, q gateway.Question) (Result, error) {
 // size is how many bytes of data an answer discloses. The JSON around them is
 // not counted: it is written after the record, and says nothing.
 func size(answered federation.Released) (int, error) {
+	if r, ok := answered.(*logs.Released); ok {
+		return r.Bytes(), nil
+	}
 	r, ok := answered.(*metrics.Released)
 	if !ok {
 		return 0, fmt.Errorf("an answer of type %T, whose size nobody knows", answered)

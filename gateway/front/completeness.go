@@ -48,6 +48,7 @@ func both(a, b federation.Part) federation.Part {
 	worst.Cost = federation.Cost{
 		Series:  a.Cost.Series + b.Cost.Series,
 		Samples: a.Cost.Samples + b.Cost.Samples,
+		Lines:   a.Cost.Lines + b.Cost.Lines,
 		Bytes:   a.Cost.Bytes + b.Cost.Bytes,
 		Latency: max(a.Cost.Latency, b.Cost.Latency),
 	}

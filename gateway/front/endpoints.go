@@ -15,6 +15,8 @@ type endpoint struct {
 	params []param
 	// serve answers; nil is web/api/v1.
 	serve func(f *Front, w http.ResponseWriter, r *http.Request)
+	// loki: errors are written as Loki's clients read them.
+	loki bool
 }
 
 var (
@@ -46,9 +48,12 @@ var endpoints = []endpoint{
 	{path: "/api/v1/alerts", methods: getOnly},
 }
 
+// served are all endpoints.
+func served() []endpoint { return slices.Concat(endpoints, lokiEndpoints) }
+
 // endpointFor finds the endpoint of a path, which must match to the letter.
 func endpointFor(path string) (endpoint, bool) {
-	for _, e := range endpoints {
+	for _, e := range served() {
 		before, after, hasName := strings.Cut(e.path, "<name>")
 		if !hasName {
 			if path == e.path {
@@ -71,6 +76,7 @@ func endpointFor(path string) (endpoint, bool) {
 // ask takes a request to an endpoint: who asks, with which parameters, and
 // then the endpoint itself.
 func (f *Front) ask(w *response, r *http.Request, e endpoint) {
+	w.loki = e.loki
 	if !slices.Contains(e.methods, r.Method) {
 		allowed := strings.Join(e.methods, ", ")
 		w.Header().Set("Allow", allowed)

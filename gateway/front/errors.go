@@ -15,6 +15,8 @@ type apiError struct {
 	// kind is one of Prometheus's error types.
 	kind    string
 	message string
+	// refused: by agreement or policy, whatever had been asked.
+	refused bool
 }
 
 // render turns a federation error into what the client is told. Only 400, 422
@@ -30,6 +32,7 @@ func render(e *federation.Error) apiError {
 		out.kind = "timeout"
 	case federation.Unavailable, federation.Internal:
 	}
+	out.refused = e.Kind == federation.Refused
 	if e.Org != "" {
 		out.message = string(e.Org) + ": " + out.message
 	}
@@ -63,19 +66,23 @@ func writeError(w http.ResponseWriter, e apiError) {
 	w.Header().Del("Content-Encoding")
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(e.status)
-	_, _ = w.Write(e.body()) // the client may have left; there is nobody to tell
+	status, body := e.status, e.body()
+	if out, ok := w.(*response); ok && out.loki {
+		status, body = lokiError(e)
+	}
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // the client may have left; there is nobody to tell
 }
 
 // notServed says what this gateway does serve.
 func (f *Front) notServed(w http.ResponseWriter, r *http.Request) {
-	served := make([]string, 0, len(endpoints))
-	for _, e := range endpoints {
-		served = append(served, e.path)
+	var paths []string
+	for _, e := range served() {
+		paths = append(paths, e.path)
 	}
 	writeError(w, apiError{
 		status:  http.StatusNotFound,
 		kind:    "not_found",
-		message: r.URL.Path + " isn't served here; this gateway serves " + strings.Join(served, ", "),
+		message: r.URL.Path + " isn't served here; this gateway serves " + strings.Join(paths, ", "),
 	})
 }

@@ -14,6 +14,8 @@ type response struct {
 	http.ResponseWriter
 	// session is nil until the request has one.
 	session *session
+	// loki: errors are written as Loki's clients read them.
+	loki bool
 
 	status int
 	bytes  int
@@ -58,6 +60,9 @@ func (w *response) WriteHeader(status int) {
 // instead returns what is sent in place of an error of the handler. A JSON
 // error about the request itself stays: it quotes nothing but the request.
 func (w *response) instead(status int) (apiError, bool) {
+	if w.loki { // whose handlers are ours, and say what they mean
+		return apiError{}, false
+	}
 	if failure := w.session.failed(); failure != nil {
 		return render(failure), true
 	}

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/parley-gateway/parley/federation"
+	"github.com/parley-gateway/parley/federation/logs"
 	"github.com/parley-gateway/parley/federation/metrics"
 	"github.com/parley-gateway/parley/gateway"
 )
@@ -47,8 +48,21 @@ func sessionOf(ctx context.Context) *session {
 	return s
 }
 
-// ask puts one question to the gateway.
+// ask puts one question about metrics to the gateway.
 func (s *session) ask(ctx context.Context, q metrics.Question) (*metrics.Released, error) {
+	released, err := s.put(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	answer, ok := released.(*metrics.Released)
+	if !ok {
+		return nil, s.fail(fmt.Errorf("an answer of type %T to a question about metrics", released))
+	}
+	return answer, nil
+}
+
+// put asks one question and takes down what became of it.
+func (s *session) put(ctx context.Context, q federation.Question) (federation.Released, error) {
 	question := s.question
 	question.Asked = q
 	result, err := s.answerer.Ask(ctx, question)
@@ -58,11 +72,20 @@ func (s *session) ask(ctx context.Context, q metrics.Question) (*metrics.Release
 	if err != nil {
 		return nil, s.fail(err)
 	}
-	released, ok := result.Released.(*metrics.Released)
-	if !ok {
-		return nil, s.fail(fmt.Errorf("an answer of type %T to a question about metrics", result.Released))
+	return result.Released, nil
+}
+
+// askLogs puts one question about logs to the gateway.
+func (s *session) askLogs(ctx context.Context, q logs.Question) (*logs.Released, error) {
+	released, err := s.put(ctx, q)
+	if err != nil {
+		return nil, err
 	}
-	return released, nil
+	answer, ok := released.(*logs.Released)
+	if !ok {
+		return nil, s.fail(fmt.Errorf("an answer of type %T to a question about logs", released))
+	}
+	return answer, nil
 }
 
 // add takes down what became of a question.

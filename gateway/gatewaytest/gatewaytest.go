@@ -32,6 +32,7 @@ import (
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
 
+	"github.com/parley-gateway/parley/federation/logs"
 	"github.com/parley-gateway/parley/federation/metrics"
 	"github.com/parley-gateway/parley/federation/metrics/metricstest"
 	"github.com/parley-gateway/parley/gateway"
@@ -55,6 +56,8 @@ type Org struct {
 	Dir string
 	// Source, when set before Start, is where the metrics are.
 	Source metrics.Source
+	// Logs, when set before Start, is where the logs are; nil is none.
+	Logs logs.Source
 	// Auditor, when set before Start, records instead of a log in AuditDir.
 	Auditor gateway.Auditor
 	// Authentication, when set before Start, is how its users are known.
@@ -187,7 +190,7 @@ func (o *Org) Start() {
 		BreakGlassDir: filepath.Join(o.Dir, "break-glass"), Now: o.Now,
 		AgreementsDir: filepath.Join(o.Dir, "agreements"), PolicyDir: filepath.Join(o.Dir, "policies"),
 		PolicyBundle: o.PolicyBundle, PolicyInterval: 100 * time.Millisecond,
-		Source: o.Source, Secret: []byte(strings.Repeat(string(o.ID), 32)), Auditor: o.Auditor, AuditDir: o.AuditDir(),
+		Source: o.Source, Logs: o.Logs, Secret: []byte(strings.Repeat(string(o.ID), 32)), Auditor: o.Auditor, AuditDir: o.AuditDir(),
 		Front: o.front, Peer: o.peer, Authentication: o.Authentication, DefaultPurpose: "slo-review", QueryTimeout: o.QueryTimeout,
 		Reload: 100 * time.Millisecond, Log: log,
 	})

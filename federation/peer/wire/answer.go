@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/parley-gateway/parley/federation"
+	"github.com/parley-gateway/parley/federation/logs"
 	"github.com/parley-gateway/parley/federation/metrics"
 	federationv1 "github.com/parley-gateway/parley/proto/parley/federation/v1"
 )
@@ -25,6 +26,8 @@ func EncodeAnswer(released federation.Released, part federation.Part) (messages 
 	switch released := released.(type) {
 	case *metrics.Released:
 		messages, err = metricsMessages(released)
+	case *logs.Released:
+		messages, err = logsMessages(released)
 	default:
 		err = fmt.Errorf("an answer of type %T has no form on the wire", released)
 	}
@@ -66,6 +69,7 @@ func encodePart(released federation.Released, part federation.Part) (*federation
 		Reason:  shown(part.Reason),
 		Series:  int64(disclosed.Series),
 		Samples: int64(disclosed.Samples),
+		Lines:   int64(disclosed.Lines),
 	}
 	for _, notice := range part.Notices[:min(len(part.Notices), maxNotices)] {
 		out.Notices = append(out.Notices, shown(notice))

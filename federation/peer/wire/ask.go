@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/parley-gateway/parley/federation"
+	"github.com/parley-gateway/parley/federation/logs"
 	"github.com/parley-gateway/parley/federation/metrics"
 	"github.com/parley-gateway/parley/policy"
 	federationv1 "github.com/parley-gateway/parley/proto/parley/federation/v1"
@@ -20,7 +21,7 @@ type Ask struct {
 	Case       tenants.CaseID
 	User       tenants.User
 	BreakGlass tenants.EmergencyReason
-	// Question is a metrics.Question.
+	// Question is a metrics.Question or a logs.Question.
 	Question federation.Question
 }
 
@@ -36,6 +37,8 @@ func EncodeAsk(a Ask) (*federationv1.AskRequest, error) {
 	switch q := a.Question.(type) {
 	case metrics.Question:
 		request.Question = &federationv1.AskRequest_Metrics{Metrics: encodeMetrics(q)}
+	case logs.Question:
+		request.Question = &federationv1.AskRequest_Logs{Logs: encodeLogs(q)}
 	default:
 		return nil, fmt.Errorf("a question of type %T has no form on the wire", q)
 	}
@@ -99,6 +102,9 @@ func DecodeAsk(r *federationv1.AskRequest) (Ask, error) {
 	switch question := r.GetQuestion().(type) {
 	case *federationv1.AskRequest_Metrics:
 		a.Question, err = decodeMetrics(question.Metrics)
+		note(err)
+	case *federationv1.AskRequest_Logs:
+		a.Question, err = decodeLogs(question.Logs)
 		note(err)
 	default:
 		note(bad("question: none that this gateway knows"))
@@ -190,11 +196,11 @@ func decodeMetrics(m *federationv1.MetricsQuestion) (metrics.Question, error) {
 	q.Expression, q.Label = m.GetExpression(), m.GetLabel()
 
 	var err error
-	q.Selectors, err = decodeSelectors(m.GetSelectors(), has.selectors, has.needSelector)
+	q.Selectors, err = decodeSelectors(m.GetSelectors(), metrics.ParseSelector, has.selectors, has.needSelector)
 	return q, err
 }
 
-func decodeSelectors(texts []string, allowed, needed bool) ([]policy.Selector, error) {
+func decodeSelectors(texts []string, parse func(string) (policy.Selector, error), allowed, needed bool) ([]policy.Selector, error) {
 	size := 0
 	for _, text := range texts {
 		size += len(text)
@@ -211,7 +217,7 @@ func decodeSelectors(texts []string, allowed, needed bool) ([]policy.Selector, e
 	}
 	var out []policy.Selector
 	for _, text := range texts {
-		s, err := metrics.ParseSelector(text)
+		s, err := parse(text)
 		if err != nil {
 			return nil, err
 		}

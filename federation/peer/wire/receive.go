@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/parley-gateway/parley/federation"
+	"github.com/parley-gateway/parley/federation/logs"
 	"github.com/parley-gateway/parley/federation/metrics"
 	"github.com/parley-gateway/parley/policy"
 	federationv1 "github.com/parley-gateway/parley/proto/parley/federation/v1"
@@ -60,8 +61,18 @@ var (
 // answer, in words that quote none of it.
 type Receiver struct {
 	org    tenants.OrgID
+	signal tenants.Signal
+	// asked is the question; of one about logs, what is like one about metrics.
 	asked  metrics.Question
 	limits Limits
+
+	// Of a question about logs:
+	wantsEntries, wantsStreams bool
+	mostEntries                int
+	earliest, latest           int64 // the latter excluded
+	backward                   bool
+	entriesOf                  []logs.Entry
+	streams                    []labels.Labels
 
 	series    []metrics.ReleasedSeries
 	names     []string
@@ -81,10 +92,19 @@ type Receiver struct {
 // NewReceiver returns a Receiver for org's answer to q. The error is a
 // BadQuestion.
 func NewReceiver(org tenants.OrgID, question federation.Question, l Limits) (*Receiver, error) {
-	q, ok := question.(metrics.Question)
-	if !ok {
-		return nil, bad("a question of type %T can't be asked", question)
+	r := &Receiver{org: org, limits: l.orDefault(), builder: labels.NewScratchBuilder(16)}
+	switch q := question.(type) {
+	case metrics.Question:
+		return r, r.asksMetrics(q)
+	case logs.Question:
+		return r, r.asksLogs(q)
 	}
+	return nil, bad("a question of type %T can't be asked", question)
+}
+
+// asksMetrics prepares the receiver for an answer about metrics.
+func (r *Receiver) asksMetrics(q metrics.Question) error {
+	r.signal = q.Signal()
 	g := grid{start: federation.Milliseconds(q.Start), end: federation.Milliseconds(q.End)}
 	switch q.Kind {
 	case policy.Range:
@@ -93,18 +113,13 @@ func NewReceiver(org tenants.OrgID, question federation.Question, l Limits) (*Re
 		// A range selector yields its samples as they are in the store.
 		req, err := q.Request()
 		if err != nil {
-			return nil, err
+			return err
 		}
 		g.start = min(g.start, federation.Milliseconds(req.Window.Start))
 		g.end = max(g.end, federation.Milliseconds(req.Window.End))
 	}
-	return &Receiver{
-		org:     org,
-		asked:   q,
-		limits:  l.orDefault(),
-		chunks:  chunkReader{grid: g},
-		builder: labels.NewScratchBuilder(16),
-	}, nil
+	r.asked, r.chunks = q, chunkReader{grid: g}
+	return nil
 }
 
 // Add takes the next message.
@@ -130,6 +145,8 @@ func (r *Receiver) Add(m *federationv1.AskResponse) (err error) {
 		return r.addMetadata(m.Metadata)
 	case *federationv1.AskResponse_Exemplars:
 		return r.addExemplars(m.Exemplars)
+	case *federationv1.AskResponse_Entries:
+		return r.addEntries(m.Entries)
 	case *federationv1.AskResponse_Part:
 		r.part = m.Part
 		return nil
@@ -147,7 +164,14 @@ func (r *Receiver) Finish() (federation.Released, federation.Part, error) {
 	if err != nil {
 		return nil, federation.Part{}, err
 	}
-	return metrics.Received(r.series, r.names, r.metadata, r.exemplars), part, nil
+	if r.signal != tenants.Logs {
+		return metrics.Received(r.series, r.names, r.metadata, r.exemplars), part, nil
+	}
+	var numbers *metrics.Released
+	if r.asks(policy.Instant, policy.Range) {
+		numbers = metrics.Received(r.series, nil, nil, nil)
+	}
+	return logs.Received(r.entriesOf, numbers, r.streams, r.names), part, nil
 }
 
 // charge counts n bytes of memory.
@@ -231,10 +255,15 @@ func (r *Receiver) addChunks(s *metrics.ReleasedSeries, in []*federationv1.Chunk
 
 // seriesLabels returns the labels that the references stand for.
 func (r *Receiver) seriesLabels(symbols []string, refs []uint32) (labels.Labels, error) {
+	return r.owned(r.referenced(symbols, refs))
+}
+
+// referenced returns the labels that references stand for.
+func (r *Receiver) referenced(symbols []string, refs []uint32) (labels.Labels, error) {
 	if len(refs)%2 != 0 {
 		return labels.EmptyLabels(), errors.New("a label without a value")
 	}
-	pairs := func(yield func(name, value string) bool) error {
+	return r.labels(func(yield func(name, value string) bool) error {
 		for i := 0; i < len(refs); i += 2 {
 			name, value := refs[i], refs[i+1]
 			if int(name) >= len(symbols) || int(value) >= len(symbols) {
@@ -245,14 +274,16 @@ func (r *Receiver) seriesLabels(symbols []string, refs []uint32) (labels.Labels,
 			}
 		}
 		return nil
-	}
-	return r.ownedLabels(pairs)
+	})
 }
 
 // ownedLabels builds the labels of a series, whose org must be the one that
 // was asked.
 func (r *Receiver) ownedLabels(pairs func(func(name, value string) bool) error) (labels.Labels, error) {
-	ls, err := r.labels(pairs)
+	return r.owned(r.labels(pairs))
+}
+
+func (r *Receiver) owned(ls labels.Labels, err error) (labels.Labels, error) {
 	if err != nil {
 		return ls, err
 	}
@@ -415,7 +446,7 @@ func (r *Receiver) decodePart(p *federationv1.Part) (federation.Part, error) {
 		Org:     r.org,
 		Status:  federation.Status(p.GetStatus()),
 		Reason:  p.GetReason(),
-		Cost:    federation.Cost{Series: len(r.series), Samples: r.samples, Bytes: r.received},
+		Cost:    federation.Cost{Series: len(r.series) + len(r.streams), Samples: r.samples, Lines: len(r.entriesOf), Bytes: r.received},
 		Notices: p.GetNotices(),
 	}
 	switch {
@@ -425,7 +456,7 @@ func (r *Receiver) decodePart(p *federationv1.Part) (federation.Part, error) {
 		return part, errors.New("a status that no answer has")
 	case !plain(part.Reason, maxText):
 		return part, errors.New("a reason that can't be shown")
-	case p.GetSeries() != int64(part.Cost.Series) || p.GetSamples() != int64(part.Cost.Samples):
+	case p.GetSeries() != int64(part.Cost.Series) || p.GetSamples() != int64(part.Cost.Samples) || p.GetLines() != int64(part.Cost.Lines):
 		return part, errors.New("more or less than its closing part says")
 	case len(part.Notices) > maxNotices:
 		return part, errors.New("too many notices")

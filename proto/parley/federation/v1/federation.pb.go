@@ -152,6 +152,7 @@ type AskRequest struct {
 	// Types that are valid to be assigned to Question:
 	//
 	//	*AskRequest_Metrics
+	//	*AskRequest_Logs
 	Question      isAskRequest_Question `protobuf_oneof:"question"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -238,6 +239,15 @@ func (x *AskRequest) GetMetrics() *MetricsQuestion {
 	return nil
 }
 
+func (x *AskRequest) GetLogs() *LogsQuestion {
+	if x != nil {
+		if x, ok := x.Question.(*AskRequest_Logs); ok {
+			return x.Logs
+		}
+	}
+	return nil
+}
+
 type isAskRequest_Question interface {
 	isAskRequest_Question()
 }
@@ -246,7 +256,13 @@ type AskRequest_Metrics struct {
 	Metrics *MetricsQuestion `protobuf:"bytes,10,opt,name=metrics,proto3,oneof"`
 }
 
+type AskRequest_Logs struct {
+	Logs *LogsQuestion `protobuf:"bytes,11,opt,name=logs,proto3,oneof"`
+}
+
 func (*AskRequest_Metrics) isAskRequest_Question() {}
+
+func (*AskRequest_Logs) isAskRequest_Question() {}
 
 // User is whom the asking organization asks for, as it states it.
 type User struct {
@@ -425,6 +441,125 @@ func (x *MetricsQuestion) GetLabelsOnly() bool {
 	return false
 }
 
+type LogsQuestion struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// kind is "query", "query_range", "series", "labels" or "label_values".
+	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	// expression is LogQL. That of a "query" yields numbers.
+	Expression string `protobuf:"bytes,2,opt,name=expression,proto3" json:"expression,omitempty"`
+	// Times are Unix nanoseconds. start_ns is inclusive. end_ns is exclusive, but
+	// for an expression that yields numbers: then it is the last time it is
+	// evaluated at, and both are whole milliseconds.
+	StartNs int64 `protobuf:"varint,3,opt,name=start_ns,json=startNs,proto3" json:"start_ns,omitempty"`
+	EndNs   int64 `protobuf:"varint,4,opt,name=end_ns,json=endNs,proto3" json:"end_ns,omitempty"`
+	// step_ns is above 0, and whole milliseconds, for a "query_range" that yields
+	// numbers, and 0 for all else.
+	StepNs int64 `protobuf:"varint,5,opt,name=step_ns,json=stepNs,proto3" json:"step_ns,omitempty"`
+	// limit is how many entries or names are wanted: above 0 for a log query, 0 is
+	// all for a listing.
+	Limit int64 `protobuf:"varint,6,opt,name=limit,proto3" json:"limit,omitempty"`
+	// backward asks a log query for the last entries, the last of them first.
+	Backward bool `protobuf:"varint,7,opt,name=backward,proto3" json:"backward,omitempty"`
+	// selectors are stream selectors in LogQL's syntax, any of them matching.
+	Selectors     []string `protobuf:"bytes,8,rep,name=selectors,proto3" json:"selectors,omitempty"`
+	Label         string   `protobuf:"bytes,9,opt,name=label,proto3" json:"label,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LogsQuestion) Reset() {
+	*x = LogsQuestion{}
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LogsQuestion) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LogsQuestion) ProtoMessage() {}
+
+func (x *LogsQuestion) ProtoReflect() protoreflect.Message {
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LogsQuestion.ProtoReflect.Descriptor instead.
+func (*LogsQuestion) Descriptor() ([]byte, []int) {
+	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *LogsQuestion) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *LogsQuestion) GetExpression() string {
+	if x != nil {
+		return x.Expression
+	}
+	return ""
+}
+
+func (x *LogsQuestion) GetStartNs() int64 {
+	if x != nil {
+		return x.StartNs
+	}
+	return 0
+}
+
+func (x *LogsQuestion) GetEndNs() int64 {
+	if x != nil {
+		return x.EndNs
+	}
+	return 0
+}
+
+func (x *LogsQuestion) GetStepNs() int64 {
+	if x != nil {
+		return x.StepNs
+	}
+	return 0
+}
+
+func (x *LogsQuestion) GetLimit() int64 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *LogsQuestion) GetBackward() bool {
+	if x != nil {
+		return x.Backward
+	}
+	return false
+}
+
+func (x *LogsQuestion) GetSelectors() []string {
+	if x != nil {
+		return x.Selectors
+	}
+	return nil
+}
+
+func (x *LogsQuestion) GetLabel() string {
+	if x != nil {
+		return x.Label
+	}
+	return ""
+}
+
 type AskResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Message:
@@ -434,6 +569,7 @@ type AskResponse struct {
 	//	*AskResponse_Metadata
 	//	*AskResponse_Exemplars
 	//	*AskResponse_Part
+	//	*AskResponse_Entries
 	Message       isAskResponse_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -441,7 +577,7 @@ type AskResponse struct {
 
 func (x *AskResponse) Reset() {
 	*x = AskResponse{}
-	mi := &file_parley_federation_v1_federation_proto_msgTypes[5]
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -453,7 +589,7 @@ func (x *AskResponse) String() string {
 func (*AskResponse) ProtoMessage() {}
 
 func (x *AskResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_parley_federation_v1_federation_proto_msgTypes[5]
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -466,7 +602,7 @@ func (x *AskResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AskResponse.ProtoReflect.Descriptor instead.
 func (*AskResponse) Descriptor() ([]byte, []int) {
-	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{5}
+	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *AskResponse) GetMessage() isAskResponse_Message {
@@ -521,6 +657,15 @@ func (x *AskResponse) GetPart() *Part {
 	return nil
 }
 
+func (x *AskResponse) GetEntries() *EntryBatch {
+	if x != nil {
+		if x, ok := x.Message.(*AskResponse_Entries); ok {
+			return x.Entries
+		}
+	}
+	return nil
+}
+
 type isAskResponse_Message interface {
 	isAskResponse_Message()
 }
@@ -546,6 +691,10 @@ type AskResponse_Part struct {
 	Part *Part `protobuf:"bytes,5,opt,name=part,proto3,oneof"`
 }
 
+type AskResponse_Entries struct {
+	Entries *EntryBatch `protobuf:"bytes,6,opt,name=entries,proto3,oneof"`
+}
+
 func (*AskResponse_Series) isAskResponse_Message() {}
 
 func (*AskResponse_Names) isAskResponse_Message() {}
@@ -555,6 +704,8 @@ func (*AskResponse_Metadata) isAskResponse_Message() {}
 func (*AskResponse_Exemplars) isAskResponse_Message() {}
 
 func (*AskResponse_Part) isAskResponse_Message() {}
+
+func (*AskResponse_Entries) isAskResponse_Message() {}
 
 // SeriesBatch holds series, sorted by labels across all batches. Label names
 // and values are indexes into symbols, which holds this batch's strings, each
@@ -570,7 +721,7 @@ type SeriesBatch struct {
 
 func (x *SeriesBatch) Reset() {
 	*x = SeriesBatch{}
-	mi := &file_parley_federation_v1_federation_proto_msgTypes[6]
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -582,7 +733,7 @@ func (x *SeriesBatch) String() string {
 func (*SeriesBatch) ProtoMessage() {}
 
 func (x *SeriesBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_parley_federation_v1_federation_proto_msgTypes[6]
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -595,7 +746,7 @@ func (x *SeriesBatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SeriesBatch.ProtoReflect.Descriptor instead.
 func (*SeriesBatch) Descriptor() ([]byte, []int) {
-	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{6}
+	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *SeriesBatch) GetSymbols() []string {
@@ -623,7 +774,7 @@ type Series struct {
 
 func (x *Series) Reset() {
 	*x = Series{}
-	mi := &file_parley_federation_v1_federation_proto_msgTypes[7]
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -635,7 +786,7 @@ func (x *Series) String() string {
 func (*Series) ProtoMessage() {}
 
 func (x *Series) ProtoReflect() protoreflect.Message {
-	mi := &file_parley_federation_v1_federation_proto_msgTypes[7]
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -648,7 +799,7 @@ func (x *Series) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Series.ProtoReflect.Descriptor instead.
 func (*Series) Descriptor() ([]byte, []int) {
-	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{7}
+	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Series) GetLabelRefs() []uint32 {
@@ -678,7 +829,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_parley_federation_v1_federation_proto_msgTypes[8]
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -690,7 +841,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_parley_federation_v1_federation_proto_msgTypes[8]
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -703,7 +854,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{8}
+	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Chunk) GetEncoding() uint32 {
@@ -730,7 +881,7 @@ type NameBatch struct {
 
 func (x *NameBatch) Reset() {
 	*x = NameBatch{}
-	mi := &file_parley_federation_v1_federation_proto_msgTypes[9]
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -742,7 +893,7 @@ func (x *NameBatch) String() string {
 func (*NameBatch) ProtoMessage() {}
 
 func (x *NameBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_parley_federation_v1_federation_proto_msgTypes[9]
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -755,7 +906,7 @@ func (x *NameBatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NameBatch.ProtoReflect.Descriptor instead.
 func (*NameBatch) Descriptor() ([]byte, []int) {
-	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{9}
+	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *NameBatch) GetNames() []string {
@@ -776,7 +927,7 @@ type MetadataBatch struct {
 
 func (x *MetadataBatch) Reset() {
 	*x = MetadataBatch{}
-	mi := &file_parley_federation_v1_federation_proto_msgTypes[10]
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -788,7 +939,7 @@ func (x *MetadataBatch) String() string {
 func (*MetadataBatch) ProtoMessage() {}
 
 func (x *MetadataBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_parley_federation_v1_federation_proto_msgTypes[10]
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -801,7 +952,7 @@ func (x *MetadataBatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetadataBatch.ProtoReflect.Descriptor instead.
 func (*MetadataBatch) Descriptor() ([]byte, []int) {
-	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{10}
+	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *MetadataBatch) GetMetrics() []*MetricMetadata {
@@ -823,7 +974,7 @@ type MetricMetadata struct {
 
 func (x *MetricMetadata) Reset() {
 	*x = MetricMetadata{}
-	mi := &file_parley_federation_v1_federation_proto_msgTypes[11]
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -835,7 +986,7 @@ func (x *MetricMetadata) String() string {
 func (*MetricMetadata) ProtoMessage() {}
 
 func (x *MetricMetadata) ProtoReflect() protoreflect.Message {
-	mi := &file_parley_federation_v1_federation_proto_msgTypes[11]
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -848,7 +999,7 @@ func (x *MetricMetadata) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetricMetadata.ProtoReflect.Descriptor instead.
 func (*MetricMetadata) Descriptor() ([]byte, []int) {
-	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{11}
+	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *MetricMetadata) GetMetric() string {
@@ -890,7 +1041,7 @@ type ExemplarBatch struct {
 
 func (x *ExemplarBatch) Reset() {
 	*x = ExemplarBatch{}
-	mi := &file_parley_federation_v1_federation_proto_msgTypes[12]
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -902,7 +1053,7 @@ func (x *ExemplarBatch) String() string {
 func (*ExemplarBatch) ProtoMessage() {}
 
 func (x *ExemplarBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_parley_federation_v1_federation_proto_msgTypes[12]
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -915,7 +1066,7 @@ func (x *ExemplarBatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExemplarBatch.ProtoReflect.Descriptor instead.
 func (*ExemplarBatch) Descriptor() ([]byte, []int) {
-	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{12}
+	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ExemplarBatch) GetSeries() []*SeriesExemplars {
@@ -936,7 +1087,7 @@ type SeriesExemplars struct {
 
 func (x *SeriesExemplars) Reset() {
 	*x = SeriesExemplars{}
-	mi := &file_parley_federation_v1_federation_proto_msgTypes[13]
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -948,7 +1099,7 @@ func (x *SeriesExemplars) String() string {
 func (*SeriesExemplars) ProtoMessage() {}
 
 func (x *SeriesExemplars) ProtoReflect() protoreflect.Message {
-	mi := &file_parley_federation_v1_federation_proto_msgTypes[13]
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -961,7 +1112,7 @@ func (x *SeriesExemplars) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SeriesExemplars.ProtoReflect.Descriptor instead.
 func (*SeriesExemplars) Descriptor() ([]byte, []int) {
-	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{13}
+	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *SeriesExemplars) GetLabels() []string {
@@ -991,7 +1142,7 @@ type Exemplar struct {
 
 func (x *Exemplar) Reset() {
 	*x = Exemplar{}
-	mi := &file_parley_federation_v1_federation_proto_msgTypes[14]
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1003,7 +1154,7 @@ func (x *Exemplar) String() string {
 func (*Exemplar) ProtoMessage() {}
 
 func (x *Exemplar) ProtoReflect() protoreflect.Message {
-	mi := &file_parley_federation_v1_federation_proto_msgTypes[14]
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1016,7 +1167,7 @@ func (x *Exemplar) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exemplar.ProtoReflect.Descriptor instead.
 func (*Exemplar) Descriptor() ([]byte, []int) {
-	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{14}
+	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Exemplar) GetLabels() []string {
@@ -1047,6 +1198,194 @@ func (x *Exemplar) GetHasTimestamp() bool {
 	return false
 }
 
+// EntryBatch holds log entries, in the order asked for across all batches.
+// Label names and values are indexes into symbols, which holds this batch's
+// strings, each once; an entry's labels are indexes into label_sets. The
+// streams of a "series" question are label sets of batches without entries,
+// sorted across all batches.
+type EntryBatch struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Symbols       []string               `protobuf:"bytes,1,rep,name=symbols,proto3" json:"symbols,omitempty"`
+	LabelSets     []*LabelSet            `protobuf:"bytes,2,rep,name=label_sets,json=labelSets,proto3" json:"label_sets,omitempty"`
+	Entries       []*Entry               `protobuf:"bytes,3,rep,name=entries,proto3" json:"entries,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EntryBatch) Reset() {
+	*x = EntryBatch{}
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EntryBatch) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EntryBatch) ProtoMessage() {}
+
+func (x *EntryBatch) ProtoReflect() protoreflect.Message {
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EntryBatch.ProtoReflect.Descriptor instead.
+func (*EntryBatch) Descriptor() ([]byte, []int) {
+	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *EntryBatch) GetSymbols() []string {
+	if x != nil {
+		return x.Symbols
+	}
+	return nil
+}
+
+func (x *EntryBatch) GetLabelSets() []*LabelSet {
+	if x != nil {
+		return x.LabelSets
+	}
+	return nil
+}
+
+func (x *EntryBatch) GetEntries() []*Entry {
+	if x != nil {
+		return x.Entries
+	}
+	return nil
+}
+
+type LabelSet struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// label_refs are pairs of indexes into symbols: name, value, sorted by name.
+	LabelRefs     []uint32 `protobuf:"varint,1,rep,packed,name=label_refs,json=labelRefs,proto3" json:"label_refs,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LabelSet) Reset() {
+	*x = LabelSet{}
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LabelSet) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LabelSet) ProtoMessage() {}
+
+func (x *LabelSet) ProtoReflect() protoreflect.Message {
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LabelSet.ProtoReflect.Descriptor instead.
+func (*LabelSet) Descriptor() ([]byte, []int) {
+	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *LabelSet) GetLabelRefs() []uint32 {
+	if x != nil {
+		return x.LabelRefs
+	}
+	return nil
+}
+
+// Entry is a line with its labels in three categories, no label in two of them.
+type Entry struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	TimestampNs int64                  `protobuf:"fixed64,1,opt,name=timestamp_ns,json=timestampNs,proto3" json:"timestamp_ns,omitempty"`
+	// line is text in any encoding.
+	Line          []byte `protobuf:"bytes,2,opt,name=line,proto3" json:"line,omitempty"`
+	Stream        uint32 `protobuf:"varint,3,opt,name=stream,proto3" json:"stream,omitempty"`
+	Metadata      uint32 `protobuf:"varint,4,opt,name=metadata,proto3" json:"metadata,omitempty"`
+	Parsed        uint32 `protobuf:"varint,5,opt,name=parsed,proto3" json:"parsed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Entry) Reset() {
+	*x = Entry{}
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Entry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Entry) ProtoMessage() {}
+
+func (x *Entry) ProtoReflect() protoreflect.Message {
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Entry.ProtoReflect.Descriptor instead.
+func (*Entry) Descriptor() ([]byte, []int) {
+	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *Entry) GetTimestampNs() int64 {
+	if x != nil {
+		return x.TimestampNs
+	}
+	return 0
+}
+
+func (x *Entry) GetLine() []byte {
+	if x != nil {
+		return x.Line
+	}
+	return nil
+}
+
+func (x *Entry) GetStream() uint32 {
+	if x != nil {
+		return x.Stream
+	}
+	return 0
+}
+
+func (x *Entry) GetMetadata() uint32 {
+	if x != nil {
+		return x.Metadata
+	}
+	return 0
+}
+
+func (x *Entry) GetParsed() uint32 {
+	if x != nil {
+		return x.Parsed
+	}
+	return 0
+}
+
 // Part closes an answer: what it covers, what it cost, what was redacted.
 type Part struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1057,16 +1396,18 @@ type Part struct {
 	CoverageStartMs int64 `protobuf:"varint,3,opt,name=coverage_start_ms,json=coverageStartMs,proto3" json:"coverage_start_ms,omitempty"`
 	CoverageEndMs   int64 `protobuf:"varint,4,opt,name=coverage_end_ms,json=coverageEndMs,proto3" json:"coverage_end_ms,omitempty"`
 	// series and samples count what was sent; a native histogram is one sample.
-	Series        int64    `protobuf:"varint,5,opt,name=series,proto3" json:"series,omitempty"`
-	Samples       int64    `protobuf:"varint,6,opt,name=samples,proto3" json:"samples,omitempty"`
-	Notices       []string `protobuf:"bytes,7,rep,name=notices,proto3" json:"notices,omitempty"`
+	Series  int64    `protobuf:"varint,5,opt,name=series,proto3" json:"series,omitempty"`
+	Samples int64    `protobuf:"varint,6,opt,name=samples,proto3" json:"samples,omitempty"`
+	Notices []string `protobuf:"bytes,7,rep,name=notices,proto3" json:"notices,omitempty"`
+	// lines counts the entries that were sent.
+	Lines         int64 `protobuf:"varint,8,opt,name=lines,proto3" json:"lines,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Part) Reset() {
 	*x = Part{}
-	mi := &file_parley_federation_v1_federation_proto_msgTypes[15]
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1078,7 +1419,7 @@ func (x *Part) String() string {
 func (*Part) ProtoMessage() {}
 
 func (x *Part) ProtoReflect() protoreflect.Message {
-	mi := &file_parley_federation_v1_federation_proto_msgTypes[15]
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1091,7 +1432,7 @@ func (x *Part) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Part.ProtoReflect.Descriptor instead.
 func (*Part) Descriptor() ([]byte, []int) {
-	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{15}
+	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Part) GetStatus() string {
@@ -1143,6 +1484,13 @@ func (x *Part) GetNotices() []string {
 	return nil
 }
 
+func (x *Part) GetLines() int64 {
+	if x != nil {
+		return x.Lines
+	}
+	return 0
+}
+
 // Failure is the detail of a failed question's gRPC status.
 type Failure struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1155,7 +1503,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_parley_federation_v1_federation_proto_msgTypes[16]
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1167,7 +1515,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_parley_federation_v1_federation_proto_msgTypes[16]
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1180,7 +1528,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{16}
+	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Failure) GetKind() string {
@@ -1206,7 +1554,7 @@ const file_parley_federation_v1_federation_proto_rawDesc = "" +
 	"\x10DescribeResponse\x12\x10\n" +
 	"\x03org\x18\x01 \x01(\tR\x03org\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x18\n" +
-	"\asignals\x18\x03 \x03(\tR\asignals\"\x80\x02\n" +
+	"\asignals\x18\x03 \x03(\tR\asignals\"\xba\x02\n" +
 	"\n" +
 	"AskRequest\x12\x1f\n" +
 	"\vexchange_id\x18\x01 \x01(\tR\n" +
@@ -1217,7 +1565,8 @@ const file_parley_federation_v1_federation_proto_rawDesc = "" +
 	"\vbreak_glass\x18\x05 \x01(\tR\n" +
 	"breakGlass\x12A\n" +
 	"\ametrics\x18\n" +
-	" \x01(\v2%.parley.federation.v1.MetricsQuestionH\x00R\ametricsB\n" +
+	" \x01(\v2%.parley.federation.v1.MetricsQuestionH\x00R\ametrics\x128\n" +
+	"\x04logs\x18\v \x01(\v2\".parley.federation.v1.LogsQuestionH\x00R\x04logsB\n" +
 	"\n" +
 	"\bquestion\"6\n" +
 	"\x04User\x12\x18\n" +
@@ -1238,13 +1587,26 @@ const file_parley_federation_v1_federation_proto_rawDesc = "" +
 	"\x05limit\x18\t \x01(\x03R\x05limit\x12\x1f\n" +
 	"\vlabels_only\x18\n" +
 	" \x01(\bR\n" +
-	"labelsOnly\"\xc8\x02\n" +
+	"labelsOnly\"\xf3\x01\n" +
+	"\fLogsQuestion\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x1e\n" +
+	"\n" +
+	"expression\x18\x02 \x01(\tR\n" +
+	"expression\x12\x19\n" +
+	"\bstart_ns\x18\x03 \x01(\x03R\astartNs\x12\x15\n" +
+	"\x06end_ns\x18\x04 \x01(\x03R\x05endNs\x12\x17\n" +
+	"\astep_ns\x18\x05 \x01(\x03R\x06stepNs\x12\x14\n" +
+	"\x05limit\x18\x06 \x01(\x03R\x05limit\x12\x1a\n" +
+	"\bbackward\x18\a \x01(\bR\bbackward\x12\x1c\n" +
+	"\tselectors\x18\b \x03(\tR\tselectors\x12\x14\n" +
+	"\x05label\x18\t \x01(\tR\x05label\"\x86\x03\n" +
 	"\vAskResponse\x12;\n" +
 	"\x06series\x18\x01 \x01(\v2!.parley.federation.v1.SeriesBatchH\x00R\x06series\x127\n" +
 	"\x05names\x18\x02 \x01(\v2\x1f.parley.federation.v1.NameBatchH\x00R\x05names\x12A\n" +
 	"\bmetadata\x18\x03 \x01(\v2#.parley.federation.v1.MetadataBatchH\x00R\bmetadata\x12C\n" +
 	"\texemplars\x18\x04 \x01(\v2#.parley.federation.v1.ExemplarBatchH\x00R\texemplars\x120\n" +
-	"\x04part\x18\x05 \x01(\v2\x1a.parley.federation.v1.PartH\x00R\x04partB\t\n" +
+	"\x04part\x18\x05 \x01(\v2\x1a.parley.federation.v1.PartH\x00R\x04part\x12<\n" +
+	"\aentries\x18\x06 \x01(\v2 .parley.federation.v1.EntryBatchH\x00R\aentriesB\t\n" +
 	"\amessage\"]\n" +
 	"\vSeriesBatch\x12\x18\n" +
 	"\asymbols\x18\x01 \x03(\tR\asymbols\x124\n" +
@@ -1274,7 +1636,22 @@ const file_parley_federation_v1_federation_proto_rawDesc = "" +
 	"\x06labels\x18\x01 \x03(\tR\x06labels\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x01R\x05value\x12!\n" +
 	"\ftimestamp_ms\x18\x03 \x01(\x03R\vtimestampMs\x12#\n" +
-	"\rhas_timestamp\x18\x04 \x01(\bR\fhasTimestamp\"\xd6\x01\n" +
+	"\rhas_timestamp\x18\x04 \x01(\bR\fhasTimestamp\"\x9c\x01\n" +
+	"\n" +
+	"EntryBatch\x12\x18\n" +
+	"\asymbols\x18\x01 \x03(\tR\asymbols\x12=\n" +
+	"\n" +
+	"label_sets\x18\x02 \x03(\v2\x1e.parley.federation.v1.LabelSetR\tlabelSets\x125\n" +
+	"\aentries\x18\x03 \x03(\v2\x1b.parley.federation.v1.EntryR\aentries\")\n" +
+	"\bLabelSet\x12\x1d\n" +
+	"\n" +
+	"label_refs\x18\x01 \x03(\rR\tlabelRefs\"\x8a\x01\n" +
+	"\x05Entry\x12!\n" +
+	"\ftimestamp_ns\x18\x01 \x01(\x10R\vtimestampNs\x12\x12\n" +
+	"\x04line\x18\x02 \x01(\fR\x04line\x12\x16\n" +
+	"\x06stream\x18\x03 \x01(\rR\x06stream\x12\x1a\n" +
+	"\bmetadata\x18\x04 \x01(\rR\bmetadata\x12\x16\n" +
+	"\x06parsed\x18\x05 \x01(\rR\x06parsed\"\xec\x01\n" +
 	"\x04Part\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\tR\x06status\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12*\n" +
@@ -1282,7 +1659,8 @@ const file_parley_federation_v1_federation_proto_rawDesc = "" +
 	"\x0fcoverage_end_ms\x18\x04 \x01(\x03R\rcoverageEndMs\x12\x16\n" +
 	"\x06series\x18\x05 \x01(\x03R\x06series\x12\x18\n" +
 	"\asamples\x18\x06 \x01(\x03R\asamples\x12\x18\n" +
-	"\anotices\x18\a \x03(\tR\anotices\"7\n" +
+	"\anotices\x18\a \x03(\tR\anotices\x12\x14\n" +
+	"\x05lines\x18\b \x01(\x03R\x05lines\"7\n" +
 	"\aFailure\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage2\xb5\x01\n" +
@@ -1303,48 +1681,56 @@ func file_parley_federation_v1_federation_proto_rawDescGZIP() []byte {
 	return file_parley_federation_v1_federation_proto_rawDescData
 }
 
-var file_parley_federation_v1_federation_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_parley_federation_v1_federation_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_parley_federation_v1_federation_proto_goTypes = []any{
 	(*DescribeRequest)(nil),  // 0: parley.federation.v1.DescribeRequest
 	(*DescribeResponse)(nil), // 1: parley.federation.v1.DescribeResponse
 	(*AskRequest)(nil),       // 2: parley.federation.v1.AskRequest
 	(*User)(nil),             // 3: parley.federation.v1.User
 	(*MetricsQuestion)(nil),  // 4: parley.federation.v1.MetricsQuestion
-	(*AskResponse)(nil),      // 5: parley.federation.v1.AskResponse
-	(*SeriesBatch)(nil),      // 6: parley.federation.v1.SeriesBatch
-	(*Series)(nil),           // 7: parley.federation.v1.Series
-	(*Chunk)(nil),            // 8: parley.federation.v1.Chunk
-	(*NameBatch)(nil),        // 9: parley.federation.v1.NameBatch
-	(*MetadataBatch)(nil),    // 10: parley.federation.v1.MetadataBatch
-	(*MetricMetadata)(nil),   // 11: parley.federation.v1.MetricMetadata
-	(*ExemplarBatch)(nil),    // 12: parley.federation.v1.ExemplarBatch
-	(*SeriesExemplars)(nil),  // 13: parley.federation.v1.SeriesExemplars
-	(*Exemplar)(nil),         // 14: parley.federation.v1.Exemplar
-	(*Part)(nil),             // 15: parley.federation.v1.Part
-	(*Failure)(nil),          // 16: parley.federation.v1.Failure
+	(*LogsQuestion)(nil),     // 5: parley.federation.v1.LogsQuestion
+	(*AskResponse)(nil),      // 6: parley.federation.v1.AskResponse
+	(*SeriesBatch)(nil),      // 7: parley.federation.v1.SeriesBatch
+	(*Series)(nil),           // 8: parley.federation.v1.Series
+	(*Chunk)(nil),            // 9: parley.federation.v1.Chunk
+	(*NameBatch)(nil),        // 10: parley.federation.v1.NameBatch
+	(*MetadataBatch)(nil),    // 11: parley.federation.v1.MetadataBatch
+	(*MetricMetadata)(nil),   // 12: parley.federation.v1.MetricMetadata
+	(*ExemplarBatch)(nil),    // 13: parley.federation.v1.ExemplarBatch
+	(*SeriesExemplars)(nil),  // 14: parley.federation.v1.SeriesExemplars
+	(*Exemplar)(nil),         // 15: parley.federation.v1.Exemplar
+	(*EntryBatch)(nil),       // 16: parley.federation.v1.EntryBatch
+	(*LabelSet)(nil),         // 17: parley.federation.v1.LabelSet
+	(*Entry)(nil),            // 18: parley.federation.v1.Entry
+	(*Part)(nil),             // 19: parley.federation.v1.Part
+	(*Failure)(nil),          // 20: parley.federation.v1.Failure
 }
 var file_parley_federation_v1_federation_proto_depIdxs = []int32{
 	3,  // 0: parley.federation.v1.AskRequest.user:type_name -> parley.federation.v1.User
 	4,  // 1: parley.federation.v1.AskRequest.metrics:type_name -> parley.federation.v1.MetricsQuestion
-	6,  // 2: parley.federation.v1.AskResponse.series:type_name -> parley.federation.v1.SeriesBatch
-	9,  // 3: parley.federation.v1.AskResponse.names:type_name -> parley.federation.v1.NameBatch
-	10, // 4: parley.federation.v1.AskResponse.metadata:type_name -> parley.federation.v1.MetadataBatch
-	12, // 5: parley.federation.v1.AskResponse.exemplars:type_name -> parley.federation.v1.ExemplarBatch
-	15, // 6: parley.federation.v1.AskResponse.part:type_name -> parley.federation.v1.Part
-	7,  // 7: parley.federation.v1.SeriesBatch.series:type_name -> parley.federation.v1.Series
-	8,  // 8: parley.federation.v1.Series.chunks:type_name -> parley.federation.v1.Chunk
-	11, // 9: parley.federation.v1.MetadataBatch.metrics:type_name -> parley.federation.v1.MetricMetadata
-	13, // 10: parley.federation.v1.ExemplarBatch.series:type_name -> parley.federation.v1.SeriesExemplars
-	14, // 11: parley.federation.v1.SeriesExemplars.exemplars:type_name -> parley.federation.v1.Exemplar
-	0,  // 12: parley.federation.v1.Federation.Describe:input_type -> parley.federation.v1.DescribeRequest
-	2,  // 13: parley.federation.v1.Federation.Ask:input_type -> parley.federation.v1.AskRequest
-	1,  // 14: parley.federation.v1.Federation.Describe:output_type -> parley.federation.v1.DescribeResponse
-	5,  // 15: parley.federation.v1.Federation.Ask:output_type -> parley.federation.v1.AskResponse
-	14, // [14:16] is the sub-list for method output_type
-	12, // [12:14] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	5,  // 2: parley.federation.v1.AskRequest.logs:type_name -> parley.federation.v1.LogsQuestion
+	7,  // 3: parley.federation.v1.AskResponse.series:type_name -> parley.federation.v1.SeriesBatch
+	10, // 4: parley.federation.v1.AskResponse.names:type_name -> parley.federation.v1.NameBatch
+	11, // 5: parley.federation.v1.AskResponse.metadata:type_name -> parley.federation.v1.MetadataBatch
+	13, // 6: parley.federation.v1.AskResponse.exemplars:type_name -> parley.federation.v1.ExemplarBatch
+	19, // 7: parley.federation.v1.AskResponse.part:type_name -> parley.federation.v1.Part
+	16, // 8: parley.federation.v1.AskResponse.entries:type_name -> parley.federation.v1.EntryBatch
+	8,  // 9: parley.federation.v1.SeriesBatch.series:type_name -> parley.federation.v1.Series
+	9,  // 10: parley.federation.v1.Series.chunks:type_name -> parley.federation.v1.Chunk
+	12, // 11: parley.federation.v1.MetadataBatch.metrics:type_name -> parley.federation.v1.MetricMetadata
+	14, // 12: parley.federation.v1.ExemplarBatch.series:type_name -> parley.federation.v1.SeriesExemplars
+	15, // 13: parley.federation.v1.SeriesExemplars.exemplars:type_name -> parley.federation.v1.Exemplar
+	17, // 14: parley.federation.v1.EntryBatch.label_sets:type_name -> parley.federation.v1.LabelSet
+	18, // 15: parley.federation.v1.EntryBatch.entries:type_name -> parley.federation.v1.Entry
+	0,  // 16: parley.federation.v1.Federation.Describe:input_type -> parley.federation.v1.DescribeRequest
+	2,  // 17: parley.federation.v1.Federation.Ask:input_type -> parley.federation.v1.AskRequest
+	1,  // 18: parley.federation.v1.Federation.Describe:output_type -> parley.federation.v1.DescribeResponse
+	6,  // 19: parley.federation.v1.Federation.Ask:output_type -> parley.federation.v1.AskResponse
+	18, // [18:20] is the sub-list for method output_type
+	16, // [16:18] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_parley_federation_v1_federation_proto_init() }
@@ -1354,13 +1740,15 @@ func file_parley_federation_v1_federation_proto_init() {
 	}
 	file_parley_federation_v1_federation_proto_msgTypes[2].OneofWrappers = []any{
 		(*AskRequest_Metrics)(nil),
+		(*AskRequest_Logs)(nil),
 	}
-	file_parley_federation_v1_federation_proto_msgTypes[5].OneofWrappers = []any{
+	file_parley_federation_v1_federation_proto_msgTypes[6].OneofWrappers = []any{
 		(*AskResponse_Series)(nil),
 		(*AskResponse_Names)(nil),
 		(*AskResponse_Metadata)(nil),
 		(*AskResponse_Exemplars)(nil),
 		(*AskResponse_Part)(nil),
+		(*AskResponse_Entries)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1368,7 +1756,7 @@ func file_parley_federation_v1_federation_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_parley_federation_v1_federation_proto_rawDesc), len(file_parley_federation_v1_federation_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   17,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

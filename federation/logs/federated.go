@@ -1,0 +1,259 @@
+package logs
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql/parser"
+
+	"github.com/parley-gateway/parley/federation"
+	"github.com/parley-gateway/parley/federation/logs/logql"
+	"github.com/parley-gateway/parley/federation/metrics"
+	"github.com/parley-gateway/parley/policy"
+)
+
+// Member is an organization that can be asked, our own among them.
+type Member = federation.Member[Question, *Released]
+
+// Federated answers one question from several organizations.
+type Federated struct {
+	// numbers evaluates what is above range aggregations.
+	numbers *metrics.Federated
+}
+
+// NewFederated returns a Federated. maxSamples bounds an evaluation; zero is 50
+// million.
+func NewFederated(maxSamples int, now func() time.Time) *Federated {
+	return &Federated{numbers: metrics.NewFederated(maxSamples, lookback, now)}
+}
+
+// Answer asks the members what it takes and returns one answer with a part for
+// each of them. An organization that fails is left out of the answer as a
+// whole and stands in the completeness; the error is for when there is no
+// answer at all.
+func (f *Federated) Answer(ctx context.Context, q Question, members []Member) (*Released, federation.Completeness, error) {
+	if !q.queries() {
+		return fanOut(ctx, q, members, mergeLists)
+	}
+	expr, err := q.parse()
+	if err != nil {
+		return nil, nil, err
+	}
+	if _, entries := expr.(*logql.LogSelector); entries {
+		return fanOut(ctx, q, members, mergeEntries)
+	}
+	return f.answerNumbers(ctx, q, expr, members)
+}
+
+// part is what one member answered.
+type part struct {
+	member   *Member
+	released *Released
+	part     federation.Part
+	err      error
+}
+
+// fanOut asks all members that the question concerns the same, and merges what
+// they answer.
+func fanOut(ctx context.Context, q Question, members []Member, merge func(Question, []*Released) *Released) (*Released, federation.Completeness, error) {
+	request, err := q.Request()
+	if err != nil {
+		return nil, nil, err
+	}
+	parts := make([]part, len(members))
+	var running sync.WaitGroup
+	for i := range members {
+		p := &parts[i]
+		p.member = &members[i]
+		if !concerns(p.member, request.Selectors) {
+			p.part = federation.Part{Org: p.member.Org, Status: federation.NotAsked, Reason: "the question does not concern it"}
+			continue
+		}
+		running.Go(func() {
+			p.released, p.part, p.err = p.member.Ask(ctx, q)
+			p.part.Org = p.member.Org
+			if p.err != nil {
+				e := federation.AsError(p.err)
+				p.part.Status, p.part.Reason = federation.StatusOf(e), e.Message
+			}
+		})
+	}
+	running.Wait()
+	slices.SortFunc(parts, func(a, b part) int { return strings.Compare(string(a.member.Org), string(b.member.Org)) })
+
+	var answers []*Released
+	var completeness federation.Completeness
+	var failed error
+	for _, p := range parts {
+		completeness = append(completeness, p.part)
+		switch {
+		case p.err != nil:
+			failed = cmp.Or(failed, p.err)
+		case p.released != nil:
+			answers = append(answers, p.released)
+		}
+	}
+	if len(answers) == 0 && failed != nil {
+		return nil, completeness, failed
+	}
+	return merge(q, answers), completeness, nil
+}
+
+// concerns says whether one of the selectors can match at the member; no
+// selectors are all.
+func concerns(m *Member, selectors []policy.Selector) bool {
+	return len(selectors) == 0 || slices.ContainsFunc(selectors, func(s policy.Selector) bool {
+		return !slices.ContainsFunc(s, func(x *labels.Matcher) bool { return x.Name == federation.OrgLabel && !x.Matches(string(m.Org)) })
+	})
+}
+
+// mergeLists makes one list of the members', in order of organization.
+func mergeLists(q Question, parts []*Released) *Released {
+	out := &Released{}
+	for _, p := range parts {
+		out.names = append(out.names, p.names...)
+		out.streams = append(out.streams, p.streams...)
+	}
+	out.names = limited(compacted(out.names), q.Limit)
+	slices.SortFunc(out.streams, labels.Compare)
+	out.streams = limited(out.streams, q.Limit)
+	return out
+}
+
+// mergeEntries puts the members' entries, each in order already, in order of
+// time and then of organization, and takes as many as are wanted.
+func mergeEntries(q Question, parts []*Released) *Released {
+	var all []Entry
+	if q.Backward {
+		slices.Reverse(parts) // the exact reverse of forward
+	}
+	for _, p := range parts {
+		all = append(all, p.entries...)
+	}
+	slices.SortStableFunc(all, func(a, b Entry) int {
+		if q.Backward {
+			a, b = b, a
+		}
+		return cmp.Compare(a.At, b.At)
+	})
+	return &Released{entries: limited(all, q.Limit)}
+}
+
+// answerNumbers evaluates a query that yields numbers: each owner its range
+// aggregations and as much above them as can be pushed to it, the engine of
+// metrics the rest.
+func (f *Federated) answerNumbers(ctx context.Context, q Question, expr logql.Expr, members []Member) (*Released, federation.Completeness, error) {
+	in, err := forAsking(expr)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := refuseWithoutOrg(in, members); err != nil {
+		return nil, nil, err
+	}
+	asked := make([]metrics.Member, len(members))
+	for i, m := range members {
+		asked[i] = metrics.Member{Org: m.Org, Own: m.Own, Ask: func(ctx context.Context, mq metrics.Question) (*metrics.Released, federation.Part, error) {
+			return in.ask(ctx, q, mq, m)
+		}}
+	}
+	released, completeness, err := f.numbers.Answer(ctx, asMetrics(q, in), asked)
+	if err != nil {
+		return nil, completeness, err
+	}
+	matrix, err := released.Matrix()
+	if err != nil {
+		return nil, completeness, err
+	}
+	return &Released{numbers: metrics.ReceivedMatrix(withoutName(matrix))}, completeness, nil
+}
+
+// ask puts to a member, in LogQL, what the engine asks in PromQL.
+func (s *standIn) ask(ctx context.Context, q Question, mq metrics.Question, m Member) (*metrics.Released, federation.Part, error) {
+	var text, name string
+	switch mq.Kind {
+	case policy.Instant, policy.Range:
+		expr, err := parser.ParseExpr(mq.Expression)
+		if err != nil {
+			return nil, federation.Part{}, err
+		}
+		var ok bool
+		if text, ok = s.logQL(expr); !ok {
+			return nil, federation.Part{}, federation.Errorf(federation.BadQuestion, "this can't be asked of a partner")
+		}
+	case policy.Series:
+		// The series of one range aggregation, at the times of the question.
+		for i, leaf := range s.leaves {
+			if len(mq.Selectors) == 1 && named(mq.Selectors[0], leafName(i)) {
+				text, name = leaf.String(), leafName(i)
+			}
+		}
+		if text == "" {
+			return nil, federation.Part{}, errors.New("a selector that stands in for nothing")
+		}
+		mq.Kind, mq.Start, mq.End, mq.Step = q.Kind, q.Start, q.End, q.Step
+	default:
+		return nil, federation.Part{}, errors.New("an engine asks for series and numbers alone")
+	}
+	released, part, err := m.Ask(ctx, Question{Kind: mq.Kind, Expression: text, Start: mq.Start, End: mq.End, Step: mq.Step})
+	if err != nil {
+		return nil, part, err
+	}
+	if released.numbers == nil {
+		return nil, part, errors.New("an answer without numbers to a question for them")
+	}
+	if name == "" {
+		return released.numbers, part, nil
+	}
+	matrix, err := released.numbers.Matrix()
+	if err != nil {
+		return nil, part, err
+	}
+	for i := range matrix {
+		matrix[i].Metric = labels.NewBuilder(matrix[i].Metric).Set(labels.MetricName, name).Labels()
+	}
+	return metrics.ReceivedMatrix(matrix), part, nil
+}
+
+// refuseWithoutOrg refuses range aggregations that merge series of several
+// organizations: it takes all their lines to do so.
+func refuseWithoutOrg(in standIn, members []Member) error {
+	for _, leaf := range in.leaves {
+		concerned := 0
+		for i := range members {
+			if concerns(&members[i], []policy.Selector{rangeOf(leaf).Selector.Matchers}) {
+				concerned++
+			}
+		}
+		if concerned > 1 && !carriesOrg(rangeOf(leaf)) {
+			return federation.Errorf(federation.BadQuestion,
+				"%s would merge lines of several organizations, which isn't answered: keep the label org in it, or select one organization", rangeOf(leaf).Op)
+		}
+	}
+	return nil
+}
+
+// carriesOrg says whether the series of a range aggregation have the label org.
+func carriesOrg(r *logql.RangeAggregation) bool {
+	if g := r.Grouping; g != nil && slices.Contains(g.Labels, federation.OrgLabel) == g.Without {
+		return false
+	}
+	for _, stage := range r.Selector.Stages {
+		switch s := stage.(type) {
+		case *logql.Keep:
+			if !slices.ContainsFunc(s.Labels, func(c logql.LabelChoice) bool { return c.Name == federation.OrgLabel && c.Matcher == nil }) {
+				return false
+			}
+		case *logql.Drop:
+			if slices.ContainsFunc(s.Labels, func(c logql.LabelChoice) bool { return c.Name == federation.OrgLabel }) {
+				return false
+			}
+		}
+	}
+	return true
+}

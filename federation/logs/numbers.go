@@ -1,0 +1,148 @@
+package logs
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/util/annotations"
+
+	"github.com/parley-gateway/parley/federation"
+	"github.com/parley-gateway/parley/federation/logs/logql"
+	"github.com/parley-gateway/parley/federation/metrics"
+	"github.com/parley-gateway/parley/policy"
+)
+
+const (
+	// lookback makes an engine see a range aggregation's value at the time it was
+	// evaluated for, and no earlier one.
+	lookback = time.Millisecond
+
+	defaultMaxSamples = 50_000_000
+	// evaluationTimeout is a backstop; deadlines come with the question.
+	evaluationTimeout = 10 * time.Minute
+)
+
+func newEngine(maxSamples int) *promql.Engine {
+	if maxSamples == 0 {
+		maxSamples = defaultMaxSamples
+	}
+	return promql.NewEngine(promql.EngineOpts{MaxSamples: maxSamples, Timeout: evaluationTimeout, LookbackDelta: lookback})
+}
+
+// numbers answers a query that yields numbers: its range aggregations over the
+// view, and PromQL above them.
+func (l *Local) numbers(ctx context.Context, q Question, expr logql.Expr, v *view) (*Released, error) {
+	in, err := forAnswering(expr)
+	if err != nil {
+		return nil, err
+	}
+	store := leafStore{byName: map[string]promql.Matrix{}}
+	for i, leaf := range in.leaves {
+		matrix, err := v.leaf(ctx, leaf, q)
+		if err != nil {
+			return nil, err
+		}
+		store.byName[leafName(i)] = matrix
+	}
+	matrix, err := metrics.Evaluate(ctx, l.engine, store, asMetrics(q, in))
+	if err != nil {
+		return nil, err
+	}
+	return &Released{numbers: metrics.ReceivedMatrix(withoutName(matrix))}, nil
+}
+
+// asMetrics is a question for the metrics that stand in.
+func asMetrics(q Question, in standIn) metrics.Question {
+	return metrics.Question{Kind: q.Kind, Expression: in.promQL, Start: q.Start, End: q.End, Step: q.Step, Lookback: lookback}
+}
+
+// withoutName takes the names of stand-ins off a result, and sorts it.
+func withoutName(m promql.Matrix) promql.Matrix {
+	for i := range m {
+		m[i].Metric = labels.NewBuilder(m[i].Metric).Del(labels.MetricName).Labels()
+	}
+	slices.SortFunc(m, func(a, b promql.Series) int { return labels.Compare(a.Metric, b.Metric) })
+	return m
+}
+
+// leaf evaluates a leaf over the view, at all times of the question.
+func (v *view) leaf(ctx context.Context, leaf logql.Expr, q Question) (promql.Matrix, error) {
+	over := rangeOf(leaf)
+	step := q.Step
+	if q.Kind == policy.Instant {
+		step = 0
+	}
+	at, err := logql.NewRange(leaf, q.Start.UnixNano(), q.End.UnixNano(), step)
+	if err != nil {
+		return nil, federation.Errorf(federation.BadQuestion, "%v", err)
+	}
+	window := func(t time.Time, back time.Duration) int64 { return t.Add(-over.Offset-back).UnixNano() + 1 }
+	sel := selectionOf(over.Selector, window(q.Start, over.Range), window(q.End, 0))
+	err = v.entries(ctx, sel, func(e visibleEntry) error {
+		at.Add(e.at, e.line, e.stream, e.metadata)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	matrix, err := at.Matrix()
+	var problem *logql.PipelineError
+	if errors.As(err, &problem) {
+		return nil, federation.Errorf(federation.BadQuestion, "the pipeline fails with %s for some entries; skip them with | __error__=\"\", after unwrap if there is one", problem.Problem)
+	}
+	if err != nil {
+		return nil, federation.Errorf(federation.BadQuestion, "%v", err)
+	}
+	return matrix, nil
+}
+
+// leafStore holds the series of range aggregations, under the names of the
+// metrics that stand in for them.
+type leafStore struct{ byName map[string]promql.Matrix }
+
+// Querier implements storage.Queryable.
+func (s leafStore) Querier(int64, int64) (storage.Querier, error) { return leafQuerier{s}, nil }
+
+type leafQuerier struct{ leafStore }
+
+// Select goes by the name alone: the other matchers are of the streams that
+// were read, and a pipeline may have changed labels since.
+func (q leafQuerier) Select(_ context.Context, _ bool, _ *storage.SelectHints, matchers ...*labels.Matcher) storage.SeriesSet {
+	for name, matrix := range q.byName {
+		if named(matchers, name) {
+			return &leafSeries{name: name, matrix: matrix, index: -1}
+		}
+	}
+	return storage.EmptySeriesSet()
+}
+
+func (q leafQuerier) LabelNames(context.Context, *storage.LabelHints, ...*labels.Matcher) ([]string, annotations.Annotations, error) {
+	return nil, nil, errors.New("range aggregations list no labels")
+}
+
+func (q leafQuerier) LabelValues(context.Context, string, *storage.LabelHints, ...*labels.Matcher) ([]string, annotations.Annotations, error) {
+	return nil, nil, errors.New("range aggregations list no labels")
+}
+
+func (q leafQuerier) Close() error { return nil }
+
+type leafSeries struct {
+	name   string
+	matrix promql.Matrix
+	index  int
+}
+
+func (s *leafSeries) Next() bool                        { s.index++; return s.index < len(s.matrix) }
+func (s *leafSeries) Err() error                        { return nil }
+func (s *leafSeries) Warnings() annotations.Annotations { return nil }
+
+func (s *leafSeries) At() storage.Series {
+	series := s.matrix[s.index]
+	series.Metric = labels.NewBuilder(series.Metric).Set(labels.MetricName, s.name).Labels()
+	return promql.NewStorageSeries(series)
+}

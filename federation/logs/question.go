@@ -1,0 +1,210 @@
+package logs
+
+import (
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/parley-gateway/parley/federation"
+	"github.com/parley-gateway/parley/federation/logs/logql"
+	"github.com/parley-gateway/parley/policy"
+	"github.com/parley-gateway/parley/tenants"
+)
+
+// Question is one logs question, as it arrives at either door.
+type Question struct {
+	Kind policy.Kind
+	// Expression is LogQL, for Instant and Range. That of an Instant question
+	// yields numbers.
+	Expression string
+	// Start and End bound a log query and what a listing goes by: Start is
+	// included, End is not. Of a query that yields numbers they are the first and
+	// the last time it is evaluated at, whole milliseconds; an Instant question
+	// has Start equal to End.
+	Start, End time.Time
+	// Step is the resolution of a Range question that yields numbers.
+	Step time.Duration
+	// Limit is how many entries of a log query are wanted: the first, or with
+	// Backward the last. It is above zero for one. Of a listing it is how many
+	// names, values or streams; zero is all.
+	Limit    int
+	Backward bool
+	// Selectors choose streams, any of them matching, for Series, LabelNames and
+	// LabelValues. Empty chooses everything visible; for Series that is refused.
+	Selectors []policy.Selector
+	// Label is the label whose values are asked for.
+	Label string
+}
+
+// Signal is logs.
+func (q Question) Signal() tenants.Signal { return tenants.Logs }
+
+// Asked is the question as it arrived.
+func (q Question) Asked() policy.Request {
+	return policy.Request{
+		Signal: tenants.Logs, Kind: q.Kind, Query: q.Expression, Label: q.Label, Step: q.Step,
+		Window: policy.Window{Start: q.Start, End: q.End},
+	}
+}
+
+// Request returns the question as a policy sees it; the caller adds who asks
+// whom. The error is a BadQuestion.
+func (q Question) Request() (policy.Request, error) {
+	r := q.Asked()
+	if !q.queries() {
+		r.Query, r.Selectors = "", q.Selectors
+		for _, s := range q.Selectors {
+			r.Query += FormatSelector(s) + "\n"
+		}
+		return r, nil
+	}
+	expr, err := q.parse()
+	if err != nil {
+		return policy.Request{}, err
+	}
+	r.Query, r.Functions = expr.String(), logql.Functions(expr)
+	r.Stages, r.LineFilters = logql.StageNames(expr), logql.LineFilters(expr)
+	for _, s := range logql.Selectors(expr) {
+		r.Selectors = append(r.Selectors, policy.Selector(s.Matchers))
+	}
+	if _, entries := expr.(*logql.LogSelector); !entries {
+		r.Window = touched(expr, q)
+	}
+	return r, nil
+}
+
+// queries says whether the question has an expression.
+func (q Question) queries() bool { return q.Kind == policy.Instant || q.Kind == policy.Range }
+
+// parse reads the expression and refuses what doesn't go with the kind.
+func (q Question) parse() (logql.Expr, error) {
+	expr, err := logql.Parse(q.Expression)
+	if err != nil {
+		return nil, federation.Errorf(federation.BadQuestion, "%v", err)
+	}
+	if err := refuseReserved(expr); err != nil {
+		return nil, err
+	}
+	_, entries := expr.(*logql.LogSelector)
+	switch {
+	case entries && q.Kind == policy.Instant:
+		return nil, federation.Errorf(federation.BadQuestion, "a log query has a range of time: ask it as query_range")
+	case entries && q.Limit <= 0:
+		return nil, federation.Errorf(federation.BadQuestion, "a log query has a limit of at least one line")
+	case !entries && q.Kind == policy.Range && q.Step < time.Millisecond:
+		return nil, federation.Errorf(federation.BadQuestion, "a query that yields numbers over a range has a step of at least a millisecond")
+	}
+	return expr, nil
+}
+
+// Entries says whether the answer to the question is lines of logs.
+func (q Question) Entries() bool {
+	if !q.queries() {
+		return false
+	}
+	expr, err := logql.Parse(q.Expression)
+	if err != nil {
+		return false
+	}
+	_, entries := expr.(*logql.LogSelector)
+	return entries
+}
+
+// touched is the span of data that the range aggregations of an expression
+// read; that of the question where there are none.
+func touched(expr logql.Expr, q Question) policy.Window {
+	var out policy.Window
+	for _, r := range logql.RangeAggregations(expr) {
+		out = out.Union(policy.Window{Start: q.Start.Add(-r.Offset - r.Range), End: q.End.Add(-r.Offset)})
+	}
+	if (out == policy.Window{}) {
+		return policy.Window{Start: q.Start, End: q.End}
+	}
+	return out
+}
+
+// Listing says whether it asks for names, values or streams.
+func (q Question) Listing() bool {
+	return q.Kind == policy.LabelNames || q.Kind == policy.LabelValues || q.Kind == policy.Series
+}
+
+// Within returns a listing for no more than a time before its end.
+func (q Question) Within(now time.Time, most time.Duration) (federation.Question, bool) {
+	if !q.Listing() {
+		return q, false
+	}
+	if q.End.After(now) {
+		q.End = now
+	}
+	if q.End.Sub(q.Start) <= most {
+		return q, false
+	}
+	q.Start = q.End.Add(-most)
+	return q, true
+}
+
+// ParseSelector parses a stream selector such as {service="checkout"}. The
+// error is a BadQuestion.
+func ParseSelector(text string) (policy.Selector, error) {
+	expr, err := logql.Parse(text)
+	if err != nil {
+		return nil, federation.Errorf(federation.BadQuestion, "selector: %v", err)
+	}
+	s, ok := expr.(*logql.LogSelector)
+	if !ok || len(s.Stages) > 0 {
+		return nil, federation.Errorf(federation.BadQuestion, "selector: want one such as {service=\"checkout\"}, and nothing after it")
+	}
+	return policy.Selector(s.Matchers), nil
+}
+
+// FormatSelector is the inverse of ParseSelector.
+func FormatSelector(s policy.Selector) string {
+	return (&logql.LogSelector{Matchers: []*labels.Matcher(s)}).String()
+}
+
+// refuseReserved refuses a question that names what only a gateway may name, or
+// that would make something look like another organization's.
+func refuseReserved(expr logql.Expr) error {
+	for _, name := range labelsMade(expr) {
+		if name == federation.OrgLabel {
+			return federation.Errorf(federation.BadQuestion, "the label org says whose data it is: no stage may set it")
+		}
+		if federation.Reserved(name) {
+			return federation.Errorf(federation.BadQuestion, "%q can't be asked for: names that begin with %s are reserved", name, federation.ReservedPrefix)
+		}
+	}
+	for _, s := range logql.Selectors(expr) {
+		for _, m := range s.Matchers {
+			if federation.Reserved(m.Name) {
+				return federation.Errorf(federation.BadQuestion, "%q can't be asked for: names that begin with %s are reserved", m.Name, federation.ReservedPrefix)
+			}
+		}
+	}
+	return nil
+}
+
+// labelsMade are the names of labels that an expression sets by name. What a
+// parser finds under the name of a label that is there already is called
+// otherwise.
+func labelsMade(expr logql.Expr) []string {
+	var out []string
+	logql.Inspect(expr, func(e logql.Expr) bool {
+		if r, ok := e.(*logql.LabelReplace); ok {
+			out = append(out, r.Target)
+		}
+		return true
+	})
+	for _, s := range logql.Selectors(expr) {
+		for _, stage := range s.Stages {
+			if f, ok := stage.(*logql.LabelFormat); ok {
+				for _, made := range f.Formats {
+					out = append(out, made.Label)
+					if made.Rename {
+						out = append(out, made.Source) // which is gone then
+					}
+				}
+			}
+		}
+	}
+	return out
+}

@@ -1,0 +1,86 @@
+package logs
+
+import (
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/parley-gateway/parley/federation"
+	"github.com/parley-gateway/parley/federation/logs/logql"
+	"github.com/parley-gateway/parley/federation/metrics"
+)
+
+// Released is data that went through a view: the only thing that doors, merge
+// and fronts accept. Outside this package there are two ways to one: asking a
+// Local, which holds a view, and reading what a partner's gateway sent.
+type Released struct {
+	entries []Entry
+	numbers *metrics.Released // of a query that yields numbers; else nil
+	streams []labels.Labels
+	names   []string
+}
+
+// Entry is one line of an answer, as the question's pipeline left it.
+type Entry struct {
+	At int64 // Unix nanoseconds
+	logql.Entry
+}
+
+// Entries are those of a log query, in order of time, or the reverse if that
+// was asked for. Of one time they are in order of organization, stream labels,
+// structured metadata and line, as these were before the pipeline.
+func (r *Released) Entries() []Entry { return r.entries }
+
+// Numbers are the series of a query that yields numbers; nil for others.
+func (r *Released) Numbers() *metrics.Released { return r.numbers }
+
+// Streams are labels of streams, sorted, each once.
+func (r *Released) Streams() []labels.Labels { return r.streams }
+
+// Names are label names or label values, sorted, each once.
+func (r *Released) Names() []string { return r.names }
+
+// Disclosed is how many series, samples, lines and streams it holds; streams
+// count as series.
+func (r *Released) Disclosed() federation.Cost {
+	var c federation.Cost
+	if r.numbers != nil {
+		c = r.numbers.Disclosed()
+	}
+	c.Series += len(r.streams)
+	c.Lines = len(r.entries)
+	return c
+}
+
+// Bytes is the size of what it holds: lines, labels, names, and 16 bytes for
+// each sample.
+func (r *Released) Bytes() int {
+	total := 0
+	add := func(ls labels.Labels) {
+		ls.Range(func(l labels.Label) { total += len(l.Name) + len(l.Value) })
+	}
+	for _, e := range r.entries {
+		total += len(e.Line) + timeBytes
+		add(e.Stream)
+		add(e.Metadata)
+		add(e.Parsed)
+	}
+	for _, s := range r.streams {
+		add(s)
+	}
+	for _, name := range r.names {
+		total += len(name)
+	}
+	if r.numbers != nil {
+		total += r.numbers.SeriesBytes()
+	}
+	return total
+}
+
+// timeBytes is what an entry's time takes.
+const timeBytes = 8
+
+// Received returns what a partner's gateway sent as Released. Its entries are
+// taken only when their label org, if they have one, is that of the gateway
+// that was asked; checking that is the caller's.
+func Received(entries []Entry, numbers *metrics.Released, streams []labels.Labels, names []string) *Released {
+	return &Released{entries: entries, numbers: numbers, streams: streams, names: names}
+}

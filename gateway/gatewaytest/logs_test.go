@@ -1,0 +1,125 @@
+package gatewaytest_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/parley-gateway/parley/federation"
+	"github.com/parley-gateway/parley/gateway/gatewaytest"
+	"github.com/parley-gateway/parley/tenants"
+)
+
+// checkout are lines of a service, with a person in each.
+func checkout(people ...string) []gatewaytest.Line {
+	var out []gatewaytest.Line
+	for i, who := range people {
+		level := []string{"info", "error"}[i%2]
+		out = append(out, gatewaytest.Line{
+			Ago: 60 * (i + 1), Stream: labels.FromStrings("service", "checkout", "level", level, "pod", "pod-"+who),
+			Metadata: labels.FromStrings("trace_id", "t"+who),
+			Text:     `{"level":"` + level + `","user_id":"` + who + `","message":"order of ` + who + `@example.com failed","duration_ms":` + []string{"10", "700"}[i%2] + `}`,
+		})
+	}
+	return out
+}
+
+const releaseCheckout = `{"allow": true, "datasets": [{"name": "checkout", "streams": ["{service=\"checkout\"}"], "release": "row",
+	"labels": {"service": "keep", "level": "keep"},
+	"line": [{"json": {"level": "keep", "message": "keep", "duration_ms": "keep", "user_id": "pseudonym"}}, {"mask": ["email"]}]}]}`
+
+// threeWithLogs are acme, globex and initech, each with lines of its people.
+func threeWithLogs(t *testing.T) *gatewaytest.World {
+	t.Helper()
+	world := gatewaytest.New(t, "acme", "globex", "initech")
+	world.Org("acme").Writes(checkout("ann", "abe")...)
+	world.Org("globex").Writes(checkout("gus", "gil", "gem")...)
+	world.Org("initech").Writes(checkout("ida")...)
+	for _, owner := range []tenants.OrgID{"acme", "globex", "initech"} {
+		for _, asker := range []tenants.OrgID{"acme", "globex", "initech"} {
+			if owner != asker {
+				world.Org(owner).Releases(asker, releaseCheckout)
+			}
+		}
+	}
+	return world
+}
+
+func TestLogsOfThreeOrganizations(t *testing.T) {
+	t.Parallel()
+	world := threeWithLogs(t)
+	world.Start()
+	acme := world.Org("acme")
+
+	got := acme.AsksLogs(`{service="checkout", org=~"globex|initech"} |= "failed" | json | duration_ms > 500`)
+	lines := got.Lines(t)
+	if len(lines) != 1 {
+		t.Fatalf("got %v", lines)
+	}
+	for stream, all := range lines {
+		if !strings.Contains(stream, `org="globex"`) || strings.Contains(stream, "pod") || strings.Contains(stream, "trace_id") || len(all) != 1 {
+			t.Errorf("got %s %q", stream, all)
+		}
+		if !strings.Contains(all[0], "order of <email> failed") || strings.Contains(all[0], "gil") {
+			t.Errorf("got %q", all[0])
+		}
+	}
+	for org, part := range got.Completeness(t) {
+		if org != "acme" && (part.Status != federation.Complete || len(part.Notices) == 0) {
+			t.Errorf("%s: %+v", org, part)
+		}
+	}
+
+	numbers := acme.AsksLogsNow(`sum by (org, level) (count_over_time({service="checkout"}[1h]))`).Vector(t)
+	want := map[string]string{
+		`{level="error", org="acme"}`: "1", `{level="info", org="acme"}`: "1",
+		`{level="error", org="globex"}`: "1", `{level="info", org="globex"}`: "2",
+		`{level="info", org="initech"}`: "1",
+	}
+	if diff := cmp.Diff(want, numbers); diff != "" {
+		t.Errorf("numbers (-want +got):\n%s", diff)
+	}
+	for expr, want := range map[string]map[string]string{
+		`sum (count_over_time({service="checkout"}[1h]))`:                                      {"{}": "6"},
+		`sum by (level) (count_over_time({service="checkout"} | json | duration_ms > 5 [1h]))`: {`{level="error"}`: "2", `{level="info"}`: "4"},
+		`avg (count_over_time({service="checkout", level="info"}[1h]))`:                        {"{}": "1.3333333333333333"},
+		`topk(1, sum by (org) (count_over_time({service="checkout"}[1h])))`:                    {`{org="globex"}`: "3"},
+		`sum(count_over_time({service="checkout", org="globex"}[1h])) / 3`:                     {"{}": "1"},
+		`absent_over_time({service="nothing"}[1h])`:                                            {`{service="nothing"}`: "1"},
+		`vector(1) + vector(1)`: {"{}": "2"},
+	} {
+		if diff := cmp.Diff(want, acme.AsksLogsNow(expr).Vector(t)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", expr, diff)
+		}
+	}
+}
+
+// What policy hides in a line can't be found, counted or told from its absence.
+func TestHiddenPartsOfLinesCantBeSearched(t *testing.T) {
+	t.Parallel()
+	world := threeWithLogs(t)
+	world.Start()
+	acme := world.Org("acme")
+	for _, expr := range []string{
+		`{org="globex", service="checkout"} |= "gil"`,
+		`{org="globex", service="checkout"} |~ "g(u|i)"`,
+		`{org="globex", service="checkout"} | json | user_id = "gil"`,
+		`{org="globex", service="checkout"} | regexp "(?P<who>gil)" | who != ""`,
+		`{org="globex", pod="pod-gil"}`,
+		`{org="globex", service="checkout"} | trace_id != ""`,
+	} {
+		if lines := acme.AsksLogs(expr).Lines(t); len(lines) > 0 {
+			t.Errorf("%s: %v", expr, lines)
+		}
+	}
+	if lines := acme.AsksLogs(`{org="globex", service="checkout"} != "gil"`).Lines(t); len(lines) != 2 {
+		t.Errorf("what isn't there leaves everything: %v", lines)
+	}
+	values := acme.Get("/loki/api/v1/label/pod/values", nil)
+	if values.Code != http.StatusOK || strings.Contains(string(values.Body), "pod-g") {
+		t.Errorf("values of a dropped label: %d %s", values.Code, values.Body)
+	}
+}
