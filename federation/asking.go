@@ -31,6 +31,8 @@ type Question interface {
 type Released interface {
 	// Disclosed is how much it holds; bytes and latency are not its to know.
 	Disclosed() Cost
+	// Bytes is the size of what is in it, whatever it is carried in.
+	Bytes() int
 }
 
 // Asking says for whom an owner answers.

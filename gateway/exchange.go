@@ -73,7 +73,10 @@ type Exchange struct {
 	// Series, Samples and Bytes are what was disclosed: to the partner at the
 	// peer door, to our user at the front door. Bytes are message bytes before
 	// compression.
-	Series, Samples, Bytes int
+	Series, Samples, Lines, Bytes int
+	// Redactions are how often each rule of what leaves of lines did something,
+	// by its name in policy. Never a value.
+	Redactions map[string]uint64
 	// Completeness has a part for every organization at the front door; at the
 	// peer door our own alone.
 	Completeness federation.Completeness
@@ -85,7 +88,10 @@ type Exchange struct {
 // discloses takes down how much an answer holds.
 func (x *Exchange) discloses(r federation.Released) {
 	cost := r.Disclosed()
-	x.Series, x.Samples = cost.Series, cost.Samples
+	x.Series, x.Samples, x.Lines = cost.Series, cost.Samples, cost.Lines
+	if r, ok := r.(interface{ Redactions() map[string]uint64 }); ok {
+		x.Redactions = r.Redactions()
+	}
 }
 
 // Grant lets a person of a partner see more in an emergency.

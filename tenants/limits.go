@@ -17,11 +17,13 @@ type Limits struct {
 	Series int `yaml:"series"`
 	// Samples in one answer; a native histogram or an exemplar counts as one.
 	Samples int `yaml:"samples"`
-	// Bytes in one answer: names and values of labels, names and metadata, and 16
+	// Bytes in one answer: lines, names and values of labels, names and metadata, and 16
 	// for the time and value of each sample or exemplar, or what a native
 	// histogram takes encoded if that is more. What the transfer adds, or saves by
 	// compressing it, is not counted.
 	Bytes int `yaml:"bytes"`
+	// Lines of logs in one answer.
+	Lines int `yaml:"lines"`
 	// Range of time one question may span, ranges, offsets and subqueries included.
 	Range time.Duration `yaml:"range"`
 }
@@ -33,6 +35,7 @@ var DefaultLimits = Limits{
 	Series:           50_000,
 	Samples:          10_000_000,
 	Bytes:            256 << 20,
+	Lines:            5_000,
 	Range:            31 * 24 * time.Hour,
 }
 
@@ -55,6 +58,9 @@ func (l Limits) fill(d Limits) Limits {
 	if l.Bytes == 0 {
 		l.Bytes = d.Bytes
 	}
+	if l.Lines == 0 {
+		l.Lines = d.Lines
+	}
 	if l.Range == 0 {
 		l.Range = d.Range
 	}
@@ -70,6 +76,7 @@ func (l Limits) Tighten(o Limits) Limits {
 		Series:           tighter(l.Series, o.Series),
 		Samples:          tighter(l.Samples, o.Samples),
 		Bytes:            tighter(l.Bytes, o.Bytes),
+		Lines:            tighter(l.Lines, o.Lines),
 		Range:            tighter(l.Range, o.Range),
 	}
 }

@@ -199,6 +199,7 @@ func checkLimits(doc *yamlstrict.Document, l Limits) {
 	positive("series", l.Series > 0)
 	positive("samples", l.Samples > 0)
 	positive("bytes", l.Bytes > 0)
+	positive("lines", l.Lines > 0)
 	positive("range", l.Range > 0)
 }
 

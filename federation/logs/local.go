@@ -80,6 +80,9 @@ func (l *Local) Answer(ctx context.Context, q Question, d policy.Decision, by fe
 	o := d.Obligations.Of(tenants.Logs)
 	v, err := l.view(o, by)
 	if err == nil {
+		err = checkFloors(q, o)
+	}
+	if err == nil {
 		released, err = l.answer(ctx, q, v, o.Limits.OrDefault())
 	}
 	if err == nil {
@@ -88,6 +91,12 @@ func (l *Local) Answer(ctx context.Context, q Question, d policy.Decision, by fe
 	if err != nil {
 		part, err = l.failed(ctx, by, err)
 		return nil, part, err
+	}
+	for _, c := range v.fired.Counts() {
+		if released.redactions == nil {
+			released.redactions = map[string]uint64{}
+		}
+		released.redactions[c.Rule] = c.Times
 	}
 	cost := released.Disclosed()
 	cost.Latency = l.config.Now().Sub(start)
@@ -122,6 +131,10 @@ func (l *Local) view(o policy.Obligations, by federation.Asking) (*view, error) 
 	if !o.NotAfter.IsZero() {
 		v.newest = o.NotAfter.UnixNano()
 	}
+	if o.Resolution > 0 {
+		v.resolution = o.Resolution.Nanoseconds()
+		v.newest = min(v.newest, l.config.Now().UnixNano())
+	}
 	return v, nil
 }
 
@@ -147,8 +160,8 @@ func (l *Local) lines(ctx context.Context, q Question, selector *logql.LogSelect
 	if err := v.refuseLines(selector); err != nil {
 		return nil, err
 	}
-	if q.Limit > limits.Samples {
-		return nil, federation.Errorf(federation.OverLimit, "at most %d lines are answered at once, and %d were asked for; give a lower limit", limits.Samples, q.Limit)
+	if q.Limit > limits.Lines {
+		return nil, federation.Errorf(federation.OverLimit, "at most %d lines are answered at once, and %d were asked for; give a lower limit", limits.Lines, q.Limit)
 	}
 	pipeline, err := logql.NewPipeline(selector)
 	if err != nil {
@@ -271,6 +284,9 @@ func withinLimits(by tenants.OrgID, r *Released, limits tenants.Limits) error {
 	cost := r.Disclosed()
 	if err := limits.CheckSeries(by, cost.Series+len(r.names)); err != nil {
 		return &federation.Error{Kind: federation.OverLimit, Err: err, Message: fmt.Sprintf("the answer has more than %d series, streams or names; select fewer, or aggregate", most.Series)}
+	}
+	if err := limits.CheckBytes(by, r.Bytes()); err != nil {
+		return &federation.Error{Kind: federation.OverLimit, Err: err, Message: fmt.Sprintf("the answer has more than %d bytes; ask for less time, or a lower limit", most.Bytes)}
 	}
 	if err := limits.CheckSamples(by, cost.Samples); err != nil {
 		return &federation.Error{Kind: federation.OverLimit, Err: err, Message: fmt.Sprintf("the answer has more than %d samples; ask for less time, a larger step or fewer series", most.Samples)}

@@ -16,6 +16,8 @@ type Released struct {
 	numbers *metrics.Released // of a query that yields numbers; else nil
 	streams []labels.Labels
 	names   []string
+	// redactions are how often each rule of lines did something, at our own store.
+	redactions map[string]uint64
 }
 
 // Entry is one line of an answer, as the question's pipeline left it.
@@ -37,6 +39,10 @@ func (r *Released) Streams() []labels.Labels { return r.streams }
 
 // Names are label names or label values, sorted, each once.
 func (r *Released) Names() []string { return r.names }
+
+// Redactions are how often each rule of what leaves of lines did something for
+// this answer, by its name in policy. It stays with the owner.
+func (r *Released) Redactions() map[string]uint64 { return r.redactions }
 
 // Disclosed is how many series, samples, lines and streams it holds; streams
 // count as series.
@@ -70,7 +76,7 @@ func (r *Released) Bytes() int {
 		total += len(name)
 	}
 	if r.numbers != nil {
-		total += r.numbers.SeriesBytes()
+		total += r.numbers.Bytes()
 	}
 	return total
 }

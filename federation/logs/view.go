@@ -25,6 +25,10 @@ type view struct {
 	// oldest is the first moment that may be seen, newest the last, Unix
 	// nanoseconds.
 	oldest, newest int64
+	// resolution is the time between two moments of the view, in nanoseconds: of
+	// each interval of that length all entries are at its end, once it is over.
+	// Zero leaves them where they are.
+	resolution int64
 
 	streams map[uint64][]*visibleStream // by hash of the raw labels
 	fired   line.Fired
@@ -85,6 +89,7 @@ func (v *view) metadataOf(s *visibleStream, raw labels.Labels) labels.Labels {
 // in the order of the view: time, stream labels, structured metadata, line.
 // The selection's matchers and texts are those of the asker.
 func (v *view) entries(ctx context.Context, sel selection, take func(visibleEntry) error) error {
+	from, to := sel.start, sel.end
 	sel, possible := v.narrow(sel)
 	if !possible {
 		return nil
@@ -103,15 +108,25 @@ func (v *view) entries(ctx context.Context, sel selection, take func(visibleEntr
 		if err != nil {
 			return err
 		}
-		if len(s.member) == 0 || !redact.Matches(asked, s.visible) {
+		at, ok := v.moment(raw.at)
+		if !ok || at < from || at >= to || len(s.member) == 0 || !redact.Matches(asked, s.visible) {
 			return nil
 		}
-		return pending.add(visibleEntry{at: raw.at, line: v.redacted(s, raw.line), stream: s.visible, metadata: v.metadataOf(s, raw.metadata)})
+		return pending.add(visibleEntry{at: at, line: v.redacted(s, raw.line), stream: s.visible, metadata: v.metadataOf(s, raw.metadata)})
 	})
 	if err != nil {
 		return err
 	}
 	return pending.flush()
+}
+
+// moment is when an entry is, for the view; ok is false while that isn't told.
+func (v *view) moment(at int64) (moment int64, ok bool) {
+	if v.resolution == 0 {
+		return at, true
+	}
+	moment = at + (v.resolution-at%v.resolution)%v.resolution
+	return moment, moment <= v.newest && (v.oldest == math.MinInt64 || moment-v.resolution >= v.oldest)
 }
 
 // redacted is what the view holds of a line.
@@ -121,6 +136,9 @@ func (v *view) redacted(s *visibleStream, raw string) string {
 
 // narrow bounds a selection by the view's time.
 func (v *view) narrow(sel selection) (selection, bool) {
+	if v.resolution > 0 {
+		sel.start -= v.resolution // of the first interval, what isn't at its end
+	}
 	sel.start = max(sel.start, v.oldest)
 	if v.newest < math.MaxInt64 {
 		sel.end = min(sel.end, v.newest+1)

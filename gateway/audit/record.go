@@ -68,7 +68,11 @@ type Record struct {
 
 	Series  int `json:"series"`
 	Samples int `json:"samples"`
-	Bytes   int `json:"bytes"` // message bytes before compression
+	// Lines of logs; left out for what has none.
+	Lines int `json:"lines,omitzero"`
+	Bytes int `json:"bytes"` // message bytes before compression
+	// Redactions are how often each rule did something to lines.
+	Redactions map[string]uint64 `json:"redactions,omitempty"`
 	// Latency in nanoseconds.
 	Latency      time.Duration `json:"latency_ns"`
 	Completeness []Part        `json:"completeness,omitempty"`
@@ -153,6 +157,7 @@ type Limits struct {
 	Series           int           `json:"series,omitzero"`
 	Samples          int           `json:"samples,omitzero"`
 	Bytes            int           `json:"bytes,omitzero"`
+	Lines            int           `json:"lines,omitzero"`
 	Range            time.Duration `json:"range_ns,omitzero"`
 }
 
@@ -164,6 +169,7 @@ type Part struct {
 	Coverage Window            `json:"coverage,omitzero"`
 	Series   int               `json:"series"`
 	Samples  int               `json:"samples"`
+	Lines    int               `json:"lines,omitzero"`
 	Bytes    int               `json:"bytes"`
 	Latency  time.Duration     `json:"latency_ns"`
 	Notices  []string          `json:"notices,omitempty"`
@@ -184,20 +190,22 @@ func Of(x gateway.Exchange) Record {
 			Purpose: x.Principal.Purpose,
 			Case:    x.Principal.Case,
 		},
-		Signal:    x.Signal,
-		Kind:      x.Kind,
-		Query:     x.Query,
-		Label:     x.Label,
-		Window:    windowOf(x.Window),
-		Step:      x.Step,
-		Decision:  decisionOf(x.Decision),
-		Outcome:   x.Outcome,
-		ErrorKind: x.ErrorKind,
-		Reason:    x.Reason,
-		Series:    x.Series,
-		Samples:   x.Samples,
-		Bytes:     x.Bytes,
-		Latency:   x.Latency,
+		Signal:     x.Signal,
+		Kind:       x.Kind,
+		Query:      x.Query,
+		Label:      x.Label,
+		Window:     windowOf(x.Window),
+		Step:       x.Step,
+		Decision:   decisionOf(x.Decision),
+		Outcome:    x.Outcome,
+		ErrorKind:  x.ErrorKind,
+		Reason:     x.Reason,
+		Series:     x.Series,
+		Samples:    x.Samples,
+		Lines:      x.Lines,
+		Bytes:      x.Bytes,
+		Redactions: x.Redactions,
+		Latency:    x.Latency,
 	}
 	if !x.Principal.Workload.IsZero() {
 		r.Principal.Workload = x.Principal.Workload.String()
@@ -219,6 +227,7 @@ func Of(x gateway.Exchange) Record {
 			Coverage: windowOf(p.Coverage),
 			Series:   p.Cost.Series,
 			Samples:  p.Cost.Samples,
+			Lines:    p.Cost.Lines,
 			Bytes:    p.Cost.Bytes,
 			Latency:  p.Cost.Latency,
 			Notices:  p.Notices,

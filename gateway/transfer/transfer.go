@@ -47,11 +47,12 @@ type Config struct {
 
 // Meter counts exchanges. It is safe for concurrent use.
 type Meter struct {
-	config                 Config
-	questions              *prometheus.CounterVec
-	duration               *prometheus.HistogramVec
-	series, samples, bytes *prometheus.CounterVec
-	wire                   *prometheus.CounterVec
+	config          Config
+	questions       *prometheus.CounterVec
+	duration        *prometheus.HistogramVec
+	series, samples *prometheus.CounterVec
+	lines, bytes    *prometheus.CounterVec
+	wire            *prometheus.CounterVec
 }
 
 var _ gateway.Meter = (*Meter)(nil)
@@ -79,6 +80,8 @@ func New(reg prometheus.Registerer, c Config) (*Meter, error) {
 			"Series in answers, after redaction.", way...),
 		samples: counter("parley_disclosed_samples_total",
 			"Samples in answers, after redaction; a native histogram counts as one.", way...),
+		lines: counter("parley_disclosed_lines_total",
+			"Lines of logs in answers, after redaction.", way...),
 		bytes: counter("parley_disclosed_bytes_total",
 			"Message bytes of answers before compression.", way...),
 		wire: counter("parley_wire_bytes_total",
@@ -86,7 +89,7 @@ func New(reg prometheus.Registerer, c Config) (*Meter, error) {
 			"partner", "direction", "flow"),
 	}
 	var errs []error
-	for _, c := range []prometheus.Collector{m.questions, m.duration, m.series, m.samples, m.bytes, m.wire} {
+	for _, c := range []prometheus.Collector{m.questions, m.duration, m.series, m.samples, m.lines, m.bytes, m.wire} {
 		errs = append(errs, reg.Register(c))
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -103,7 +106,7 @@ func (m *Meter) Observe(x gateway.Exchange) {
 		asker = m.config.Org
 	}
 	m.observe(asker, x.Signal, Answered, x.Outcome, federation.Cost{
-		Series: x.Series, Samples: x.Samples, Bytes: x.Bytes, Latency: x.Latency,
+		Series: x.Series, Samples: x.Samples, Lines: x.Lines, Bytes: x.Bytes, Latency: x.Latency,
 	})
 	if x.Door != gateway.FrontDoor {
 		return
@@ -125,6 +128,7 @@ func (m *Meter) observe(partner tenants.OrgID, s tenants.Signal, d Direction, o 
 	m.questions.WithLabelValues(append(way, outcome(o))...).Inc()
 	m.series.WithLabelValues(way...).Add(amount(c.Series))
 	m.samples.WithLabelValues(way...).Add(amount(c.Samples))
+	m.lines.WithLabelValues(way...).Add(amount(c.Lines))
 	m.bytes.WithLabelValues(way...).Add(amount(c.Bytes))
 	// A partner that never answered has no latency to tell.
 	if c.Latency > 0 {

@@ -117,8 +117,8 @@ type decisionDocument struct {
 }
 
 type limitsDocument struct {
-	Series, Samples, Bytes int
-	Range                  duration
+	Series, Samples, Bytes, Lines int
+	Range                         duration
 }
 
 type differencingDocument struct {
@@ -236,7 +236,7 @@ func (d decisionDocument) obligations() (policy.Obligations, error) {
 		Datasets:   make([]policy.Dataset, 0, len(d.Datasets)),
 		Resolution: time.Duration(d.Resolution), Functions: d.Functions,
 		Epoch:  time.Duration(d.PseudonymEpoch),
-		Limits: tenants.Limits{Series: d.Limits.Series, Samples: d.Limits.Samples, Bytes: d.Limits.Bytes, Range: time.Duration(d.Limits.Range)},
+		Limits: tenants.Limits{Series: d.Limits.Series, Samples: d.Limits.Samples, Bytes: d.Limits.Bytes, Lines: d.Limits.Lines, Range: time.Duration(d.Limits.Range)},
 	}
 	for _, name := range d.Functions {
 		if !isFunction(name) {

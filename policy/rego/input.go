@@ -37,7 +37,11 @@ type document struct {
 	Selectors [][]matcherDocument `json:"selectors"`
 	Metrics   []string            `json:"metrics"`
 	Functions []string            `json:"functions"`
-	Label     string              `json:"label"`
+	Stages    []string            `json:"stages"`
+
+	LineFilters []string `json:"line_filters"`
+
+	Label string `json:"label"`
 
 	Window      *windowDocument  `json:"window,omitempty"`
 	StepSeconds *float64         `json:"step_seconds,omitempty"`
@@ -94,15 +98,17 @@ func describe(r policy.Request, now time.Time, reads reads) ([]byte, error) {
 
 			BreakGlass: r.Principal.BreakGlass != "",
 		},
-		Side:      r.Side,
-		Owner:     string(r.Owner),
-		Signal:    string(r.Signal),
-		Kind:      r.Kind,
-		Query:     r.Query,
-		Selectors: make([][]matcherDocument, len(r.Selectors)),
-		Metrics:   []string{},
-		Functions: r.Functions,
-		Label:     r.Label,
+		Side:        r.Side,
+		Owner:       string(r.Owner),
+		Signal:      string(r.Signal),
+		Kind:        r.Kind,
+		Query:       r.Query,
+		Selectors:   make([][]matcherDocument, len(r.Selectors)),
+		Metrics:     []string{},
+		Functions:   r.Functions,
+		Stages:      r.Stages,
+		LineFilters: r.LineFilters,
+		Label:       r.Label,
 	}
 	if r.Principal.Workload != (spiffeid.ID{}) {
 		d.Principal.Workload = r.Principal.Workload.String()
@@ -110,8 +116,10 @@ func describe(r policy.Request, now time.Time, reads reads) ([]byte, error) {
 	if d.Principal.Purposes == nil {
 		d.Principal.Purposes = []tenants.Purpose{}
 	}
-	if d.Functions == nil {
-		d.Functions = []string{}
+	for _, names := range []*[]string{&d.Functions, &d.Stages, &d.LineFilters} {
+		if *names == nil {
+			*names = []string{}
+		}
 	}
 	for i, s := range r.Selectors {
 		d.Selectors[i] = make([]matcherDocument, len(s))
