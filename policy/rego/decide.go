@@ -106,7 +106,7 @@ func (rev *revision) evaluate(
 	results, err := p.query.Eval(limited, opa.EvalParsedInput(value))
 	switch {
 	case err != nil && limited.Err() != nil:
-		return verdict{}, errors.New("it took longer than " + timeout.String())
+		return verdict{}, tooSlow(timeout)
 	case err != nil:
 		return verdict{}, err
 	case len(results) == 0:
@@ -129,13 +129,18 @@ func (rev *revision) evaluate(
 		v.decision.Obligations.Datasets[i].Series, err = rev.include(limited, p, rule, value)
 		switch {
 		case err != nil && limited.Err() != nil:
-			return verdict{}, fmt.Errorf("include rule %s: it took longer than %s", rule, timeout)
+			return verdict{}, fmt.Errorf("include rule %s: %w", rule, tooSlow(timeout))
 		case err != nil:
 			return verdict{}, fmt.Errorf("dataset %q: %w", ds.Name, err)
 		}
 	}
 	return v, nil
 }
+
+// tooSlow is an evaluation that took longer.
+type tooSlow time.Duration
+
+func (t tooSlow) Error() string { return "it took longer than " + time.Duration(t).String() }
 
 // errUndefined is a policy that says nothing of a question.
 var errUndefined = errors.New("it says nothing of this question: its decision is undefined")

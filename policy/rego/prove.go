@@ -26,6 +26,10 @@ const samplesFolder = "samples"
 // that is busy for a moment must not keep a policy from loading.
 const proofTimeout = 10 * time.Second
 
+// wholeProofTimeout bounds all of them together: no other policies are loaded
+// until then.
+const wholeProofTimeout = time.Minute
+
 // Sample is a file samples/*.json of a policy folder: a question that is run
 // through a policy at every load. A result of the wrong shape, or another
 // answer than the one expected, keeps the policies from loading.
@@ -48,6 +52,22 @@ func isSample(f file) bool {
 // questions through it: of each partner, one per side, signal, kind and purpose.
 // The shape of every result is checked; that it is undefined is an answer.
 func (rev *revision) prove(ctx context.Context, src *sources, now time.Time) error {
+	p := &proof{revision: rev, each: proofTimeout, all: wholeProofTimeout, slow: map[*prepared]bool{}}
+	return p.run(ctx, src, now)
+}
+
+// proof is one that is under way.
+type proof struct {
+	*revision
+	// each is how long one evaluation may take, and all how long all of them.
+	each, all time.Duration
+	// slow are those that took longer, and aren't tried again.
+	slow map[*prepared]bool
+}
+
+func (rev *proof) run(ctx context.Context, src *sources, now time.Time) error {
+	ctx, cancel := context.WithTimeout(ctx, rev.all)
+	defer cancel()
 	var found problems
 	for _, name := range []string{own, ask} {
 		if place, ok := rev.declared[name]; ok && rev.packages[name] == nil {
@@ -63,15 +83,18 @@ func (rev *revision) prove(ctx context.Context, src *sources, now time.Time) err
 	}
 	found = append(found, rev.try(ctx, src.ownQuestions(now), now)...)
 	for _, f := range src.files {
-		if isSample(f) {
+		if isSample(f) && ctx.Err() == nil {
 			found = append(found, rev.sample(ctx, f)...)
 		}
+	}
+	if ctx.Err() != nil {
+		found = append(found, Problem{Text: fmt.Sprintf("the policies take longer than %s to be tried with all questions of all partners", rev.all)})
 	}
 	return once(found).orNil()
 }
 
 // proveFor tries the package that an agreement names under a key.
-func (rev *revision) proveFor(ctx context.Context, src *sources, a tenants.Agreement, key string, now time.Time) problems {
+func (rev *proof) proveFor(ctx context.Context, src *sources, a tenants.Agreement, key string, now time.Time) problems {
 	switch {
 	case a.Policy == "":
 	case !answers(a.Policy):
@@ -89,8 +112,9 @@ func (rev *revision) missing(name string) string {
 	return fmt.Sprintf("%q: the policy folder has no such package", name)
 }
 
-// try runs questions, and reports each package and problem once.
-func (rev *revision) try(ctx context.Context, questions []policy.Request, now time.Time) problems {
+// try runs questions, and reports each package and problem once. A package that
+// takes too long for one is not tried with others.
+func (rev *proof) try(ctx context.Context, questions []policy.Request, now time.Time) problems {
 	var found problems
 	for _, r := range questions {
 		if ctx.Err() != nil {
@@ -102,7 +126,15 @@ func (rev *revision) try(ctx context.Context, questions []policy.Request, now ti
 			found = append(found, Problem{Text: fmt.Sprintf("policy package %q can't be tried: %s", name, refusal)})
 			continue
 		}
-		for _, err := range rev.ask(ctx, p, r, now) {
+		if rev.slow[p] {
+			continue
+		}
+		errs := rev.ask(ctx, p, r, now)
+		if ctx.Err() != nil {
+			return found
+		}
+		for _, err := range errs {
+			rev.slow[p] = rev.slow[p] || errors.As(err, new(tooSlow))
 			var shape shapeError
 			if errors.As(err, &shape) {
 				found = append(found, rev.mistakes(ctx, p, r, now, shape)...)
@@ -141,23 +173,27 @@ func once(found problems) problems {
 }
 
 // ask evaluates a question, and what the decision would include for another one.
-func (rev *revision) ask(ctx context.Context, p *prepared, r policy.Request, now time.Time) []error {
+func (rev *proof) ask(ctx context.Context, p *prepared, r policy.Request, now time.Time) []error {
 	input, err := describe(r, now, p.reads)
 	if err != nil {
 		return []error{err}
 	}
 	var errs []error
-	if _, err := rev.evaluate(ctx, p, input, r.Side, r.Signal, proofTimeout); err != nil && !errors.Is(err, errUndefined) {
+	if _, err := rev.evaluate(ctx, p, input, r.Side, r.Signal, rev.each); err != nil && !errors.Is(err, errUndefined) {
 		errs = append(errs, err)
 	}
 	value, err := parseInput(input)
 	if err != nil {
 		return append(errs, err)
 	}
-	limited, cancel := context.WithTimeout(ctx, proofTimeout)
+	limited, cancel := context.WithTimeout(ctx, rev.each)
 	defer cancel()
 	for _, rule := range slices.Sorted(maps.Keys(p.named)) {
-		if _, err := rev.include(limited, p, rule, value); err != nil {
+		_, err := rev.include(limited, p, rule, value)
+		switch {
+		case err != nil && limited.Err() != nil:
+			return append(errs, fmt.Errorf("include rule %s: %w", rule, tooSlow(rev.each)))
+		case err != nil:
 			errs = append(errs, err)
 		}
 	}
@@ -247,7 +283,7 @@ func aboutLogs(r policy.Request) policy.Request {
 }
 
 // sample runs a file of samples.
-func (rev *revision) sample(ctx context.Context, f file) problems {
+func (rev *proof) sample(ctx context.Context, f file) problems {
 	problem := func(format string, args ...any) problems {
 		return problems{{File: f.name, Text: fmt.Sprintf(format, args...)}}
 	}
@@ -266,7 +302,13 @@ func (rev *revision) sample(ctx context.Context, f file) problems {
 	if err := json.NewDecoder(bytes.NewReader(s.Input)).Decode(&input); err != nil {
 		return problem("input: %v", err)
 	}
-	v, err := rev.evaluate(ctx, p, s.Input, input.Side, input.Signal, proofTimeout)
+	if rev.slow[p] {
+		return nil
+	}
+	v, err := rev.evaluate(ctx, p, s.Input, input.Side, input.Signal, rev.each)
+	if ctx.Err() != nil {
+		return nil
+	}
 	if err != nil && !errors.Is(err, errUndefined) {
 		return problem("package %s: %v", s.Package, err)
 	}

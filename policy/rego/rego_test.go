@@ -488,6 +488,37 @@ decision := {"allow": true, "datasets": [{"name": "up", "series": ["up"], "relea
 	}
 }
 
+// One that takes too long for a question isn't tried with all others of all
+// partners: until it is known not to load, nothing else is loaded.
+func TestAPolicyThatNeverEndsIsTriedOnce(t *testing.T) {
+	w := mustOpen(t, "")
+	w.write(t, "p.rego", "package p\ndecision := {\"allow\": count([1 | some a in numbers.range(1, 100000); some b in numbers.range(1, 100000); a*b == 0]) > 0}\n")
+	w.write(t, "samples/p.json", `{"package": "p", "input": {"side": "answer"}}`)
+	w.agreements = []tenants.Agreement{agreement("globex", "p", "slo-review", "audit"), agreement("initech", "p", "capacity")}
+	src, err := readSources(w.dir, "acme", w.agreements)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rev, err := compile(t.Context(), src, Config{CacheEntries: 8, Timeout: DefaultTimeout})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &proof{revision: rev, each: 500 * time.Millisecond, all: time.Minute, slow: map[*prepared]bool{}}
+	start := time.Now()
+	err = p.run(t.Context(), src, w.now)
+	if took := time.Since(start); took > 8*time.Second { // with each of 21 questions it would be more than 10
+		t.Errorf("it is tried for %s", took)
+	}
+	if text := fmt.Sprint(err); strings.Count(text, "took longer than") != 1 || strings.Contains(text, "all questions") {
+		t.Error(text)
+	}
+
+	p = &proof{revision: rev, each: time.Minute, all: 100 * time.Millisecond, slow: map[*prepared]bool{}}
+	if text := fmt.Sprint(p.run(t.Context(), src, w.now)); !strings.Contains(text, "the policies take longer than 100ms to be tried") || strings.Contains(text, "took longer") {
+		t.Error(text)
+	}
+}
+
 func TestWhatDoesNotLoadSaysWhere(t *testing.T) {
 	good := "package parley.partners.globex\ndecision := {\"allow\": false}\n"
 	for name, test := range map[string]struct {
