@@ -181,6 +181,8 @@ func kindNames(kinds []policy.Kind) []string {
 	names := map[policy.Kind]string{
 		policy.Instant: "a value at one moment", policy.Range: "values over time", policy.Series: "series", policy.LabelNames: "names of labels",
 		policy.LabelValues: "values of a label", policy.Metadata: "what metrics mean", policy.Exemplars: "exemplars",
+		policy.Tail: "entries as they come", policy.Stats: "how much there is", policy.Volume: "bytes by label",
+		policy.DetectedLabels: "labels that were found", policy.DetectedFields: "fields that were found", policy.Patterns: "patterns of lines",
 	}
 	var out []string
 	for _, k := range kinds {
@@ -195,6 +197,9 @@ func (p *catalogPage) set(s inspect.CatalogSet) {
 		selectors[i] = p.code(text)
 		if text == "{}" {
 			selectors[i] = "metrics of any name"
+			if s.Signal == tenants.Logs {
+				selectors[i] = "all streams"
+			}
 		}
 	}
 	p.item(strings.Join(selectors, ", "))
@@ -202,14 +207,48 @@ func (p *catalogPage) set(s inspect.CatalogSet) {
 	if s.Events {
 		what = "events"
 	}
-	if s.Release == policy.Aggregate {
+	switch {
+	case s.Signal == tenants.Logs:
+		p.detail("released as", "streams of logs")
+	case s.Release == policy.Aggregate:
 		p.detail("released as", fmt.Sprintf("sums and counts over at least %d %s; ask for sum, count, avg or group of it", s.Least, what))
-	} else {
+	default:
 		p.detail("released as", "series")
 	}
+	p.detail("labels", p.names(s.Labels, s.Others))
+	if s.Signal == tenants.Logs {
+		p.detail("lines", p.lines(s))
+	}
+	if s.Rounding != "exact" {
+		p.detail("numbers", s.Rounding)
+	}
+}
+
+// lines says what is left of lines.
+func (p *catalogPage) lines(s inspect.CatalogSet) string {
+	var out []string
+	switch s.Lines {
+	case policy.LineKeep.String():
+		return "as they are"
+	case policy.LineShape.String():
+		return "their templates, with <_> for all that varies"
+	case policy.LineNone.String():
+		return "none, only counts"
+	}
+	if len(s.Fields) > 0 || s.OtherFields != "" {
+		out = append(out, "of their fields "+p.names(s.Fields, s.OtherFields))
+	}
+	for _, name := range s.Masks {
+		out = append(out, p.code("<"+name+">")+" for what is masked")
+	}
+	return strings.Join(out, "; ")
+}
+
+// names says how labels or fields are seen.
+func (p *catalogPage) names(list []inspect.CatalogLabel, others string) string {
 	byHow := map[string][]string{}
 	var hows []string
-	for _, l := range s.Labels {
+	for _, l := range list {
 		if byHow[l.How] == nil {
 			hows = append(hows, l.How)
 		}
@@ -224,15 +263,12 @@ func (p *catalogPage) set(s inspect.CatalogSet) {
 		labels = append(labels, p.codes(byHow[how])+" "+said)
 	}
 	switch {
-	case s.Others != "":
-		labels = append(labels, "others, if they are released, "+plural(s.Others))
+	case others != "":
+		labels = append(labels, "others, if they are released, "+plural(others))
 	case len(labels) == 0:
 		labels = append(labels, "none")
 	}
-	p.detail("labels", strings.Join(labels, "; "))
-	if s.Rounding != "exact" {
-		p.detail("numbers", s.Rounding)
-	}
+	return strings.Join(labels, "; ")
 }
 
 // plural is how several labels are.
@@ -284,7 +320,8 @@ func (p *catalogPage) bounds(t inspect.CatalogTerms) {
 		p.item("Functions that are answered: " + p.codes(t.Functions) + ".")
 	}
 	pseudonyms := slices.ContainsFunc(t.Sets, func(s inspect.CatalogSet) bool {
-		return s.Others == "by pseudonym" || slices.ContainsFunc(s.Labels, func(l inspect.CatalogLabel) bool { return l.How == "by pseudonym" })
+		by := func(l inspect.CatalogLabel) bool { return l.How == "by pseudonym" }
+		return s.Others == "by pseudonym" || s.OtherFields == "by pseudonym" || slices.ContainsFunc(s.Labels, by) || slices.ContainsFunc(s.Fields, by)
 	})
 	if pseudonyms {
 		p.item("Pseudonyms stay the same for " + t.Pseudonyms + ".")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -127,5 +128,5 @@ func ofWhich(c inspect.Change) string {
 		}
 		examples = append(examples, example)
 	}
-	return fmt.Sprintf("of %d of %s, such as %s of %s:", c.Questions, count(c.Of, "sample question"), strings.Join(examples, ", "), c.Examples[0].Metric)
+	return fmt.Sprintf("of %d of %s, such as %s of %s:", c.Questions, count(c.Of, "sample question"), strings.Join(examples, ", "), cmp.Or(c.Examples[0].Metric, "logs"))
 }

@@ -69,8 +69,9 @@ type CatalogLimits struct {
 	Range   time.Duration `json:"range_ns"`
 }
 
-// CatalogSet is a set of series, or of cells.
+// CatalogSet is a set of series, of cells or of streams.
 type CatalogSet struct {
+	Signal tenants.Signal `json:"signal"`
 	// Selectors choose them, as far as the partner may know.
 	Selectors []string       `json:"selectors"`
 	Release   policy.Release `json:"release"`
@@ -82,9 +83,17 @@ type CatalogSet struct {
 	Least    int    `json:"least,omitempty"`
 	Events   bool   `json:"events,omitempty"`
 	Rounding string `json:"rounding,omitempty"`
+	// Lines are how lines of streams leave: none, shape, rules or keep.
+	Lines string `json:"lines,omitempty"`
+	// Fields are those that are left of lines of JSON or logfmt, and OtherFields how
+	// those not named are, if they are left.
+	Fields      []CatalogLabel `json:"fields,omitempty"`
+	OtherFields string         `json:"other_fields,omitempty"`
+	// Masks are names of what is replaced in lines.
+	Masks []string `json:"masks,omitempty"`
 }
 
-// CatalogLabel is a label that the partner sees.
+// CatalogLabel is a label or a field that the partner sees.
 type CatalogLabel struct {
 	Name string `json:"name"`
 	// How is "as it is", "by pseudonym", or in what other way.
@@ -157,7 +166,7 @@ func (f *Folder) terms(d decidedFor) CatalogTerms {
 		Conditions: f.conditions(d), Sets: []CatalogSet{}, MaxAge: d.MaxAge, Delay: d.Delay, Resolution: o.Resolution, Functions: o.Functions,
 		Limits:     CatalogLimits{Series: limits.Series, Samples: limits.Samples, Bytes: limits.Bytes, Range: limits.Range},
 		Pseudonyms: epochText(o.Epoch),
-		Kinds:      kindsOf(d.samples, f.kinds(d.situation)),
+		Kinds:      d.kinds(f),
 	}
 	if d.MaxAge == 0 {
 		t.NotBefore = o.NotBefore
@@ -176,23 +185,20 @@ func (f *Folder) terms(d decidedFor) CatalogTerms {
 	return t
 }
 
-// kinds are those that samples of a partner are of: all of them, where its
-// policy doesn't look at the kind.
-func (f *Folder) kinds(a situation) []policy.Kind {
-	p, _ := f.Inventory.Package(a.Policy)
-	if p.DependsOn("kind", "label") {
-		return nil
-	}
-	return policy.Kinds(tenants.Metrics)
-}
+// signal is what the samples are about that got a decision: it has datasets of
+// one alone.
+func (d decidedFor) signal() tenants.Signal { return d.samples[0].Signal }
 
-func kindsOf(samples []Sample, all []policy.Kind) []policy.Kind {
-	if all != nil {
+// kinds are those that a decision is for: all of its signal, where the policy
+// doesn't look at the kind.
+func (d decidedFor) kinds(f *Folder) []policy.Kind {
+	all := policy.Kinds(d.signal())
+	if p, _ := f.Inventory.Package(d.situation.Policy); !p.DependsOn("kind", "label") {
 		return all
 	}
 	var out []policy.Kind
-	for _, k := range policy.Kinds(tenants.Metrics) {
-		if slices.ContainsFunc(samples, func(s Sample) bool { return s.Kind == k }) {
+	for _, k := range all {
+		if slices.ContainsFunc(d.samples, func(s Sample) bool { return s.Kind == k }) {
 			out = append(out, k)
 		}
 	}
@@ -203,6 +209,7 @@ func kindsOf(samples []Sample, all []policy.Kind) []policy.Kind {
 // didn't.
 func (f *Folder) conditions(d decidedFor) []Condition {
 	all := f.samples(d.situation, d.purpose, f.metrics())
+	all = slices.DeleteFunc(all, func(s Sample) bool { return s.Signal != d.signal() })
 	var out []Condition
 	only := func(c Condition, of func(Sample) any) {
 		got := map[any]bool{}
@@ -227,14 +234,14 @@ func (f *Folder) conditions(d decidedFor) []Condition {
 // catalogSet is what may be told of a dataset; without selectors nothing may.
 func catalogSet(datasets []policy.Dataset, i int) CatalogSet {
 	d := &datasets[i]
-	set := CatalogSet{Release: d.Release, Labels: []CatalogLabel{}, Rounding: roundingText(d.Rounding)}
+	set := CatalogSet{Signal: d.Signal(), Release: d.Release, Labels: []CatalogLabel{}, Rounding: roundingText(d.Rounding)}
 	if d.Release == policy.Deny {
 		return set
 	}
 	hides := hiding(datasets, i)
 	members := hidingLabels(datasets, i)
 	shown := shownLabels(members)
-	for _, s := range d.Series {
+	for _, s := range d.Selectors() {
 		for _, text := range tellable(s, members, hides) {
 			if !slices.Contains(set.Selectors, text) {
 				set.Selectors = append(set.Selectors, text)
@@ -249,10 +256,36 @@ func catalogSet(datasets []policy.Dataset, i int) CatalogSet {
 	if rule, ok := shown[Others]; ok {
 		set.Others = how(rule)
 	}
+	if set.Signal == tenants.Logs {
+		set.lines(policy.StrictestLine(members))
+	}
 	if c := d.Cells; c != nil {
 		set.Least, set.Events = c.K, len(c.Units) == 0
 	}
 	return set
+}
+
+// lines says what is left of lines, and not what isn't.
+func (s *CatalogSet) lines(l policy.Line) {
+	s.Lines = l.Mode.String()
+	for _, rule := range l.Rules {
+		for _, fields := range []*policy.Fields{rule.JSON, rule.Logfmt} {
+			if fields == nil {
+				continue
+			}
+			for _, name := range slices.Sorted(maps.Keys(fields.Named)) {
+				if r := fields.Named[name]; r.Mode != policy.Drop {
+					s.Fields = append(s.Fields, CatalogLabel{Name: name, How: how(r)})
+				}
+			}
+			if fields.Others.Mode != policy.Drop {
+				s.OtherFields = how(fields.Others)
+			}
+		}
+		for _, m := range rule.Masks {
+			s.Masks = append(s.Masks, m.Name)
+		}
+	}
 }
 
 // hiding are the selectors of what another dataset takes away from one: what is
@@ -261,7 +294,7 @@ func hiding(datasets []policy.Dataset, i int) []policy.Selector {
 	var out []policy.Selector
 	for j, o := range datasets {
 		if j != i && (o.Release == policy.Deny || o.Release == policy.Aggregate) {
-			out = append(out, o.Series...)
+			out = append(out, o.Selectors()...)
 		}
 	}
 	return out

@@ -55,6 +55,7 @@ decision := {"allow": true, "resolution": "1m", "functions": ["sum", "rate"], "p
 		Purposes: []CatalogPurpose{
 			{Purpose: "slo-review", Terms: []CatalogTerms{{
 				Sets: []CatalogSet{{
+					Signal:    tenants.Metrics,
 					Selectors: []string{`http_requests_total{region="eu"}`, `http_duration_.*{region="eu"}`}, Release: policy.Row,
 					Labels: []CatalogLabel{
 						{"pod", "by pseudonym"}, {"queue", "generalize to the first 3 characters"}, {"region", "as it is"}, {"status", "in classes"},
@@ -67,6 +68,7 @@ decision := {"allow": true, "resolution": "1m", "functions": ["sum", "rate"], "p
 			{Purpose: "incident-response", Terms: []CatalogTerms{{
 				Conditions: []Condition{OfACase, OfTheKind},
 				Sets: []CatalogSet{{
+					Signal:    tenants.Metrics,
 					Selectors: []string{"logins_total"}, Release: policy.Aggregate, Labels: []CatalogLabel{{"region", "as it is"}}, Least: 5, Rounding: "exact",
 				}},
 				Resolution: time.Minute, Functions: []string{"sum", "rate"}, Pseudonyms: "1d", Kinds: []policy.Kind{policy.Instant},
@@ -105,12 +107,13 @@ func TestCatalogTellsNothingHidden(t *testing.T) {
 		"units":                      {`{"name": "a", "series": ["up"], "release": "aggregate", "dimensions": ["job", "secret"], "labels": {"secret": "drop"}, "units": ["secret_id"], "k": 5}`, []string{`"job"`, `"least":5`}},
 		"rows that leave in cells":   {`{"name": "a", "series": ["up"], "release": "row", "labels": {"secret": "keep"}}, {"name": "b", "series": ["{__name__=~\"u.*\"}"], "release": "aggregate", "dimensions": ["job"], "units": ["user"], "k": 5}`, []string{`u.*`}},
 		"a mapping":                  {`{"name": "a", "series": ["up"], "release": "row", "labels": {"job": {"generalize": {"regex": "secret-(.*)", "replacement": "big", "else": "small"}}}}`, []string{`"in classes"`}},
+		"fields of lines":            {`{"name": "a", "streams": ["{job=\"a\", secret=\"b\"}"], "release": "row", "labels": {"job": "keep", "secret": "drop"}, "line": [{"json": {"message": "keep", "secret": "drop", "x": {"generalize": {"regex": "secret", "replacement": "y"}}}}, {"mask": {"name": "ticket", "pattern": "secret-.*"}}]}`, []string{`{job=\"a\"}`, `"message"`, `"ticket"`, `"in classes"`}},
 		"reasons":                    {`{"name": "a", "series": ["up"], "release": "row"}], "reasons": ["secret"], "max_age": "1d"} if "secret" != input.principal.case else := {"allow": true, "datasets": [{"name": "b", "series": ["down"], "release": "row"}`, []string{`"up"`}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := load(t, written(t, map[string]string{
 				"globex.rego": fmt.Sprintf("package parley.partners.globex\ndecision := {\"allow\": true, \"datasets\": [%s]}", c.datasets),
-			}), agreement("globex", "parley.partners.globex", "audit"))
+			}), withLogs(agreement("globex", "parley.partners.globex", "audit")))
 			text, err := json.Marshal(catalog(t, f, "globex"))
 			if err != nil {
 				t.Fatal(err)

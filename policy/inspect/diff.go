@@ -94,7 +94,7 @@ func diff(ctx context.Context, before, after *Folder, a situation, purpose tenan
 		}
 		c := &out[at]
 		c.Questions++
-		if !slices.ContainsFunc(c.Examples, func(e Sample) bool { return e.Kind == s.Kind && e.Case == s.Case }) {
+		if !slices.ContainsFunc(c.Examples, func(e Sample) bool { return e.Signal == s.Signal && e.Kind == s.Kind && e.Case == s.Case }) {
 			c.Examples = append(c.Examples, s)
 		}
 	}

@@ -27,6 +27,7 @@ const (
 	NewlyDenied   DifferenceKind = "denied"
 	OtherDatasets DifferenceKind = "datasets" // which there are, of which series, at which level
 	OtherLabels   DifferenceKind = "labels"
+	OtherLines    DifferenceKind = "lines" // what leaves of them
 	OtherCells    DifferenceKind = "cells"
 	OtherQueries  DifferenceKind = "queries"
 	OtherTime     DifferenceKind = "time"
@@ -36,7 +37,7 @@ const (
 
 // DifferenceKinds are all of them, in the order in which differences come.
 var DifferenceKinds = []DifferenceKind{
-	NewlyAllowed, NewlyDenied, OtherDatasets, OtherLabels, OtherCells, OtherQueries, OtherTime, OtherBounds, OtherEpoch,
+	NewlyAllowed, NewlyDenied, OtherDatasets, OtherLabels, OtherLines, OtherCells, OtherQueries, OtherTime, OtherBounds, OtherEpoch,
 }
 
 // Difference is one between a decision and another one on the same question.
@@ -190,6 +191,9 @@ func datasetText(d policy.Dataset) string {
 	if d.Release == policy.Row {
 		out += "; all other labels: " + d.Others.String()
 	}
+	if d.Signal() == tenants.Logs && d.Release == policy.Row {
+		out += "; lines: " + d.Line.String()
+	}
 	if d.Rounding != (policy.Rounding{}) {
 		out += "; numbers: " + roundingText(d.Rounding)
 	}
@@ -213,6 +217,7 @@ func (d *differences) dataset(before, after policy.Dataset) {
 		d.label(name, after.Name+": "+name, before.Rule(name), after.Rule(name))
 	}
 	d.label(Others, after.Name+": all other labels", before.Others, after.Others)
+	d.changed(OtherLines, after.Name+": lines", before.Line.String(), after.Line.String())
 	d.changed(OtherCells, after.Name+": cells", cellsText(before.Cells), cellsText(after.Cells))
 	d.changed(OtherBounds, after.Name+": numbers", roundingText(before.Rounding), roundingText(after.Rounding))
 }
@@ -302,7 +307,7 @@ func selectorsText(list []policy.Selector) string {
 	texts := make([]string, len(list))
 	for i, s := range list {
 		v := parser.VectorSelector{LabelMatchers: []*labels.Matcher(s)}
-		texts[i] = v.String()
+		texts[i] = cmp.Or(v.String(), "{}")
 	}
 	slices.Sort(texts)
 	return strings.Join(texts, ", ")

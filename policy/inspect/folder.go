@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -56,7 +57,11 @@ func Load(ctx context.Context, c Config) (*Folder, error) {
 	f.Assumed = true
 	for _, p := range f.Inventory.Packages {
 		if p.Answers {
-			f.Agreements = append(f.Agreements, assumed(p, now))
+			a := assumed(p, now)
+			if slices.Contains(f.Inventory.Strings, "streams") {
+				a.Signals = append(a.Signals, tenants.Logs)
+			}
+			f.Agreements = append(f.Agreements, a)
 		}
 	}
 	err := f.load(ctx)

@@ -90,7 +90,7 @@ func Meet(asked []policy.Selector, datasets ...policy.Dataset) bool {
 func narrowed(d policy.Dataset, asked []policy.Selector) []policy.Selector {
 	var out []policy.Selector
 	for _, a := range asked {
-		for _, s := range d.Series {
+		for _, s := range d.Selectors() {
 			if _, possible := meeting(a, s); possible != no {
 				out = append(out, slices.Concat(a, s))
 			}
@@ -104,7 +104,7 @@ func narrowed(d policy.Dataset, asked []policy.Selector) []policy.Selector {
 func allIn(selectors []policy.Selector, in policy.Dataset) answer {
 	out := yes
 	for _, s := range selectors {
-		switch covers(in.Series, s) {
+		switch covers(in.Selectors(), s) {
 		case no:
 			return no
 		case unknown:

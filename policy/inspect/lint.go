@@ -53,6 +53,9 @@ const (
 	NoLimits          FindingID = "no-limits"
 	NeverAnswered     FindingID = "never-answered"
 	PurposeNotAgreed  FindingID = "purpose-not-agreed"
+	LinesTellLabels   FindingID = "lines-tell-labels"
+	OtherInLogs       FindingID = "other-in-logs"
+	TwoLines          FindingID = "two-line-rules"
 )
 
 // leastK is the k below which a cell tells of few.
@@ -132,7 +135,7 @@ type met struct {
 
 // overlap is remembered: partners share datasets.
 func (l *linter) overlap(a, b policy.Dataset) (example labels.Labels, possible answer) {
-	key := selectorsText(a.Series) + "\xff" + selectorsText(b.Series)
+	key := string(a.Signal()) + selectorsText(a.Selectors()) + "\xff" + string(b.Signal()) + selectorsText(b.Selectors())
 	m, known := l.met[key]
 	if !known {
 		m.example, m.possible = overlap(a, b)
@@ -199,6 +202,7 @@ func (l *linter) purpose(s situation, purpose tenants.Purpose, decisions []decid
 		l.neverAnswered(s, fmt.Sprintf("%s for %s", s.Partner, purpose))
 	}
 	p, _ := l.folder.Inventory.Package(s.Policy)
+	l.acrossSignals(decisions)
 	for _, d := range decisions {
 		l.bounds(d, p)
 		for i := range d.Decision.Obligations.Datasets {
@@ -263,16 +267,21 @@ func (l *linter) dataset(d decidedFor, i int) {
 			Advice: fmt.Sprintf("use a k of %d or more", leastK),
 		}, d.String())
 	}
-	if ds.Release == policy.Row && ds.Others.Mode == policy.Keep && covers(ds.Series, everySeries) == yes {
+	what, key, every := "series", "series", everySeries
+	if ds.Signal() == tenants.Logs {
+		what, key, every = "stream", "streams", policy.Selector{}
+		l.lines(d, i)
+	}
+	if ds.Release == policy.Row && ds.Others.Mode == policy.Keep && covers(ds.Selectors(), every) == yes {
 		l.add(Finding{
 			ID: Everything, Severity: Error, Place: at.Of("*"),
-			Text:   fmt.Sprintf("dataset %s releases every series, with labels nobody has thought of yet", ds.Name),
-			Advice: "name the metrics and labels that are meant",
+			Text:   fmt.Sprintf("dataset %s releases every %s, with labels nobody has thought of yet", ds.Name, what),
+			Advice: "name the " + map[string]string{"series": "metrics", "stream": "streams"}[what] + " and labels that are meant",
 		}, d.String())
 	}
-	if !slices.ContainsFunc(ds.Series, func(s policy.Selector) bool { _, possible := meeting(s); return possible != no }) {
+	if !slices.ContainsFunc(ds.Selectors(), func(s policy.Selector) bool { _, possible := meeting(s); return possible != no }) {
 		l.add(Finding{
-			ID: MatchesNothing, Severity: Warning, Place: at.Of("series"), Text: fmt.Sprintf("no series can be in dataset %s", ds.Name),
+			ID: MatchesNothing, Severity: Warning, Place: at.Of(key), Text: fmt.Sprintf("no %s can be in dataset %s", what, ds.Name),
 			Advice: "correct its selectors, or remove it",
 		}, d.String())
 		return
@@ -283,10 +292,10 @@ func (l *linter) dataset(d decidedFor, i int) {
 	var deny []policy.Selector
 	for _, o := range d.Decision.Obligations.Datasets {
 		if o.Release == policy.Deny {
-			deny = append(deny, o.Series...)
+			deny = append(deny, o.Selectors()...)
 		}
 	}
-	denied := len(deny) > 0 && !slices.ContainsFunc(ds.Series, func(s policy.Selector) bool { return covers(deny, s) != yes })
+	denied := len(deny) > 0 && !slices.ContainsFunc(ds.Selectors(), func(s policy.Selector) bool { return covers(deny, s) != yes })
 	if denied {
 		l.add(Finding{
 			ID: AlwaysDenied, Severity: Warning, Place: at.Place, Text: fmt.Sprintf("all of dataset %s is in datasets that deny", ds.Name),
@@ -325,6 +334,7 @@ func (l *linter) pair(d decidedFor, i, j int) {
 		}, d.String())
 	default:
 		l.disagreement(d, i, j, example.String())
+		l.twoLines(d, i, j, example.String())
 	}
 }
 
@@ -412,8 +422,8 @@ func cellsWin(d decidedFor, rows policy.Dataset) bool {
 	var cells []policy.Selector
 	for _, o := range d.Decision.Obligations.Datasets {
 		if o.Release == policy.Aggregate {
-			cells = append(cells, o.Series...)
+			cells = append(cells, o.Selectors()...)
 		}
 	}
-	return len(cells) > 0 && !slices.ContainsFunc(rows.Series, func(s policy.Selector) bool { return covers(cells, s) != yes })
+	return len(cells) > 0 && !slices.ContainsFunc(rows.Selectors(), func(s policy.Selector) bool { return covers(cells, s) != yes })
 }

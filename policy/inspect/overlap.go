@@ -48,8 +48,11 @@ func meeting(selectors ...policy.Selector) (example labels.Labels, possible answ
 // overlap is whether a series could be in both datasets.
 func overlap(a, b policy.Dataset) (example labels.Labels, possible answer) {
 	possible = no
-	for _, left := range a.Series {
-		for _, right := range b.Series {
+	if a.Signal() != b.Signal() {
+		return labels.EmptyLabels(), no
+	}
+	for _, left := range a.Selectors() {
+		for _, right := range b.Selectors() {
 			switch series, both := meeting(left, right); both {
 			case yes:
 				return series, yes
@@ -104,4 +107,4 @@ func covered(s policy.Selector, others []policy.Selector, cases *int) answer {
 }
 
 // within says whether all of dataset d is in dataset in.
-func within(d, in policy.Dataset) answer { return allIn(d.Series, in) }
+func within(d, in policy.Dataset) answer { return allIn(d.Selectors(), in) }

@@ -24,8 +24,10 @@ type Sample struct {
 	// Emergency says that it is asked under a break-glass grant.
 	Emergency bool         `json:"break_glass,omitempty"`
 	User      tenants.User `json:"-"`
-	Kind      policy.Kind  `json:"kind"`
-	Metric    string       `json:"metric"`
+	// Signal is what it is about: metrics, or logs of some stream.
+	Signal tenants.Signal `json:"signal"`
+	Kind   policy.Kind    `json:"kind"`
+	Metric string         `json:"metric,omitempty"`
 	// Ago is how long ago the data ends that it is about, and Back how far before
 	// that it begins.
 	Ago, Back time.Duration `json:"-"`
@@ -36,6 +38,8 @@ const (
 	sampleReason tenants.EmergencyReason = "to see what is answered"
 	// usualMetric is asked for where a policy names no other.
 	usualMetric = "http_requests_total"
+	// usualStream is asked for of logs.
+	usualStream = `{service_name=~".+"}`
 	// maxMetrics bounds how many metrics are asked for.
 	maxMetrics = 50
 )
@@ -44,7 +48,7 @@ const (
 func (f *Folder) request(a situation, s Sample) policy.Request {
 	now := f.Now()
 	r := policy.Request{
-		Side: policy.Answer, Owner: f.Org, Package: a.Policy, Signal: tenants.Metrics, Kind: s.Kind,
+		Side: policy.Answer, Owner: f.Org, Package: a.Policy, Signal: s.Signal, Kind: s.Kind,
 		Principal: tenants.Principal{Org: a.Partner, Workload: a.GatewayID, User: s.User, Purpose: s.Purpose, Case: s.Case},
 		Purposes:  a.Under(s.Purpose),
 		Window:    policy.Window{Start: now.Add(-s.Ago - s.Back), End: now.Add(-s.Ago)},
@@ -63,7 +67,14 @@ func (f *Folder) request(a situation, s Sample) policy.Request {
 		r.Label = "job"
 	case policy.Metadata:
 		r.Query, r.Selectors = "", nil
-	case policy.Series, policy.LabelNames, policy.Exemplars:
+	default:
+	}
+	if s.Signal == tenants.Logs {
+		r.Selectors = []policy.Selector{{labels.MustNewMatcher(labels.MatchRegexp, "service_name", ".+")}}
+		r.Query = usualStream
+		if s.Kind == policy.Instant || s.Kind == policy.Range {
+			r.Query = "sum(rate(" + usualStream + "[5m]))"
+		}
 	}
 	return r
 }
@@ -75,7 +86,7 @@ type span struct{ back, ago time.Duration }
 // policy looks at. The first is the plainest.
 func (f *Folder) samples(a situation, purpose tenants.Purpose, metrics []string) []Sample {
 	cases, users := []tenants.CaseID{""}, []tenants.User{{Subject: "someone", Proof: tenants.ProvenByJWT}}
-	kinds, spans := []policy.Kind{policy.Range}, []span{{back: time.Hour}}
+	spans := []span{{back: time.Hour}}
 	p, _ := f.Inventory.Package(a.Policy)
 	switch {
 	case a.emergency:
@@ -89,10 +100,6 @@ func (f *Folder) samples(a situation, purpose tenants.Purpose, metrics []string)
 			users = append(users, tenants.User{})
 		}
 	}
-	if p.DependsOn("kind", "label") {
-		kinds = append(slices.DeleteFunc(policy.Kinds(tenants.Metrics), func(k policy.Kind) bool { return k == policy.Range }), policy.Range)
-		slices.Reverse(kinds)
-	}
 	if p.DependsOn("window") {
 		spans = append(spans, span{back: 30 * 24 * time.Hour}, span{back: time.Hour, ago: time.Hour})
 	}
@@ -100,21 +107,39 @@ func (f *Folder) samples(a situation, purpose tenants.Purpose, metrics []string)
 		metrics = metrics[:1]
 	}
 	var out []Sample
-	for _, metric := range metrics {
-		for _, kind := range kinds {
-			for _, span := range spans {
-				for _, user := range users {
-					for _, c := range cases {
-						out = append(out, Sample{
-							Partner: a.Partner, Purpose: purpose, Case: c, Emergency: a.emergency, User: user,
-							Kind: kind, Metric: metric, Ago: span.ago, Back: span.back,
-						})
-					}
+	add := func(signal tenants.Signal, kind policy.Kind, metric string) {
+		for _, span := range spans {
+			for _, user := range users {
+				for _, c := range cases {
+					out = append(out, Sample{
+						Partner: a.Partner, Purpose: purpose, Case: c, Emergency: a.emergency, User: user,
+						Signal: signal, Kind: kind, Metric: metric, Ago: span.ago, Back: span.back,
+					})
 				}
 			}
 		}
 	}
+	for _, metric := range metrics {
+		for _, kind := range sampleKinds(p, tenants.Metrics) {
+			add(tenants.Metrics, kind, metric)
+		}
+	}
+	if slices.Contains(a.Signals, tenants.Logs) {
+		for _, kind := range sampleKinds(p, tenants.Logs) {
+			add(tenants.Logs, kind, "")
+		}
+	}
 	return out
+}
+
+// sampleKinds are those that a package tells apart, the plainest first.
+func sampleKinds(p rego.Package, signal tenants.Signal) []policy.Kind {
+	if !p.DependsOn("kind", "label") {
+		return []policy.Kind{policy.Range}
+	}
+	kinds := append(slices.DeleteFunc(policy.Kinds(signal), func(k policy.Kind) bool { return k == policy.Range }), policy.Range)
+	slices.Reverse(kinds)
+	return kinds
 }
 
 // metrics are those that questions are about: a usual one, and those that the
@@ -218,7 +243,7 @@ func (f *Folder) Answers(ctx context.Context, a tenants.Agreement) (everyDay, em
 			if err != nil {
 				return nil, nil, err
 			}
-			answers = append(answers, answerTo(decided))
+			answers = append(answers, answerTo(ofAnswered(decided)))
 		}
 		if s.emergency {
 			emergency = answers
@@ -227,6 +252,22 @@ func (f *Folder) Answers(ctx context.Context, a tenants.Agreement) (everyDay, em
 		}
 	}
 	return everyDay, emergency, nil
+}
+
+// ofAnswered are the samples of signals of which any is answered: a policy may be
+// about one signal alone.
+func ofAnswered(decided []Decided) []Decided {
+	answered := map[tenants.Signal]bool{}
+	for _, d := range decided {
+		answered[d.Signal] = answered[d.Signal] || d.Decision.Allow
+	}
+	var out []Decided
+	for _, d := range decided {
+		if answered[d.Signal] {
+			out = append(out, d)
+		}
+	}
+	return out
 }
 
 func answerTo(decided []Decided) Answer {
