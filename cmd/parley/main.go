@@ -24,6 +24,7 @@ type commands struct {
 	Query   queryCommand   `cmd:"" help:"Ask a gateway a question in PromQL."`
 	Config  configCommand  `cmd:"" help:"Check a gateway's config, or print its manual."`
 	Policy  policyCommand  `cmd:"" help:"Check, test, explain and try policies."`
+	Audit   auditCommand   `cmd:"" help:"Review what was asked and what left."`
 	DevCA   devCACommand   `cmd:"" name:"dev-ca" help:"Make a development CA and SVIDs as files."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }

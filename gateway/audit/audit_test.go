@@ -388,6 +388,9 @@ func TestReaderReportsWhatItDoesNotUnderstand(t *testing.T) {
 		strings.Join([]string{good, future, "garbage", "{}", `{"v":1,"time":"yesterday"}`, added, "torn"}, "\n"))}}
 	var got []string
 	for r, err := range Read(fsys) {
+		if err != nil && !errors.Is(err, ErrLine) {
+			t.Errorf("not said to be of a line: %v", err)
+		}
 		switch {
 		case errors.Is(err, ErrVersion):
 			got = append(got, "version")

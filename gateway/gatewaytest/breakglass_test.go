@@ -5,11 +5,13 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,6 +24,8 @@ import (
 
 	"github.com/parley-gateway/parley/federation"
 	"github.com/parley-gateway/parley/gateway"
+	"github.com/parley-gateway/parley/gateway/audit"
+	"github.com/parley-gateway/parley/gateway/audit/review"
 	"github.com/parley-gateway/parley/gateway/breakglass"
 	"github.com/parley-gateway/parley/gateway/front"
 	"github.com/parley-gateway/parley/gateway/gatewaytest"
@@ -248,6 +252,34 @@ func TestBreakGlass(t *testing.T) {
 	if open := e.globex.Metric("parley_break_glass_open"); open != 1 {
 		t.Errorf("%v are open", open)
 	}
+
+	// The log says so to whoever reviews it: whose, for what, how much.
+	r := reviewed(t, e.globex)
+	var grants []string
+	series := 0
+	for _, g := range r.Grants {
+		grants = append(grants, fmt.Sprintf("%s %s %s: %d answers, %d refused", g.Person, g.Proof, g.Case, g.Answers, g.Refused))
+		series += g.Series
+	}
+	if diff := cmp.Diff([]string{"ada jwt INC-7: 3 answers, 2 refused", "bob jwt INC-7: 1 answers, 0 refused", "ada jwt INC-8: 1 answers, 0 refused"}, grants); diff != "" {
+		t.Error(diff)
+	}
+	if g := r.Grants[0]; !g.Opened.Equal(a.Opened) || !g.Ends.Equal(a.Ends) || string(g.Reasons[0]) != why || series != 5*len(wider) {
+		t.Errorf("%d series, %+v", series, g)
+	}
+	if asked := reviewed(t, e.acme).Asked; len(asked) != 3 || asked[1].Person != "bob" || !slices.Equal(asked[1].Partners, []tenants.OrgID{"globex"}) {
+		t.Errorf("acme's people: %+v", asked)
+	}
+}
+
+// reviewed is what an organization's audit log says of emergencies.
+func reviewed(t *testing.T, o *gatewaytest.Org) review.BreakGlassReport {
+	t.Helper()
+	r, err := review.BreakGlass(audit.Read(os.DirFS(o.AuditDir())), time.Time{})
+	if err != nil || r.Unread != 0 {
+		t.Fatalf("%d lines are unread: %v", r.Unread, err)
+	}
+	return r
 }
 
 // What a grant is bound to is asked for at acme's door, where people can be
