@@ -43,6 +43,16 @@ type Announcement struct {
 	Exchange federation.ExchangeID   `json:"exchange"`
 	Opened   time.Time               `json:"opened"`
 	Ends     time.Time               `json:"ends"`
+	// Lately is how many the partner opened within a day until then, this one
+	// among them.
+	Lately int `json:"opened_lately"`
+}
+
+// announcing is a grant to announce.
+type announcing struct {
+	kept
+
+	lately int
 }
 
 // announcer posts to webhooks: a partner's announcements one after another, each
@@ -59,7 +69,7 @@ type announcer struct {
 	mu sync.Mutex
 	// waiting are the announcements of partners that have some, of which the first
 	// is under way; guarded by mu.
-	waiting map[tenants.OrgID][]kept
+	waiting map[tenants.OrgID][]announcing
 }
 
 func newAnnouncer(c Config, m instruments, announced func(gateway.Grant)) *announcer {
@@ -70,7 +80,7 @@ func newAnnouncer(c Config, m instruments, announced func(gateway.Grant)) *annou
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		}
 	}
-	a := &announcer{config: c, metrics: m, announced: announced, waiting: map[tenants.OrgID][]kept{}}
+	a := &announcer{config: c, metrics: m, announced: announced, waiting: map[tenants.OrgID][]announcing{}}
 	a.ctx, a.cancel = context.WithCancel(context.Background())
 	return a
 }
@@ -83,7 +93,7 @@ func (a *announcer) close() {
 }
 
 // announce doesn't wait.
-func (a *announcer) announce(k kept) {
+func (a *announcer) announce(k announcing) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.ctx.Err() != nil {
@@ -97,7 +107,7 @@ func (a *announcer) announce(k kept) {
 
 // next takes the first of a partner's announcements away, and returns the one
 // after it.
-func (a *announcer) next(partner tenants.OrgID) (k kept, ok bool) {
+func (a *announcer) next(partner tenants.OrgID) (k announcing, ok bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.waiting[partner] = a.waiting[partner][1:]
@@ -110,7 +120,7 @@ func (a *announcer) next(partner tenants.OrgID) (k kept, ok bool) {
 
 // deliver posts a partner's announcements until the webhook has them all or the
 // gateway ends.
-func (a *announcer) deliver(k kept) {
+func (a *announcer) deliver(k announcing) {
 	wait := a.config.Retry
 	for more := true; more; {
 		err := a.post(k)
@@ -132,7 +142,7 @@ func (a *announcer) deliver(k kept) {
 
 // post announces a grant where the agreement says now. Where it says nothing any
 // more, nobody is to be told.
-func (a *announcer) post(k kept) error {
+func (a *announcer) post(k announcing) error {
 	agreement, ok := a.config.Directory.Partner(k.Partner)
 	if !ok || agreement.BreakGlass == nil || agreement.BreakGlass.Webhook == "" {
 		a.config.Log.Warn("a break-glass grant isn't announced: the agreement has no webhook any more", "partner", k.Partner, "case", k.Case)
@@ -140,7 +150,7 @@ func (a *announcer) post(k kept) error {
 	}
 	err := a.send(agreement.BreakGlass.Webhook, Announcement{
 		Event: "break-glass", Org: a.config.Org, Partner: k.Partner, Case: k.Case, Purpose: k.Purpose, Person: k.Person, Proof: k.Proof,
-		Reason: k.Reason, Exchange: k.Exchange, Opened: k.Opened, Ends: k.Ends,
+		Reason: k.Reason, Exchange: k.Exchange, Opened: k.Opened, Ends: k.Ends, Lately: k.lately,
 	})
 	if err == nil {
 		a.metrics.webhooks.WithLabelValues(delivered).Inc()

@@ -87,14 +87,19 @@ type kept struct {
 	Announced time.Time
 }
 
-// key is what a grant is for.
+// key is what a grant is for. The partner states case and person: one that is
+// only written otherwise, by case or with spaces around it, is no other one.
 type key struct {
-	partner tenants.OrgID
-	id      tenants.CaseID
-	person  string
+	partner    tenants.OrgID
+	id, person string
 }
 
-func keyOf(g gateway.Grant) key { return key{g.Partner, g.Case, g.Person} }
+func keyOf(g gateway.Grant) key {
+	return key{g.Partner, folded(string(g.Case)), folded(g.Person)}
+}
+
+// folded goes by upper case first: some letters have several lower ones.
+func folded(s string) string { return strings.ToLower(strings.ToUpper(strings.TrimSpace(s))) }
 
 var _ gateway.BreakGlass = (*Grants)(nil)
 
@@ -125,7 +130,7 @@ func Open(c Config) (*Grants, error) {
 	g.forget()
 	for _, k := range g.list() {
 		if k.Webhook && k.Announced.IsZero() {
-			g.announcer.announce(k)
+			g.announce(k)
 		}
 	}
 	return g, nil
@@ -142,7 +147,7 @@ func (g *Grants) Grant(ctx context.Context, a tenants.Agreement, by tenants.Prin
 	if a.BreakGlass == nil || by.Org != a.Partner || by.Case == "" || !by.User.Proven() {
 		return gateway.Grant{}, fmt.Errorf("breakglass: a question of %s that lacks what a grant is bound to", by.Org)
 	}
-	k := key{by.Org, by.Case, by.User.Subject}
+	k := keyOf(gateway.Grant{Partner: by.Org, Case: by.Case, Person: by.User.Subject})
 	if grant, err := g.find(a, k); grant != (gateway.Grant{}) || err != nil {
 		return grant, err
 	}
@@ -172,9 +177,26 @@ func (g *Grants) Grant(ctx context.Context, a tenants.Agreement, by tenants.Prin
 		"partner", grant.Partner, "case", grant.Case, "purpose", grant.Purpose, "ends", grant.Ends, "exchange", id)
 	g.metrics.grants.WithLabelValues(string(grant.Partner)).Inc()
 	if opened.Webhook {
-		g.announcer.announce(opened)
+		g.announce(opened)
 	}
 	return grant, nil
+}
+
+// lately is how far back an announcement looks for other grants.
+const lately = 24 * time.Hour
+
+// announce tells the webhook of a grant, and how many the partner opened in the
+// time until then: who takes one after another has had none made longer.
+func (g *Grants) announce(k kept) {
+	of := 0
+	g.mu.Lock()
+	for other, grant := range g.grants {
+		if other.partner == k.Partner && !grant.Opened.After(k.Opened) && grant.Opened.After(k.Opened.Add(-lately)) {
+			of++
+		}
+	}
+	g.mu.Unlock()
+	g.announcer.announce(announcing{k, of})
 }
 
 // announced keeps that the webhook has been told, so that it isn't after a
@@ -184,8 +206,8 @@ func (g *Grants) announced(grant gateway.Grant) {
 	defer g.opening.Unlock()
 	k := keyOf(grant)
 	at := g.config.Now().UTC().Round(0)
-	if err := g.file.append(line{Partner: k.partner, Case: k.id, Person: k.person, Announced: at}); err != nil {
-		g.config.Log.Error("that a break-glass grant was announced can't be kept; it will be announced again after a restart", "partner", k.partner, "case", k.id, "error", err)
+	if err := g.file.append(line{Partner: grant.Partner, Case: grant.Case, Person: grant.Person, Announced: at}); err != nil {
+		g.config.Log.Error("that a break-glass grant was announced can't be kept; it will be announced again after a restart", "partner", grant.Partner, "case", grant.Case, "error", err)
 		return
 	}
 	g.mu.Lock()
@@ -240,7 +262,7 @@ func (g *Grants) find(a tenants.Agreement, k key) (gateway.Grant, error) {
 		grant.Ends = ends
 	}
 	if !g.config.Now().Before(grant.Ends) {
-		return gateway.Grant{}, &tenants.Refusal{Reason: tenants.BreakGlassEnded, Partner: a.Partner, Detail: "case " + string(k.id) + ", at " + grant.Ends.Format(time.RFC3339)}
+		return gateway.Grant{}, &tenants.Refusal{Reason: tenants.BreakGlassEnded, Partner: a.Partner, Detail: "case " + string(grant.Case) + ", at " + grant.Ends.Format(time.RFC3339)}
 	}
 	return grant, nil
 }

@@ -157,6 +157,44 @@ func TestTheEndIsTheClocks(t *testing.T) {
 	refusedAs(t, err, tenants.BreakGlassEnded)
 }
 
+// Another spelling of a case or a person is no other one.
+func TestASpellingIsNoOtherCase(t *testing.T) {
+	o := newOwner(t)
+	first := o.gets(t, "mallory@acme.example", "INC-7")
+	if again := o.gets(t, " Mallory@ACME.example", "inc-7"); again != first {
+		t.Errorf("got %+v, want %+v", again, first)
+	}
+	o.opens(t)
+	o.at(time.Hour)
+	for _, other := range [][2]string{
+		{"mallory@acme.example", "inc-7"}, {"MALLORY@ACME.EXAMPLE", "INC-7"}, {"mallory@acme.example ", "Inc-7"}, {"\tmallory@acme.example\n", "INC-7"},
+	} {
+		_, err := o.asks(t, other[0], other[1])
+		refusedAs(t, err, tenants.BreakGlassEnded)
+	}
+	o.gets(t, "mallory@acme.example", "INC-8")
+}
+
+// However slow a webhook is, it is told of every grant, and of how many there
+// were: one among many others doesn't go unseen.
+func TestEveryOneOfManyGrantsIsAnnounced(t *testing.T) {
+	o, h := newOwner(t), newHook(t)
+	h.down.Store(true)
+	o.announcesTo(h.URL)
+	o.gets(t, "nobody", "OLD")
+	o.at(24 * time.Hour)
+	for i := range 99 {
+		o.gets(t, "nobody", fmt.Sprint("JUNK-", i))
+	}
+	o.gets(t, "mallory", "REAL")
+	h.down.Store(false)
+	eventually(t, "all are told", func() bool { return len(h.announced()) == 101 })
+	got := h.announced()
+	if last := got[100]; got[0].Lately != 1 || got[99].Lately > 100 || last.Case != "REAL" || last.Lately != 100 {
+		t.Errorf("%+v", last)
+	}
+}
+
 // However many questions come at once, there is one grant, announced once.
 func TestOneGrantForManyQuestionsAtOnce(t *testing.T) {
 	var posted atomic.Int32
