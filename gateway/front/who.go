@@ -14,19 +14,21 @@ import (
 	"github.com/parley-gateway/parley/tenants"
 )
 
-// errUnauthenticated is a request of nobody we know.
-var errUnauthenticated = errors.New("not authenticated")
+// unauthenticatedError is a request of nobody we know; it says so itself.
+type unauthenticatedError struct{ error }
+
+func (e unauthenticatedError) Unwrap() error { return e.error }
 
 // open finds out who asks and why, and starts the request's session.
 func (f *Front) open(r *http.Request) (*session, error) {
 	user, err := f.config.Authenticator.User(r)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errUnauthenticated, err)
+		return nil, unauthenticatedError{err}
 	}
 	principal := tenants.Principal{Org: f.config.Org, User: user, Purpose: f.config.DefaultPurpose, Case: f.config.DefaultCase}
 	if user.Proof == tenants.ProvenBySVID {
 		if principal.Workload, err = spiffeid.FromString(user.Subject); err != nil {
-			return nil, fmt.Errorf("%w: %w", errUnauthenticated, err)
+			return nil, unauthenticatedError{err}
 		}
 	}
 	if err := readHeaders(r, &principal); err != nil {
@@ -113,7 +115,7 @@ func header(r *http.Request, name string) (string, error) {
 
 // refuse answers a request that got no session.
 func (f *Front) refuse(w http.ResponseWriter, r *http.Request, err error) {
-	if !errors.Is(err, errUnauthenticated) {
+	if nobody := (unauthenticatedError{}); !errors.As(err, &nobody) {
 		writeError(w, badRequest(err))
 		return
 	}

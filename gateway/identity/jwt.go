@@ -15,7 +15,8 @@ import (
 )
 
 // JWTConfig is which bearer tokens are believed (JSON Web Token, RFC 7519;
-// practices of RFC 8725). Every token must carry exp and nbf.
+// practices of RFC 8725). Every token must carry exp; nbf counts where
+// it is there.
 type JWTConfig struct {
 	// JWKS is where the issuer's public keys are (JSON Web Key Set, RFC 7517):
 	// an https URL, or http on loopback, or the path of a file.
@@ -83,7 +84,6 @@ func newTokens(config JWTConfig) (*tokens, error) {
 			jwt.WithIssuer(config.Issuer),
 			jwt.WithAudience(config.Audience),
 			jwt.WithExpirationRequired(),
-			jwt.WithNotBeforeRequired(),
 			jwt.WithLeeway(durationOr(config.Leeway, 30*time.Second)),
 			jwt.WithTimeFunc(clockOr(config.Clock)),
 			jwt.WithStrictDecoding(),
