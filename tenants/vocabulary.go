@@ -117,6 +117,14 @@ var vocabulary = map[Purpose][]Purpose{
 	"verification":                           {"enforce-security"},
 }
 
+// Vocabulary returns the purposes that are built in and those of the agreement: its terms
+// and what it is about, sorted.
+func (a Agreement) Vocabulary() []Purpose {
+	all := slices.Concat(slices.Collect(maps.Keys(vocabulary)), slices.Collect(maps.Keys(a.Terms)), a.Purposes)
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
 // Under returns the purposes that p is under: p itself and every broader one,
 // in the vocabulary as the agreement extends it, sorted, each once. A purpose
 // that is in neither is under itself alone.

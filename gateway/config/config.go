@@ -209,8 +209,10 @@ type Policy struct {
 	Bundle *PolicyBundle `yaml:"bundle"`
 	// A folder of Rego that decides beside, on every question, and changes no
 	// answer: what it would have decided otherwise is counted in
-	// parley_policy_shadow_differences_total, by partner, and logged with the
-	// exchange's id. Changes count without a restart.
+	// parley_policy_shadow_differences_total, by partner, and logged with what
+	// differs and the exchange's id, under which the audit log has the question: the
+	// same kind of difference once a minute for each partner and purpose. Changes
+	// count without a restart.
 	Shadow string `yaml:"shadow"`
 }
 

@@ -6,7 +6,9 @@
 //	s.Observe(id, request, decision, now) // never waits
 //
 // What they would have decided otherwise is counted and logged, and changes no
-// answer. Nothing of a question's text, nor for whom it was asked, is in either.
+// answer. Nothing of a question's text, nor for whom it was asked, is in either: the
+// audit log has it, by the id of the exchange. A difference of one kind is logged
+// once a minute for each partner and purpose, and counted always.
 // A question that comes while too many wait is not decided, which is counted.
 package shadow
 
@@ -16,6 +18,8 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -216,20 +220,20 @@ func (s *Shadow) decide(ctx context.Context, q question) {
 		return
 	}
 	result = same
-	found := map[inspect.DifferenceKind]bool{}
+	found := map[inspect.DifferenceKind][]string{}
 	for _, d := range inspect.Differences(q.counts, decision) {
-		result, found[d.Kind] = different, true
+		result, found[d.Kind] = different, append(found[d.Kind], d.Brief)
 	}
 	for _, kind := range inspect.DifferenceKinds {
-		if found[kind] {
-			s.differs(q, decision.Revision, kind)
+		if what := found[kind]; what != nil {
+			s.differs(q, decision.Revision, kind, what)
 		}
 	}
 }
 
 // differs counts a difference and logs it, unless the same was logged a moment
 // ago.
-func (s *Shadow) differs(q question, revision policy.Revision, kind inspect.DifferenceKind) {
+func (s *Shadow) differs(q question, revision policy.Revision, kind inspect.DifferenceKind, what []string) {
 	d := difference{partner: partnerOf(q.request), purpose: q.request.Principal.Purpose, kind: kind}
 	s.differences.WithLabelValues(string(d.partner), string(kind)).Inc()
 	if last, known := s.logged[d]; known && q.at.Sub(last) < quiet {
@@ -240,7 +244,7 @@ func (s *Shadow) differs(q question, revision policy.Revision, kind inspect.Diff
 	}
 	s.logged[d] = q.at
 	s.config.Log.Info("shadow policies decide otherwise", "exchange", q.id, "partner", d.partner, "purpose", d.purpose,
-		"side", q.request.Side, "difference", kind, "revision", q.counts.Revision, "shadow_revision", revision)
+		"side", q.request.Side, "difference", kind, "what", strings.Join(slices.Compact(what), "; "), "revision", q.counts.Revision, "shadow_revision", revision)
 }
 
 // partnerOf is with whom a question is about what: policy is asked only of our

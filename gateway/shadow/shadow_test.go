@@ -178,6 +178,12 @@ func TestWhatIsLogged(t *testing.T) {
 			t.Errorf("%s is in the log: %s", not, b.log)
 		}
 	}
+	other := open(t, answersRequests, strings.Replace(answersRequests, `"labels": {`, `"labels": {"shard": "keep", `, 1))
+	other.ask(t, "exchange-2", noon)
+	other.drain(t)
+	if want := `what="requests: shard: keep, was drop"`; !strings.Contains(other.log.String(), want) {
+		t.Errorf("%s is missing in %s", want, other.log)
+	}
 	if got := b.metrics()["globex denied"]; got != 100 {
 		t.Errorf("counted %v differences, want 100", got)
 	}

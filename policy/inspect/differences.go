@@ -48,6 +48,9 @@ type Difference struct {
 	// Label is the label that it is about, of a dataset that both have; empty for
 	// all else.
 	Label string `json:"label,omitempty"`
+	// Brief says it without selectors, reasons and expressions, which may hold what
+	// a log of the gateway must not; empty where nothing is left.
+	Brief string `json:"-"`
 }
 
 // sameMoment is how far apart bounds of time may be that follow from when a
@@ -101,7 +104,15 @@ func released(o policy.Obligations) string {
 type differences []Difference
 
 func (d *differences) add(kind DifferenceKind, format string, args ...any) {
-	*d = append(*d, Difference{Kind: kind, Text: fmt.Sprintf(format, args...)})
+	text := fmt.Sprintf(format, args...)
+	brief := text
+	switch kind {
+	case NewlyAllowed, NewlyDenied:
+		brief = ""
+	case OtherDatasets, OtherQueries:
+		brief, _, _ = strings.Cut(text, ": ")
+	}
+	*d = append(*d, Difference{Kind: kind, Text: text, Brief: brief})
 }
 
 // changed adds a difference where two texts aren't the same.
