@@ -63,7 +63,11 @@ func (c *configCheckCommand) Run(k *kong.Kong) error {
 			return err
 		}
 	}
-	_, err = fmt.Fprintf(k.Stdout, "%s is good\n", c.File)
+	good := c.File + " is good"
+	if policies != nil && policies.Server != nil {
+		good += "; its policies come from " + policies.Server.String() + ", which was not asked: they were not looked at"
+	}
+	_, err = fmt.Fprintln(k.Stdout, good)
 	return err
 }
 

@@ -6,6 +6,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -55,12 +56,46 @@ func run(args []string, stdout, stderr io.Writer) (code int) {
 		return code
 	}
 	if err != nil {
-		return complain(stderr, fmt.Errorf("%w; parley --help, or --help after a command, shows how", err), 2)
+		return complain(stderr, fmt.Errorf("%w; %s --help shows how", err, commandOf(err)), codeOfUsage)
 	}
 	if err := context.Run(); err != nil {
-		return complain(stderr, err, 1)
+		code := 1
+		if exit := (exitError{}); errors.As(err, &exit) {
+			code = exit.code
+		}
+		return complain(stderr, err, code)
 	}
 	return code
+}
+
+// exitError is an error with an exit code of its own; all others have 1.
+type exitError struct {
+	error
+	code int
+}
+
+func (e exitError) Unwrap() error { return e.error }
+
+// The exit codes that aren't 1.
+const (
+	codeOfUsage   = 2
+	codeOfChanges = 2 // as of terraform plan -detailed-exitcode
+)
+
+// usage is an error in how a command was called.
+func usage(format string, args ...any) error {
+	return exitError{fmt.Errorf(format, args...), codeOfUsage}
+}
+
+// commandOf is the command that a line was meant for, as far as it was read.
+func commandOf(err error) string {
+	var parsing *kong.ParseError
+	if errors.As(err, &parsing) && parsing.Context != nil {
+		if node := parsing.Context.Selected(); node != nil {
+			return node.FullPath()
+		}
+	}
+	return "parley"
 }
 
 // complain says what went wrong and returns the exit code.

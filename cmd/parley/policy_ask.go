@@ -1,12 +1,12 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/promql/parser"
 
 	"github.com/parley-gateway/parley/federation/metrics"
 	"github.com/parley-gateway/parley/gateway/rehearsal"
@@ -35,32 +35,36 @@ func (q *partnerQuestion) ask(f *inspect.Folder) (rehearsal.Ask, error) {
 	var a rehearsal.Ask
 	var err error
 	if a.Partner, err = tenants.ParseOrgID(q.As); err != nil {
-		return a, fmt.Errorf("--as: %w", err)
+		return a, usage("--as: %w", err)
 	}
 	if _, ok := f.Agreement(a.Partner); !ok {
-		return a, fmt.Errorf("--as: there is no agreement with %s; %s", a.Partner, partnersOf(f))
+		return a, usage("--as: there is no agreement with %s; %s", a.Partner, partnersOf(f))
 	}
 	if a.Purpose, err = tenants.ParsePurpose(q.Purpose); err != nil {
-		return a, fmt.Errorf("--purpose: %w", err)
+		return a, usage("--purpose: %w", err)
 	}
 	if a.Case, err = tenants.ParseCaseID(q.Case); err != nil {
-		return a, fmt.Errorf("--case: %w", err)
+		return a, usage("--case: %w", err)
 	}
 	if q.User != "" {
 		a.User = tenants.User{Subject: q.User, Proof: tenants.ProvenByJWT}
 	}
 	if q.BreakGlass != "" {
 		if a.BreakGlass, err = tenants.ParseEmergencyReason(q.BreakGlass); err != nil {
-			return a, fmt.Errorf("--break-glass: %w", err)
+			return a, usage("--break-glass: %w", err)
 		}
 		if q.Case == "" || q.User == "" {
-			return a, errors.New("--break-glass: needs --case and --user, to which a grant is bound")
+			return a, usage("--break-glass: needs --case and --user, to which a grant is bound")
 		}
 	}
 	at, err := moment(q.Time, f.Now())
 	if err != nil {
-		return a, err
+		return a, exitError{err, codeOfUsage}
 	}
+	if _, err := parser.ParseExpr(q.Expression); err != nil {
+		return a, usage("not PromQL: %w", err)
+	}
+	f.Assume(a.Partner, a.Purpose)
 	a.Question = metrics.Question{Kind: policy.Instant, Expression: q.Expression, Start: at, End: at}
 	if q.Range == nil {
 		return a, nil

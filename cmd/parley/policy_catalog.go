@@ -42,11 +42,11 @@ func (c *policyCatalogCommand) Run(k *kong.Kong) error {
 	}
 	partner, err := tenants.ParseOrgID(c.As)
 	if err != nil {
-		return fmt.Errorf("--as: %w", err)
+		return usage("--as: %w", err)
 	}
 	agreement, ok := folder.Agreement(partner)
 	if !ok {
-		return fmt.Errorf("--as: there is no agreement with %s; %s", partner, partnersOf(folder))
+		return usage("--as: there is no agreement with %s; %s", partner, partnersOf(folder))
 	}
 	catalog, err := folder.Catalog(context.Background(), agreement)
 	if err != nil {

@@ -60,6 +60,8 @@ type policyReport struct {
 	Samples  int             `json:"samples"`
 	Partners []partnerReport `json:"partners,omitempty"`
 	Problems []policyProblem `json:"problems"`
+	// Warnings are of what loads and is probably misspelt.
+	Warnings []policyProblem `json:"warnings,omitempty"`
 
 	assumed, bundled bool
 }
@@ -116,6 +118,7 @@ func (c *policyCheckCommand) check(ctx context.Context) (policyReport, error) {
 	}
 	report.Revision, report.Packages, report.Samples = folder.Inventory.Revision, folder.Inventory.Packages, folder.Inventory.Samples
 	report.assumed = folder.Assumed
+	report.doubt(folder)
 	for _, a := range folder.Agreements {
 		everyDay, emergency, err := folder.Answers(ctx, a)
 		if err != nil {
@@ -131,6 +134,22 @@ func (c *policyCheckCommand) check(ctx context.Context) (policyReport, error) {
 	return report, nil
 }
 
+// doubt adds what is probably misspelt.
+func (r *policyReport) doubt(folder *inspect.Folder) {
+	for _, f := range folder.Doubts() {
+		p := policyProblem{File: f.Place.File, Line: f.Place.Line, Text: f.Text}
+		if f.Severity == inspect.Error {
+			r.Problems = append(r.Problems, p)
+		} else {
+			r.Warnings = append(r.Warnings, p)
+		}
+	}
+	if folder.Assumed && len(folder.Agreements) == 0 {
+		r.Problems = append(r.Problems, policyProblem{Text: fmt.Sprintf(
+			"no package in %s could answer a partner; it takes one with a rule `decision`, such as parley.partners.globex", nearby(folder.Dir))})
+	}
+}
+
 func answersOf(policy string, purposes []tenants.Purpose, answers []inspect.Answer) policyAnswers {
 	out := policyAnswers{Policy: policy}
 	for i, purpose := range purposes {
@@ -141,12 +160,18 @@ func answersOf(policy string, purposes []tenants.Purpose, answers []inspect.Answ
 
 func (r policyReport) show(w io.Writer) error {
 	var out strings.Builder
-	for _, p := range r.Problems {
+	line := func(p policyProblem, severity string) {
 		at := rego.Place{File: nearby(p.File), Line: p.Line}.String()
 		if p.File == "" {
 			at = "policies"
 		}
-		out.WriteString(at + ": " + p.Text + "\n")
+		out.WriteString(at + ": " + severity + p.Text + "\n")
+	}
+	for _, p := range r.Problems {
+		line(p, "")
+	}
+	for _, p := range r.Warnings {
+		line(p, "warning: ")
 	}
 	if len(r.Problems) > 0 {
 		return write(w, &out)
@@ -239,7 +264,7 @@ func (r policyReport) partnerRows() [][]string {
 	for _, p := range r.Partners {
 		name := string(p.Partner)
 		add := func(answers policyAnswers, when string) {
-			for _, purpose := range answers.Purposes {
+			for _, purpose := range r.told(answers) {
 				rows = append(rows, []string{name, string(purpose.Purpose) + when, answerWords[purpose.Answer]})
 				name = ""
 			}
@@ -250,6 +275,16 @@ func (r policyReport) partnerRows() [][]string {
 		}
 	}
 	return rows
+}
+
+// told are the purposes that make a difference: any, where a partner that is
+// assumed was tried with usual ones since its policy doesn't look at the purpose.
+func (r policyReport) told(answers policyAnswers) []purposeAnswers {
+	at := slices.IndexFunc(r.Packages, func(p rego.Package) bool { return p.Name == answers.Policy })
+	if !r.assumed || at < 0 || len(answers.Purposes) == 0 || r.Packages[at].DependsOn("principal.purpose", "principal.purposes") {
+		return answers.Purposes
+	}
+	return []purposeAnswers{{Purpose: "any purpose", Answer: answers.Purposes[0].Answer}}
 }
 
 var answerWords = map[inspect.Answer]string{

@@ -18,7 +18,7 @@ type policyDiffCommand struct {
 	New string `arg:"" type:"path" help:"The folder as it is to be."`
 
 	Config   string `placeholder:"FILE" type:"path" help:"A gateway's config, for its agreements; without it a partner is assumed for every package that could answer one."`
-	ExitCode bool   `help:"Exit with 1 when something changes."`
+	ExitCode bool   `help:"Exit with 2 when something changes."`
 	output
 }
 
@@ -32,7 +32,8 @@ func (*policyDiffCommand) Help() string {
 Sample questions of every partner, for every purpose, are decided by both: what
 is newly allowed, newly denied, or released otherwise is printed. Questions that
 were really asked are decided again by parley policy replay.
-The exit code is 0 also when something changes, unless --exit-code says so.`
+A partner whose policy is missing in one of the folders is denied there.
+The exit code is 0 also when something changes; with --exit-code it is 2 then.`
 }
 
 // Run compares.
@@ -47,7 +48,7 @@ func (c *policyDiffCommand) Run(k *kong.Kong) error {
 		err = showChanges(k.Stdout, changes)
 	}
 	if c.ExitCode && len(changes) > 0 && err == nil {
-		return found(len(changes), "change")
+		return exitError{found(len(changes), "change"), codeOfChanges}
 	}
 	return err
 }
@@ -68,6 +69,7 @@ func (c *policyDiffCommand) diff(ctx context.Context) ([]inspect.Change, error) 
 		if err != nil {
 			return nil, err
 		}
+		folderOf.Partial = true // a partner whose policy is missing is newly denied
 		folder, err := inspect.Load(ctx, folderOf)
 		if err != nil {
 			return nil, fmt.Errorf("the policies in %s don't load:\n%w", nearby(dir), err)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -54,9 +55,19 @@ func (c *policyLintCommand) Run(k *kong.Kong) error {
 		}
 	}
 	if denied > 0 && err == nil {
-		return found(denied, "finding")
+		return errors.New(deniedOf(denied, len(findings), c.Deny))
 	}
 	return err
+}
+
+// deniedOf says how many findings are too severe.
+func deniedOf(denied, all int, least string) string {
+	is := "is"
+	if denied != 1 {
+		is = "are"
+	}
+	what := map[string]string{"error": "an error", "warning": "a warning or worse", "info": "worth knowing or worse"}[least]
+	return fmt.Sprintf("%d of %s %s %s", denied, count(all, "finding"), is, what)
 }
 
 func (*policyLintCommand) show(w io.Writer, findings []inspect.Finding) error {

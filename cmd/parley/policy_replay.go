@@ -23,7 +23,7 @@ type policyReplayCommand struct {
 
 	Config   string         `required:"" placeholder:"FILE" type:"path" help:"The gateway's config, which names its audit log, agreements and policies."`
 	Since    model.Duration `default:"30d" placeholder:"30d" help:"How far back questions are taken from the log (${default})."`
-	ExitCode bool           `help:"Exit with 1 when a question is decided otherwise."`
+	ExitCode bool           `help:"Exit with 2 when a question is decided otherwise."`
 	output
 }
 
@@ -39,7 +39,8 @@ other policies. What the policies that serve have decided is compared in full;
 what older ones have is compared by what was recorded of it: datasets, labels,
 times and limits, not which series. Nothing is asked and no data is read. The
 log may be in use.
-The exit code is 0 also when something changes, unless --exit-code says so.`
+A partner whose policy is missing is denied.
+The exit code is 0 also when something changes; with --exit-code it is 2 then.`
 }
 
 // Run replays.
@@ -57,7 +58,7 @@ func (c *policyReplayCommand) Run(k *kong.Kong) error {
 	}
 	changed := report.Questions[replay.NewlyAllowed] + report.Questions[replay.NewlyDenied] + report.Questions[replay.Changed]
 	if c.ExitCode && changed > 0 && err == nil {
-		return fmt.Errorf("%s decided otherwise", count(changed, "question"))
+		return exitError{fmt.Errorf("%s decided otherwise", count(changed, "question")), codeOfChanges}
 	}
 	return err
 }
@@ -76,6 +77,7 @@ func (c *policyReplayCommand) replay(ctx context.Context) (replay.Report, error)
 	if policies, err = from(policies, c.New); err != nil {
 		return replay.Report{}, err
 	}
+	policies.Partial = true // a partner whose policy is missing is newly denied
 	next, err := inspect.Load(ctx, policies)
 	if err != nil {
 		return replay.Report{}, fmt.Errorf("the policies in %s don't load:\n%w", nearby(c.New), err)

@@ -23,6 +23,9 @@ type Config struct {
 	// Agreements are those that name the policies. Nil: every package that could
 	// answer a partner is taken to answer one, see Folder.Assumed.
 	Agreements []tenants.Agreement
+	// Partial says that policies may lack packages which agreements name. What
+	// these would decide is denied then, where it otherwise is an error.
+	Partial bool
 	// Now is asked once: all that is said of a folder is said of one moment.
 	Now func() time.Time
 }
@@ -72,10 +75,12 @@ func Load(ctx context.Context, c Config) (*Folder, error) {
 }
 
 func (f *Folder) load(ctx context.Context) (err error) {
-	f.Policies, err = rego.New(ctx, rego.Config{
-		Org: f.Org, Dir: f.Dir, Bundle: f.Bundle, Now: f.Now, Log: slog.New(slog.DiscardHandler),
-		Agreements: func() []tenants.Agreement { return f.Agreements },
-	})
+	if err = f.loadFor(ctx, f.Agreements); err != nil && f.Partial {
+		// Whatever else is wrong is wrong without agreements, too.
+		if err = f.loadFor(ctx, nil); err == nil {
+			err = f.loadFor(ctx, f.present())
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -84,6 +89,33 @@ func (f *Folder) load(ctx context.Context) (err error) {
 	}
 	f.Inventory = f.Policies.Inventory()
 	return nil
+}
+
+func (f *Folder) loadFor(ctx context.Context, agreements []tenants.Agreement) (err error) {
+	f.Policies, err = rego.New(ctx, rego.Config{
+		Org: f.Org, Dir: f.Dir, Bundle: f.Bundle, Now: f.Now, Log: slog.New(slog.DiscardHandler),
+		Agreements: func() []tenants.Agreement { return agreements },
+	})
+	return err
+}
+
+// present are the agreements whose packages are there.
+func (f *Folder) present() []tenants.Agreement {
+	inventory := f.Policies.Inventory()
+	decides := func(name string) bool {
+		p, _ := inventory.Package(name)
+		return name == "" || p.Decides
+	}
+	var out []tenants.Agreement
+	for _, a := range f.Agreements {
+		if a.BreakGlass != nil && !decides(a.BreakGlass.Policy) {
+			a.BreakGlass = nil
+		}
+		if decides(a.Policy) {
+			out = append(out, a)
+		}
+	}
+	return out
 }
 
 // usualPurposes are asked for of a package that speaks of none.
@@ -103,6 +135,18 @@ func assumed(p rego.Package, now time.Time) tenants.Agreement {
 		a.Purposes = usualPurposes
 	}
 	return a
+}
+
+// Assume takes a purpose as agreed with a partner, where agreements are assumed.
+func (f *Folder) Assume(partner tenants.OrgID, purpose tenants.Purpose) {
+	if !f.Assumed {
+		return
+	}
+	for i, a := range f.Agreements {
+		if a.Partner == partner && !slices.Contains(a.Purposes, purpose) {
+			f.Agreements[i].Purposes = append(slices.Clone(a.Purposes), purpose)
+		}
+	}
 }
 
 // Agreement returns the one with a partner.

@@ -56,6 +56,9 @@ const (
 	LinesTellLabels   FindingID = "lines-tell-labels"
 	OtherInLogs       FindingID = "other-in-logs"
 	TwoLines          FindingID = "two-line-rules"
+	UnknownPurpose    FindingID = "unknown-purpose"
+	MisspeltDecision  FindingID = "misspelt-decision"
+	OutsidePartners   FindingID = "outside-partners"
 )
 
 // leastK is the k below which a cell tells of few.
@@ -79,7 +82,13 @@ type Finding struct {
 // Lint looks for what is probably not meant, sorted by place.
 func (f *Folder) Lint(ctx context.Context) ([]Finding, error) {
 	l := &linter{folder: f, found: map[string]*Finding{}, met: map[string]met{}}
+	for _, doubt := range f.Doubts() {
+		l.add(doubt, "")
+	}
 	for _, r := range f.Policies.Unreached() {
+		if misspeltDecision(r.Name) {
+			continue // which says more
+		}
 		l.add(Finding{
 			ID: UnreachableRule, Severity: Warning, Place: r.Place,
 			Text: r.Name + " is in no decision: nothing that decides refers to it", Advice: "use it, or remove it",
@@ -185,7 +194,7 @@ func (l *linter) packages() {
 					return slices.Contains(a.Under(agreed), purpose) || slices.Contains(a.Under(purpose), agreed)
 				})
 			})
-			if !agreed {
+			if !agreed && slices.ContainsFunc(users, func(a tenants.Agreement) bool { return slices.Contains(a.Vocabulary(), purpose) }) {
 				l.add(Finding{
 					ID: PurposeNotAgreed, Severity: Warning, Place: p.Place,
 					Text:   fmt.Sprintf("package %s speaks of the purpose %s, which no agreement that names the package has", p.Name, purpose),

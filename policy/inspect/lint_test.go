@@ -128,7 +128,7 @@ decision := {"allow": true, "max_age": "1d", "limits": {"range": "1h"}, "dataset
 	want := []string{
 		"info never-answered .:0 nobody for capacity",
 		"info never-answered globex.rego:5 globex for slo-review",
-		"warning purpose-not-agreed globex.rego:5 ",
+		"warning unknown-purpose globex.rego:5 ",
 		"info rows-beside-cells globex.rego:16 umbrella for capacity and globex for audit",
 		"warning unreachable-rule globex.rego:24 ",
 		"info rows-beside-cells initech.rego:4 umbrella for capacity and initech for capacity",

@@ -91,6 +91,12 @@ func advice(message string) string {
 	if ref, ok := strings.CutPrefix(message, "undefined ref: "); ok && strings.HasPrefix(ref, "input.") {
 		return "\n\tpolicy/rego/input.schema.json says what there is"
 	}
+	if strings.HasPrefix(message, "import ") && strings.HasSuffix(message, " unused") {
+		return ": remove the line"
+	}
+	if strings.HasPrefix(message, "undefined function lib.") || message == "var lib is unsafe" {
+		return "; add at the top: import data.parley.lib"
+	}
 	name, ok := strings.CutPrefix(message, "undefined function ")
 	switch {
 	case !ok:
