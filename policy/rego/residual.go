@@ -5,12 +5,9 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	opa "github.com/open-policy-agent/opa/v1/rego"
-	"github.com/open-policy-agent/opa/v1/topdown"
-	"github.com/open-policy-agent/opa/v1/topdown/builtins"
 )
 
 // What OPA leaves of a rule when all but the series is known is Rego of a
@@ -158,10 +155,6 @@ func (r *residual) holds(expr *ast.Expr, s scope) (condition, error) {
 		return nil, errors.New("every over what depends on a series can't be translated; write a rule for the opposite, with some, and put not before its name")
 	}
 	return nil, errors.New("this can't be translated")
-}
-
-func isEquality(operator string) bool {
-	return operator == ast.Equality.Name || operator == ast.Equal.Name
 }
 
 // unify says when two terms are equal.
@@ -419,167 +412,6 @@ func (r *residual) apply(operator string, args []value) (value, error) {
 	return out, choose(0)
 }
 
-// operation says of which values of a label a built-in function is true.
-type operation struct {
-	// label is the operand that may be a label: its place, or any.
-	label int
-	// values are those for which it is true, the other operands given.
-	values func(others []ast.Value) (values, error)
-	// negated: those for which it is false.
-	negated bool
-}
-
-const anyOperand = -1
-
-// accepted are the functions of labels that can be translated.
-var accepted = map[string]operation{
-	ast.Equality.Name:   {label: anyOperand, values: equalTo},
-	ast.Equal.Name:      {label: anyOperand, values: equalTo},
-	ast.NotEqual.Name:   {label: anyOperand, values: equalTo, negated: true},
-	ast.Member.Name:     {label: 0, values: membersOf},
-	ast.StartsWith.Name: {label: 0, values: ofString(startingWith)},
-	ast.EndsWith.Name:   {label: 0, values: ofString(endingWith)},
-	ast.Contains.Name:   {label: 0, values: ofString(containing)},
-	ast.RegexMatch.Name: {label: 1, values: ofString(finding)},
-	ast.GlobMatch.Name:  {label: 2, values: ofGlob},
-}
-
-// of says when the function is true of operands that are all there.
-func (o operation) of(operator string, operands []valueCase) (condition, error) {
-	var others []ast.Value
-	var at []int
-	for i, operand := range operands {
-		switch {
-		case operand.series:
-			if len(operands) == 2 && o.negated && slices.ContainsFunc(operands, func(c valueCase) bool { return c.constant != nil && c.constant.Compare(nothing.Value) == 0 }) {
-				return always, nil
-			}
-			return nil, errWhole
-		case operand.constant == nil:
-			at = append(at, i)
-		default:
-			others = append(others, operand.constant)
-		}
-	}
-	if len(at) == 0 {
-		return constantCall(operator, others)
-	}
-	label := operands[at[0]].label
-	switch {
-	case len(at) == 2 && o.label == anyOperand && operands[at[1]].label == label:
-		return negatedIf(always, o.negated), nil
-	case len(at) > 1:
-		return nil, fmt.Errorf("a label (%s) can be compared with what is known without the series, not with another label (%s)", label, operands[at[1]].label)
-	case o.label != anyOperand && at[0] != o.label:
-		return nil, fmt.Errorf("%s with a label (%s) in this place can't be translated", asWritten(operator), label)
-	}
-	of, err := o.values(others)
-	if err != nil {
-		return nil, err
-	}
-	return negatedIf(test{label: label, values: of}, o.negated), nil
-}
-
-func negatedIf(c condition, negated bool) condition {
-	if negated {
-		return c.not()
-	}
-	return c
-}
-
-// constantCall evaluates a function of which everything is known.
-func constantCall(operator string, operands []ast.Value) (condition, error) {
-	if isEquality(operator) {
-		operator = ast.Equal.Name
-	}
-	args := make([]*ast.Term, len(operands))
-	for i, v := range operands {
-		args[i] = ast.NewTerm(v)
-	}
-	out := never
-	err := topdown.GetBuiltin(operator)(topdown.BuiltinContext{}, args, func(result *ast.Term) error {
-		if result.Value.Compare(ast.Boolean(true)) == 0 {
-			out = always
-		}
-		return nil
-	})
-	return out, err
-}
-
-func equalTo(others []ast.Value) (values, error) { return texts(others) }
-
-func membersOf(others []ast.Value) (values, error) {
-	var members []ast.Value
-	add := func(t *ast.Term) { members = append(members, t.Value) }
-	switch c := others[0].(type) {
-	case *ast.Array:
-		c.Foreach(add)
-	case ast.Set:
-		c.Foreach(add)
-	case ast.Object:
-		c.Foreach(func(_, v *ast.Term) { add(v) })
-	}
-	return texts(members)
-}
-
-// texts are the values that can be those of a label. Null is there where a
-// label is missing; anything else that isn't text is a mistake.
-func texts(list []ast.Value) (values, error) {
-	out := []string{}
-	for _, v := range list {
-		switch v := v.(type) {
-		case ast.String:
-			// An empty label isn't there, so it is equal to nothing.
-			if v != "" {
-				out = append(out, string(v))
-			}
-		case ast.Null:
-		default:
-			if v.Compare(nothing.Value) == 0 {
-				continue
-			}
-			return values{}, fmt.Errorf("a label is text and never equal to %v", v)
-		}
-	}
-	return values{oneOf: out}, nil
-}
-
-func ofString(f func(string) (values, error)) func([]ast.Value) (values, error) {
-	return func(others []ast.Value) (values, error) {
-		s, ok := others[0].(ast.String)
-		if !ok {
-			return values{}, fmt.Errorf("%v is not text", others[0])
-		}
-		return f(string(s))
-	}
-}
-
-func ofGlob(others []ast.Value) (values, error) {
-	pattern, ok := others[0].(ast.String)
-	if !ok {
-		return values{}, fmt.Errorf("%v is not text", others[0])
-	}
-	if _, none := others[1].(ast.Null); none {
-		return globbed(string(pattern), nil)
-	}
-	delimiters, err := builtins.RuneSliceOperand(others[1], 2)
-	if err != nil {
-		return values{}, err
-	}
-	if len(delimiters) == 0 {
-		delimiters = []rune{'.'}
-	}
-	return globbed(string(pattern), delimiters)
-}
-
-// asWritten is a built-in function as policies write it.
-func asWritten(operator string) string {
-	if b, ok := ast.BuiltinMap[operator]; ok && b.Infix != "" {
-		return b.Infix
-	}
-	return operator
-}
-
 // written is an expression as a policy would have it.
 func written(expr *ast.Expr) string {
 	terms, ok := expr.Terms.([]*ast.Term)
@@ -606,16 +438,4 @@ func written(expr *ast.Expr) string {
 		text += fmt.Sprintf(" == %v", operands[b.Decl.Arity()])
 	}
 	return not + text
-}
-
-// acceptedNames says what may be asked of a label.
-func acceptedNames() string {
-	names := []string{"not"}
-	for operator := range accepted {
-		if operator != ast.Equality.Name {
-			names = append(names, asWritten(operator))
-		}
-	}
-	slices.Sort(names)
-	return strings.Join(names, ", ")
 }
