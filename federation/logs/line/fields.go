@@ -34,9 +34,6 @@ type innerField struct {
 // few is up to how many names are looked for one by one.
 const few = 8
 
-// everything keeps all fields.
-var everything = newField(policy.LabelRule{Mode: policy.Keep}, 0)
-
 func newField(rule policy.LabelRule, counts int) *field {
 	rest := &field{rule: rule, counts: counts}
 	rest.rest = rest

@@ -16,7 +16,7 @@ type Fired struct {
 	in, out, key, value []byte
 	masking             [2][]byte
 	spans               []span
-	folded              folded
+	reading             reading
 }
 
 // Count is how often one rule fired.

@@ -9,42 +9,81 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// folded is a text as it reads: percent-encoding, \u escapes and numeric
-// entities of HTML decoded, letters of other widths and styles in their usual form
-// (NFKC), digits of other scripts as ASCII, what is invisible left out.
-type folded struct {
+// traced is a text made of another one.
+type traced struct {
 	text []byte
 	// from and to are, for each byte, where what it was made of begins and ends.
 	from, to []int
-
-	decoded               []byte
-	decodedFrom, decodeTo []int
-	rune                  []byte
 }
 
-func (f *folded) fold(text []byte) {
-	f.decode(text)
-	f.text, f.from, f.to = f.text[:0], f.from[:0], f.to[:0]
-	for i := 0; i < len(f.decoded); {
-		r, size := utf8.DecodeRune(f.decoded[i:])
-		from, to := f.decodedFrom[i], f.decodeTo[i+size-1]
-		written := f.decoded[i : i+size]
-		switch {
-		case r < utf8.RuneSelf || r == utf8.RuneError:
-		case unicode.In(r, unicode.Cf, unicode.Variation_Selector):
-			written = nil
-		case unicode.Is(unicode.Nd, r):
-			f.rune = append(f.rune[:0], '0'+digitValue(r))
-			written = f.rune
-		default:
-			f.rune = norm.NFKC.Append(f.rune[:0], written...)
-			written = f.rune
+func (t *traced) reset() { t.text, t.from, t.to = t.text[:0], t.from[:0], t.to[:0] }
+
+// add appends what a part of the other text has become.
+func (t *traced) add(text []byte, from, to int) {
+	t.text = append(t.text, text...)
+	for range text {
+		t.from, t.to = append(t.from, from), append(t.to, to)
+	}
+}
+
+// reading is a text step by step as it reads.
+type reading struct {
+	written, decoded, folded traced
+	one                      []byte // of a step
+}
+
+// unescape reads the content of a string of JSON.
+func (r *reading) unescape(content []byte) *traced {
+	t := &r.written
+	t.reset()
+	for i := 0; i < len(content); {
+		size := 1
+		if content[i] == '\\' {
+			size = escapeSize(content[i:])
 		}
-		for _, c := range written {
-			f.text, f.from, f.to = append(f.text, c), append(f.from, from), append(f.to, to)
-		}
+		r.one = appendDecoded(r.one[:0], content[i:i+size])
+		t.add(r.one, i, i+size)
 		i += size
 	}
+	return t
+}
+
+// plain is a text as it stands.
+func (r *reading) plain(text []byte) *traced {
+	t := &r.written
+	t.reset()
+	t.text = append(t.text, text...)
+	for i := range text {
+		t.from, t.to = append(t.from, i), append(t.to, i+1)
+	}
+	return t
+}
+
+// fold reads a text as somebody would: percent-encoding, \u escapes and numeric
+// entities of HTML decoded, letters of other widths and styles in their usual form
+// (NFKC), digits of other scripts as ASCII, what is invisible left out.
+func (r *reading) fold(in *traced) *traced {
+	decoded := r.decode(in)
+	t := &r.folded
+	t.reset()
+	for i := 0; i < len(decoded.text); {
+		c, size := utf8.DecodeRune(decoded.text[i:])
+		one := decoded.text[i : i+size]
+		switch {
+		case c < utf8.RuneSelf || c == utf8.RuneError:
+		case unicode.In(c, unicode.Cf, unicode.Variation_Selector):
+			one = nil
+		case unicode.Is(unicode.Nd, c):
+			r.one = append(r.one[:0], '0'+digitValue(c))
+			one = r.one
+		default:
+			r.one = norm.NFKC.Append(r.one[:0], one...)
+			one = r.one
+		}
+		t.add(one, decoded.from[i], decoded.to[i+size-1])
+		i += size
+	}
+	return t
 }
 
 // digitValue is what a decimal digit of any script counts. Ranges of digits begin
@@ -64,27 +103,26 @@ func digitValue(r rune) byte {
 }
 
 // decode undoes what else a byte or a rune can be written as.
-func (f *folded) decode(text []byte) {
-	f.decoded, f.decodedFrom, f.decodeTo = f.decoded[:0], f.decodedFrom[:0], f.decodeTo[:0]
-	for i := 0; i < len(text); {
-		from := len(f.decoded)
-		var size int
-		switch text[i] {
+func (r *reading) decode(in *traced) *traced {
+	t := &r.decoded
+	t.reset()
+	for i := 0; i < len(in.text); {
+		size := 0
+		switch in.text[i] {
 		case '%':
-			f.decoded, size = appendPercentDecoded(f.decoded, text[i:])
+			r.one, size = appendPercentDecoded(r.one[:0], in.text[i:])
 		case '\\':
-			f.decoded, size = appendUnescaped(f.decoded, text[i:])
+			r.one, size = appendUnescaped(r.one[:0], in.text[i:])
 		case '&':
-			f.decoded, size = appendEntity(f.decoded, text[i:])
+			r.one, size = appendEntity(r.one[:0], in.text[i:])
 		}
 		if size == 0 {
-			f.decoded, size = append(f.decoded, text[i]), 1
+			r.one, size = append(r.one[:0], in.text[i]), 1
 		}
-		for range len(f.decoded) - from {
-			f.decodedFrom, f.decodeTo = append(f.decodedFrom, i), append(f.decodeTo, i+size)
-		}
+		t.add(r.one, in.from[i], in.to[i+size-1])
 		i += size
 	}
+	return t
 }
 
 // spells says whether a text has anything that decode would undo.
@@ -121,10 +159,13 @@ func appendPercentDecoded(dst, text []byte) (out []byte, size int) {
 	return append(dst, byte(hexDigit(text[i])<<4|hexDigit(text[i+1]))), i + 2
 }
 
+// mostBackslashes is how many there may be where an escape was escaped again.
+const mostBackslashes = 16
+
 // appendUnescaped decodes \u0040, with as many backslashes as it has.
 func appendUnescaped(dst, text []byte) (out []byte, size int) {
 	i := 1
-	for i < len(text) && text[i] == '\\' {
+	for i < len(text) && i < mostBackslashes && text[i] == '\\' {
 		i++
 	}
 	if i == len(text) || text[i] != 'u' {
@@ -152,27 +193,4 @@ func appendEntity(dst, text []byte) (out []byte, size int) {
 		return dst, 0
 	}
 	return utf8.AppendRune(dst, rune(r)), end + 1
-}
-
-// maskedFolded returns text with what masks find in it as it reads replaced.
-func (p *pass) maskedFolded(text []byte) (out []byte, hit bool) {
-	out = text
-	f := &p.fired.folded
-	f.fold(out)
-	for i := range p.masks {
-		m := &p.masks[i]
-		spans := m.find(f.text, p.fired.spans[:0])
-		if p.fired.spans = spans; len(spans) == 0 {
-			continue
-		}
-		done := 0
-		for i, s := range spans {
-			// What a match was made of may be more than the match.
-			spans[i] = span{max(f.from[s.start], done), f.to[s.end-1]}
-			done = spans[i].end
-		}
-		out, hit = p.cut(m, out, spans), true
-		f.fold(out)
-	}
-	return out, hit
 }

@@ -51,18 +51,10 @@ func (p *pass) value(f *field, depth int) (kept, ok bool) {
 		return p.container(f, depth)
 	case '"':
 		content, escaped, ok := p.text()
-		if !ok {
-			return false, false
-		}
-		decoded := content
-		if escaped && f.rule.Mode != policy.Drop {
-			p.fired.value = appendDecoded(p.fired.value[:0], content)
-			decoded = p.fired.value
-		}
-		return p.leaf(f, decoded, content, true), true
+		return ok && p.leaf(f, content, true, escaped), ok
 	}
 	text, ok := p.scalar()
-	return ok && p.leaf(f, text, text, false), ok
+	return ok && p.leaf(f, text, false, false), ok
 }
 
 // container writes an object or an array. One with nothing left in it isn't
@@ -88,27 +80,23 @@ func (p *pass) container(f *field, depth int) (kept, ok bool) {
 	return kept || f.rule.Mode == policy.Keep, ok
 }
 
-// leaf writes what is left of a string, or of the text of anything else. written
-// is how it stands in the line, without quotes.
-func (p *pass) leaf(f *field, text, written []byte, quoted bool) (kept bool) {
-	switch f.rule.Mode {
-	case policy.Keep:
-		text, hit := p.masked(text)
-		switch {
-		case hit:
-			p.out = appendQuoted(p.out, text)
-		case quoted:
-			p.out = append(append(append(p.out, '"'), written...), '"')
-		default:
-			p.out = append(p.out, written...)
-		}
+// leaf writes what is left of a string, given its content, or of the text of
+// anything else.
+func (p *pass) leaf(f *field, text []byte, quoted, escaped bool) (kept bool) {
+	if f.rule.Mode == policy.Keep {
+		p.keep(text, quoted, escaped)
 		return true
+	}
+	p.counts[f.counts]++
+	if escaped {
+		p.fired.value = appendDecoded(p.fired.value[:0], text)
+		text = p.fired.value
+	}
+	switch f.rule.Mode {
 	case policy.Pseudonym:
-		p.counts[f.counts]++
 		p.out = appendQuoted(p.out, []byte(p.pseudonym(string(text))))
 		return true
 	case policy.Generalize:
-		p.counts[f.counts]++
 		general := f.rule.Mapping.Apply(string(text))
 		if general == "" {
 			return false
@@ -116,10 +104,20 @@ func (p *pass) leaf(f *field, text, written []byte, quoted bool) (kept bool) {
 		out, _ := p.masked([]byte(general))
 		p.out = appendQuoted(p.out, out)
 		return true
-	case policy.Drop:
+	case policy.Drop, policy.Keep:
 	}
-	p.counts[f.counts]++
 	return false
+}
+
+// keep writes a value with masks applied: what isn't a string becomes one when
+// they find something in it.
+func (p *pass) keep(text []byte, quoted, escaped bool) {
+	text, hit := p.maskedString(text, escaped)
+	if quoted || hit {
+		p.out = append(append(append(p.out, '"'), text...), '"')
+		return
+	}
+	p.out = append(p.out, text...)
 }
 
 // object writes an object, of which what isn't kept isn't there.
@@ -152,7 +150,7 @@ func (p *pass) object(f *field, depth int) bool {
 		if !empty {
 			p.out = append(p.out, ',')
 		}
-		p.key(inner, name, key)
+		p.key(inner, key, escaped)
 		kept, ok := p.value(inner, depth)
 		switch {
 		case !ok:
@@ -168,15 +166,12 @@ func (p *pass) object(f *field, depth int) bool {
 }
 
 // key writes the key of a field: one that policy doesn't name is data too.
-func (p *pass) key(f *field, name, written []byte) {
-	if !f.named && len(p.masks) > 0 {
-		if masked, hit := p.masked(name); hit {
-			p.out = append(appendQuoted(p.out, masked), ':')
-			return
-		}
+func (p *pass) key(f *field, key []byte, escaped bool) {
+	if !f.named {
+		key, _ = p.maskedString(key, escaped)
 	}
 	p.out = append(p.out, '"')
-	p.out = append(p.out, written...)
+	p.out = append(p.out, key...)
 	p.out = append(p.out, '"', ':')
 }
 
@@ -203,4 +198,52 @@ func (p *pass) array(f *field, depth int) (kept, ok bool) {
 	}
 	p.out = append(p.out, ']')
 	return kept, true
+}
+
+// strings writes a line of JSON as it stands, but for what masks find in its
+// strings, keys and numbers.
+func (p *pass) strings() bool {
+	if !utf8.Valid(p.in) || !isObject(p.in) {
+		return false
+	}
+	done := 0
+	for p.at < len(p.in) {
+		switch c := p.in[p.at]; {
+		case c == '"':
+			start := p.at
+			content, escaped, ok := p.text()
+			if !ok {
+				return false
+			}
+			p.out = append(p.out, p.in[done:start]...)
+			p.keep(content, true, escaped)
+			done = p.at
+		case c == '-' || isDigit(c):
+			start := p.at
+			text, ok := p.scalar()
+			if !ok {
+				return false
+			}
+			p.out = append(p.out, p.in[done:start]...)
+			p.keep(text, false, false)
+			done = p.at
+		default:
+			p.at++
+		}
+	}
+	p.out = append(p.out, p.in[done:]...)
+	return true
+}
+
+// isObject says whether a line is one JSON object.
+func isObject(line []byte) bool {
+	s := scanner{in: line}
+	if s.next() != '{' {
+		return false
+	}
+	if _, ok := s.skip(0); !ok {
+		return false
+	}
+	s.space()
+	return s.at == len(line)
 }

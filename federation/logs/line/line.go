@@ -8,8 +8,8 @@
 // What leaves is a function of the line and the rules alone. Two lines that
 // differ only in what rules hide leave the same bytes, pseudonyms up to
 // renaming: not even the key of a dropped field is left, nor the space around
-// it. It is not decided for a line whether it fails closed: a line that should
-// be JSON or logfmt and isn't leaves nothing.
+// it. A line that should be JSON or logfmt and isn't leaves nothing. Of a line
+// with masks alone, what they don't replace stands as it did.
 //
 // JSON is that of RFC 8259, in UTF-8, nested at most MaxDepth deep, and one
 // object with nothing but space around it. Keys are compared decoded. One that
@@ -123,7 +123,7 @@ func (r *Redactor) byRules(dst, line []byte, fired *Fired) []byte {
 	default:
 		// A line of JSON is masked in its strings, which can spell a text in many
 		// ways.
-		if looksLikeJSON(line) && p.document(everything) {
+		if looksLikeJSON(line) && p.strings() {
 			return p.out
 		}
 		p.out = p.out[:before]

@@ -193,11 +193,14 @@ func TestMasks(t *testing.T) {
 		{[]policy.LineRule{masksOf("email"), ticket}, `TCK-12 by ada@example.com; ATCK-3`, `<ticket> by <email>; ATCK-3`},
 		// Of JSON the strings are masked as they read, whatever is said of it.
 		{[]policy.LineRule{masksOf("email")}, `{"a":"ada\u0040example.com","b":[1,"\"bob@example.com\""]}`, `{"a":"<email>","b":[1,"\"<email>\""]}`},
-		{[]policy.LineRule{everything, masksOf("email")}, `{"a":"ad\u0061\u0040example.com \u00e9"}`, `{"a":"<email> é"}`},
+		{[]policy.LineRule{everything, masksOf("email")}, `{"a":"ad\u0061\u0040example.com \u00e9"}`, `{"a":"<email> \u00e9"}`},
 		{[]policy.LineRule{everything, masksOf("email")}, `{"ada@example.com":1,"x":"{\"mail\":\"ada@example.com\"}"}`, `{"<email>":1,"x":"{\"mail\":\"<email>\"}"}`},
 		{[]policy.LineRule{everything, masksOf("card")}, `{"n":4111111111111111,"m":1234}`, `{"n":"<card>","m":1234}`},
 		{[]policy.LineRule{{JSON: fields(map[string]string{"ada@example.com": "keep", "user": "pseudonym"})}, masksOf("email")}, `{"ada@example.com":1,"user":"bob@example.com"}`, `{"ada@example.com":1,"user":"p-BOB@EXAMPLE.COM"}`},
 		{[]policy.LineRule{{Logfmt: fields(map[string]string{"*": "keep"})}, masksOf("email", "ipv4")}, `a=ada@example.com b="x ada\u0040example.com" c=10.0.0.1:80 ada@example.com=1`, `a=<email> b="x <email>" c=<ipv4>:80 <email>=1`},
+		// What masks don't find stays as it stands.
+		{[]policy.LineRule{masksOf("email")}, ` { "a" : "\u00e9\n\nada@example.com\t" , "n":[ 1 , true ] } `, ` { "a" : "\u00e9\n\n<email>\t" , "n":[ 1 , true ] } `},
+		{[]policy.LineRule{masksOf("email", "card")}, `{"n": 4111111111111111, "a\u0040example.com":-1}`, `{"n": "<card>", "<email>":-1}`},
 		// A line that only looks like JSON is text.
 		{[]policy.LineRule{masksOf("email")}, `{"a":"ada@example.com"} and ad\u0061@example.com`, `{"a":"<email>"} and <email>`},
 		// What is encoded or in other letters is masked as it reads.

@@ -31,13 +31,7 @@ func (p *pass) pairs(fields *field) bool {
 		if !ok {
 			return false
 		}
-		f := fields.child(key)
-		text := written
-		if escaped && f.rule.Mode != policy.Drop {
-			p.fired.value = appendDecoded(p.fired.value[:0], written)
-			text = p.fired.value
-		}
-		p.pair(f, key, text, written, quoted, len(p.out) > before)
+		p.pair(fields.child(key), key, written, quoted, escaped, len(p.out) > before)
 	}
 	return true
 }
@@ -59,48 +53,43 @@ func (p *pass) logfmtValue() (written []byte, escaped, quoted, ok bool) {
 }
 
 // pair writes what is left of a pair.
-func (p *pass) pair(f *field, key, text, written []byte, quoted, more bool) {
-	hit := true
+func (p *pass) pair(f *field, key, written []byte, quoted, escaped, more bool) {
+	value := written
 	switch f.rule.Mode {
 	case policy.Keep:
-		if text, hit = p.masked(text); !hit {
-			text = written
-		}
-	case policy.Pseudonym:
-		text = []byte(p.pseudonym(string(text)))
-	case policy.Generalize:
-		if text, _ = p.masked([]byte(f.rule.Mapping.Apply(string(text)))); len(text) == 0 {
-			p.counts[f.counts]++
-			return
-		}
+		value, _ = p.maskedString(written, escaped)
 	case policy.Drop:
 		p.counts[f.counts]++
 		return
-	}
-	if f.rule.Mode != policy.Keep {
+	case policy.Pseudonym, policy.Generalize:
 		p.counts[f.counts]++
+		if escaped {
+			p.fired.value = appendDecoded(p.fired.value[:0], written)
+			value = p.fired.value
+		}
+		if f.rule.Mode == policy.Pseudonym {
+			value = []byte(p.pseudonym(string(value)))
+		} else if value, _ = p.masked([]byte(f.rule.Mapping.Apply(string(value)))); len(value) == 0 {
+			return
+		}
+		quoted = false
 	}
-	p.fired.value = append(p.fired.value[:0], text...) // a key is masked in the same memory
+	p.fired.value = append(p.fired.value[:0], value...) // a key is masked in the same memory
 	if more {
 		p.out = append(p.out, ' ')
 	}
-	p.out = append(p.logfmtKey(f, key), '=')
+	if !f.named {
+		key, _ = p.masked(key)
+	}
+	p.out = append(append(p.out, key...), '=')
 	switch {
-	case !hit && quoted:
+	case quoted:
 		p.out = append(append(append(p.out, '"'), p.fired.value...), '"')
-	case hit && needsQuotes(p.fired.value):
+	case f.rule.Mode != policy.Keep && needsQuotes(p.fired.value):
 		p.out = appendQuoted(p.out, p.fired.value)
 	default:
 		p.out = append(p.out, p.fired.value...)
 	}
-}
-
-// logfmtKey writes a key: one that policy doesn't name is data too.
-func (p *pass) logfmtKey(f *field, key []byte) []byte {
-	if !f.named && len(p.masks) > 0 {
-		key, _ = p.masked(key)
-	}
-	return append(p.out, key...)
 }
 
 // needsQuotes says whether a value would otherwise be more than one, or none.

@@ -121,7 +121,8 @@ func classesIn(text []byte) (out class) {
 }
 
 // masked returns text with what masks find replaced, and whether that is
-// anything. The result is valid until the next call; it may be text itself.
+// anything; the rest is as it was. The result is valid until the next call; it may
+// be text itself.
 func (p *pass) masked(text []byte) (out []byte, hit bool) {
 	if len(p.masks) == 0 || len(text) == 0 {
 		return text, false
@@ -129,7 +130,7 @@ func (p *pass) masked(text []byte) (out []byte, hit bool) {
 	in := classesIn(text)
 	out = text
 	if in&elsewhere != 0 || in&encoded != 0 && spells(text) {
-		out, hit = p.maskedFolded(text)
+		out, hit = p.maskedAs(out, p.folded)
 		in = classesIn(out)
 	}
 	for i := range p.masks {
@@ -137,10 +138,52 @@ func (p *pass) masked(text []byte) (out []byte, hit bool) {
 		if m.needs&^in != 0 {
 			continue
 		}
-		if replaced, found := p.replace(m, out); found {
-			out, hit = replaced, true
+		spans := m.find(out, p.fired.spans[:0])
+		if p.fired.spans = spans; len(spans) > 0 {
+			out, hit = p.cut(m, out, spans), true
 			in |= classesIn(m.as)
 		}
+	}
+	return out, hit
+}
+
+// maskedString does the same to the content of a string of JSON, which masks see
+// decoded and which stays one.
+func (p *pass) maskedString(content []byte, escaped bool) (out []byte, hit bool) {
+	if !escaped || len(p.masks) == 0 {
+		return p.masked(content)
+	}
+	out, folded := p.maskedAs(content, p.foldedString)
+	out, unescaped := p.maskedAs(out, p.fired.reading.unescape)
+	return out, folded || unescaped
+}
+
+func (p *pass) folded(text []byte) *traced {
+	return p.fired.reading.fold(p.fired.reading.plain(text))
+}
+
+func (p *pass) foldedString(content []byte) *traced {
+	return p.fired.reading.fold(p.fired.reading.unescape(content))
+}
+
+// maskedAs returns text with what masks find in it as it is read replaced.
+func (p *pass) maskedAs(text []byte, read func([]byte) *traced) (out []byte, hit bool) {
+	out = text
+	t := read(out)
+	for i := range p.masks {
+		m := &p.masks[i]
+		spans := m.find(t.text, p.fired.spans[:0])
+		if p.fired.spans = spans; len(spans) == 0 {
+			continue
+		}
+		done := 0
+		for i, s := range spans {
+			// What a match was made of may be more than the match.
+			spans[i] = span{max(t.from[s.start], done), t.to[s.end-1]}
+			done = spans[i].end
+		}
+		out, hit = p.cut(m, out, spans), true
+		t = read(out)
 	}
 	return out, hit
 }
@@ -151,15 +194,6 @@ func (f *Fired) other(text []byte) *[]byte {
 		return &f.masking[1]
 	}
 	return &f.masking[0]
-}
-
-// replace returns text with what one mask finds replaced.
-func (p *pass) replace(m *mask, text []byte) (out []byte, found bool) {
-	spans := m.find(text, p.fired.spans[:0])
-	if p.fired.spans = spans; len(spans) == 0 {
-		return text, false
-	}
-	return p.cut(m, text, spans), true
 }
 
 // cut replaces parts of a text by the name of a mask.
