@@ -23,6 +23,7 @@ type commands struct {
 	Serve   serveCommand   `cmd:"" help:"Run a gateway."`
 	Demo    demoCommand    `cmd:"" help:"Run three organizations on this machine, to try things out."`
 	Query   queryCommand   `cmd:"" help:"Ask a gateway a question in PromQL."`
+	Logs    logsCommand    `cmd:"" help:"Ask a gateway for logs, or numbers of them, in LogQL."`
 	Config  configCommand  `cmd:"" help:"Check a gateway's config, or print its manual."`
 	Policy  policyCommand  `cmd:"" help:"Check, test, explain and try policies."`
 	Audit   auditCommand   `cmd:"" help:"Review what was asked and what left."`

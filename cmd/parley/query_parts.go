@@ -21,7 +21,7 @@ import (
 // completeness prints a line for each organization. Warnings are for answers
 // that nobody had to be asked for; otherwise they say what the lines say. What
 // the error says a line needn't.
-func (c *queryCommand) completeness(w io.Writer, header http.Header, answer queryAnswer) error {
+func (c *asker) completeness(w io.Writer, header http.Header, answer queryAnswer, ofNobody func(federation.Completeness) []*labels.Matcher) error {
 	text := header.Get(front.CompletenessHeader)
 	if text == "" {
 		for _, warning := range answer.Warnings {
@@ -49,7 +49,7 @@ func (c *queryCommand) completeness(w io.Writer, header http.Header, answer quer
 	if err := printParts(w, parts, how); err != nil {
 		return err
 	}
-	for _, m := range ofNobody(c.Expression, parts) {
+	for _, m := range ofNobody(parts) {
 		if _, err := fmt.Fprintf(w, "%s is none of the organizations there are: %s\n", printable(m.String()), strings.Join(orgs(parts), ", ")); err != nil {
 			return fmt.Errorf("writing completeness: %w", err)
 		}
@@ -58,13 +58,18 @@ func (c *queryCommand) completeness(w io.Writer, header http.Header, answer quer
 }
 
 // ofNobody are the question's matchers on org that match no organization.
-func ofNobody(expression string, parts federation.Completeness) []*labels.Matcher {
-	expr, err := parser.ParseExpr(expression)
+func (c *queryCommand) ofNobody(parts federation.Completeness) []*labels.Matcher {
+	expr, err := parser.ParseExpr(c.Expression)
 	if err != nil {
 		return nil // the gateway says what is wrong with it
 	}
+	return matchingNobody(parts, parser.ExtractSelectors(expr)...)
+}
+
+// matchingNobody are matchers on org that match none of the organizations.
+func matchingNobody(parts federation.Completeness, selectors ...[]*labels.Matcher) []*labels.Matcher {
 	var out []*labels.Matcher
-	for _, m := range slices.Concat(parser.ExtractSelectors(expr)...) {
+	for _, m := range slices.Concat(selectors...) {
 		if m.Name == "org" && !slices.ContainsFunc(orgs(parts), m.Matches) {
 			out = append(out, m)
 		}
@@ -153,7 +158,11 @@ func describePart(p federation.Part) string {
 	}
 	if p.Status == federation.Complete || p.Status == federation.Partial {
 		took := p.Cost.Latency.Round(100 * time.Microsecond)
-		says = append(says, fmt.Sprintf("%d series, %s, %s", p.Cost.Series, count(p.Cost.Samples, "sample"), took))
+		gave := fmt.Sprintf("%d series, %s", p.Cost.Series, count(p.Cost.Samples, "sample"))
+		if p.Cost.Lines > 0 {
+			gave = count(p.Cost.Lines, "line")
+		}
+		says = append(says, fmt.Sprintf("%s, %s", gave, took))
 	}
 	if len(p.Notices) > 0 {
 		says = append(says, "redacted: "+strings.ReplaceAll(strings.Join(p.Notices, "; "), "policy says: ", ""))

@@ -206,7 +206,7 @@ func TestQueryNobodyThere(t *testing.T) {
 	if err := listener.Close(); err != nil {
 		t.Fatal(err)
 	}
-	c := queryCommand{Gateway: address, Expression: "up", Output: "table"}
+	c := queryCommand{asker: asker{Gateway: address}, Expression: "up", Output: "table"}
 	err = c.ask(t.Context(), &http.Client{}, time.Unix(0, 0), io.Discard, io.Discard)
 	if err == nil || err.Error() != "nothing answers at "+address+"; is `parley serve` running there?" {
 		t.Errorf("refused: %v", err)
