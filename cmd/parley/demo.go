@@ -20,6 +20,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/parley-gateway/parley/cmd/parley/demo"
+	"github.com/parley-gateway/parley/federation/logs"
 	"github.com/parley-gateway/parley/federation/metrics"
 	"github.com/parley-gateway/parley/gateway/assembly"
 	"github.com/parley-gateway/parley/gateway/identity"
@@ -129,6 +130,7 @@ type stand struct {
 	dir                 string
 	front, peer, bundle net.Listener
 	store               *metrics.TSDB
+	logs                *logs.Store
 	ca                  *identity.DevCA
 	svid                *identity.DevSource
 	log                 *os.File
@@ -148,6 +150,8 @@ func (s *stand) open(ctx context.Context, now time.Time) (err error) {
 	if s.store, err = metrics.OpenTSDB(metrics.TSDBConfig{Dir: filepath.Join(s.dir, "metrics"), Logger: s.logger()}); err != nil {
 		return err
 	}
+	s.logs = logs.NewStore(logs.StoreConfig{})
+	s.WriteLogs(s.logs)
 	if err := s.Fill(ctx, s.store, now, history); err != nil {
 		return err
 	}
@@ -223,7 +227,7 @@ func (s *stand) gateway(ctx context.Context) (*assembly.Gateway, error) {
 	return assembly.New(ctx, assembly.Config{
 		Org: s.Org, TrustDomain: demo.TrustDomain(s.Org), Version: version, Identity: s.svid,
 		AgreementsDir: filepath.Join(s.dir, "agreements"), PolicyDir: filepath.Join(s.dir, "policies"),
-		Source: s.store, Secret: s.secret, AuditDir: filepath.Join(s.dir, "audit"),
+		Source: s.store, Logs: s.logs, Secret: s.secret, AuditDir: filepath.Join(s.dir, "audit"),
 		Front: s.front, Peer: s.peer, Bundle: s.bundle, DefaultPurpose: "slo-review", Log: s.logger(),
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/url"
 	"os"
 	"os/signal"
@@ -22,6 +23,7 @@ import (
 
 	"github.com/parley-gateway/parley/federation"
 	"github.com/parley-gateway/parley/federation/logs/logql"
+	"github.com/parley-gateway/parley/gateway/front"
 )
 
 // logsCommand asks a gateway one LogQL question: lines, the newest last, or
@@ -75,6 +77,8 @@ func (c *logsCommand) ask(ctx context.Context, now time.Time, stdout, stderr io.
 	if err != nil {
 		return err
 	}
+	// Beside a line only its stream's labels are of use: the others are in it.
+	req.Header.Set(front.EncodingFlagsHeader, front.CategorizeLabels)
 	resp, err := newAskingClient().Do(req)
 	if err != nil {
 		return c.unreachable(err)
@@ -160,8 +164,8 @@ func printLogs(w io.Writer, a queryAnswer) error {
 		return printAnswer(w, a)
 	}
 	var streams []struct {
-		Stream map[string]string `json:"stream"`
-		Values [][]string        `json:"values"`
+		Stream map[string]string   `json:"stream"`
+		Values [][]json.RawMessage `json:"values"`
 	}
 	if err := json.Unmarshal(a.Data.Result, &streams); err != nil {
 		return fmt.Errorf("the lines can't be read; try -o json: %w", err)
@@ -172,11 +176,15 @@ func printLogs(w io.Writer, a queryAnswer) error {
 			if len(v) < 2 {
 				return errors.New("an entry without a line; try -o json")
 			}
-			at, err := strconv.ParseInt(v[0], 10, 64)
-			if err != nil {
-				return fmt.Errorf("an entry's time %q can't be read; try -o json", v[0])
+			var at, line string
+			if err := errors.Join(json.Unmarshal(v[0], &at), json.Unmarshal(v[1], &line)); err != nil {
+				return fmt.Errorf("an entry can't be read; try -o json: %w", err)
 			}
-			all = append(all, printedLine{at, s.Stream, v[1]})
+			ns, err := strconv.ParseInt(at, 10, 64)
+			if err != nil {
+				return fmt.Errorf("an entry's time %q can't be read; try -o json", at)
+			}
+			all = append(all, printedLine{ns, maps.Clone(s.Stream), line})
 		}
 	}
 	slices.SortStableFunc(all, func(a, b printedLine) int {

@@ -17,7 +17,6 @@ import (
 
 	"github.com/alecthomas/kong"
 	"github.com/prometheus/common/model"
-
 )
 
 // queryCommand asks a gateway one PromQL question: the answer goes to standard

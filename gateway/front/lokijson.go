@@ -30,16 +30,18 @@ type lokiData struct {
 	Stats struct{} `json:"stats"`
 }
 
-// encodingFlags is the header by which a client asks for the labels of entries
-// by category.
 const (
-	encodingFlags    = "X-Loki-Response-Encoding-Flags"
-	categorizeLabels = "categorize-labels"
+	// EncodingFlagsHeader is by what a client of Loki's API asks for another form
+	// of the answer.
+	EncodingFlagsHeader = "X-Loki-Response-Encoding-Flags"
+	// CategorizeLabels asks for the labels of entries by category: those of the
+	// stream, structured metadata, and what was parsed.
+	CategorizeLabels = "categorize-labels"
 )
 
 func categorizes(r *http.Request) bool {
-	return slices.ContainsFunc(r.Header.Values(encodingFlags), func(v string) bool {
-		return slices.Contains(strings.Split(v, ","), categorizeLabels)
+	return slices.ContainsFunc(r.Header.Values(EncodingFlagsHeader), func(v string) bool {
+		return slices.Contains(strings.Split(v, ","), CategorizeLabels)
 	})
 }
 
@@ -105,7 +107,7 @@ func writeLokiStreams(w http.ResponseWriter, s *session, released *logs.Released
 		stream.Values = append(stream.Values, value)
 	}
 	if categorized {
-		data.EncodingFlags = []string{categorizeLabels}
+		data.EncodingFlags = []string{CategorizeLabels}
 	}
 	data.Result = streams
 	writeLoki(w, s, data)

@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/parley-gateway/parley/federation/logs"
 	"github.com/parley-gateway/parley/federation/metrics"
 	"github.com/parley-gateway/parley/tenants"
 )
@@ -34,6 +35,9 @@ type Company struct {
 	Title string
 	model *model
 }
+
+// WriteLogs has Fill and Run write the company's logs as well.
+func (c Company) WriteLogs(to *logs.Store) { c.model.lines.to = to }
 
 // Companies returns acme, globex and initech, each at its beginning.
 func Companies() []Company {
@@ -88,6 +92,9 @@ func (c Company) Run(ctx context.Context, store *metrics.TSDB, ticks <-chan time
 
 func (c Company) next(ctx context.Context, store *metrics.TSDB, t time.Time) error {
 	c.model.step(t)
+	if err := c.model.lines.err; err != nil {
+		return fmt.Errorf("%s: write logs: %w", c.Org, err)
+	}
 	if err := c.model.scrape(ctx, store); err != nil {
 		return fmt.Errorf("%s: %w", c.Org, err)
 	}

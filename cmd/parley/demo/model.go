@@ -26,6 +26,7 @@ type model struct {
 	crews     []*crew
 	desks     []*desk
 	ledger    ledger
+	lines     writer
 	queues    map[string]*number // by queue and region
 
 	targets []*target // in the order of their making

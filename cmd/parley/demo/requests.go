@@ -64,6 +64,7 @@ func (e *endpoint) serve(m *model, t time.Time, dt time.Duration) {
 			took = timeout.Seconds()
 		}
 		u.byStatus[status].value++
+		m.lines.request(t, e, u, status, took)
 		if pod := e.pods[u.pod]; pod.observe(took) {
 			pod.example(t, "trace_id", traceID(t, e.place.region.name, u.pod), "user", u.user.email)
 		}

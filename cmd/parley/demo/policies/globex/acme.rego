@@ -8,8 +8,23 @@ default decision := {"allow": false, "reasons": ["acme is answered for slo-revie
 
 decision := {"allow": true, "datasets": [requests]} if input.principal.purpose == "slo-review"
 
-decision := {"allow": true, "datasets": [requests, agents], "pseudonym_epoch": "1d"} if {
+decision := {"allow": true, "datasets": [requests, agents, lines], "pseudonym_epoch": "1d"} if {
 	input.principal.purpose == "incident-response"
+}
+
+# Logs during an incident: who asked is a pseudonym, as in metrics, and what looks like an e-mail address is masked.
+lines := {
+	"name": "logs",
+	"streams": ["{service=~\".+\"}"],
+	"release": "row",
+	"labels": {"service": "keep", "region": "keep", "level": "keep", "pod": "pseudonym", "trace_id": "keep"},
+	"line": [
+		{"json": {
+			"timestamp": "keep", "level": "keep", "service": "keep", "trace_id": "keep", "user_id": "pseudonym",
+			"message": "keep", "status": "keep", "duration_ms": "keep",
+		}},
+		{"mask": ["email"]},
+	],
 }
 
 requests := {

@@ -8,6 +8,6 @@ default decision := {"allow": false, "reasons": ["acme is answered for slo-revie
 
 decision := {"allow": true, "datasets": [released.requests]} if input.principal.purpose == "slo-review"
 
-decision := {"allow": true, "datasets": [released.requests, released.waiting, released.people]} if {
+decision := {"allow": true, "datasets": [released.requests, released.waiting, released.people, released.lines]} if {
 	input.principal.purpose == "incident-response"
 }

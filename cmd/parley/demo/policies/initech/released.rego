@@ -28,3 +28,12 @@ people := {
 	"units": ["reviewer"],
 	"k": 5,
 }
+
+# How many lines of logs there are, and none of them.
+lines := {
+	"name": "logs",
+	"streams": ["{service=~\".+\"}"],
+	"release": "row",
+	"labels": {"service": "keep", "region": "keep", "level": "keep"},
+	"line": "none",
+}
