@@ -119,6 +119,9 @@ func (d *differences) add(kind DifferenceKind, format string, args ...any) {
 func (d *differences) changed(kind DifferenceKind, what, before, after string) {
 	if before != after {
 		d.add(kind, "%s: %s, was %s", what, orNothing(after), orNothing(before))
+		if kind == OtherDatasets || kind == OtherLines {
+			(*d)[len(*d)-1].Brief = what
+		}
 	}
 }
 
@@ -203,6 +206,9 @@ func datasetText(d policy.Dataset) string {
 		out += "; all other labels: " + d.Others.String()
 	}
 	if d.Signal() == tenants.Logs && d.Release == policy.Row {
+		out += "; lines: " + d.Line.String()
+	}
+	if d.Release == policy.Row && d.Signal() == tenants.Logs {
 		out += "; lines: " + d.Line.String()
 	}
 	if d.Rounding != (policy.Rounding{}) {

@@ -117,7 +117,7 @@ func TestDifferencesOfLogs(t *testing.T) {
 	}
 	all, none := []policy.Selector{{}}, []policy.Selector{}
 	keep := policy.Line{Mode: policy.LineKeep}
-	want := []Difference{{Kind: OtherDatasets, Text: "app: streams: none, was {}"}, {Kind: OtherLines, Text: "app: lines: none, was keep"}}
+	want := []Difference{{Kind: OtherDatasets, Text: "app: streams: none, was {}", Brief: "app: streams"}, {Kind: OtherLines, Text: "app: lines: none, was keep", Brief: "app: lines"}}
 	if diff := cmp.Diff(want, Differences(decision(all, keep), decision(none, policy.Line{}))); diff != "" {
 		t.Error(diff)
 	}

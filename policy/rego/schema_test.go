@@ -97,7 +97,7 @@ func TestWhatTheInputSays(t *testing.T) {
 		`[{"name":"__name__","op":"=~","value":"up|down"}],` +
 		`[{"name":"__name__","op":"=","value":"a"},{"name":"__name__","op":"=","value":"b"}],` +
 		`[{"name":"__name__","op":"=","value":"up"}],[]],` +
-		`"metrics":["up"],"functions":[],"label":"","window":{"end":{"time":"2026-03-14T11:59:59Z","unix":1773489599}}}`
+		`"metrics":["up"],"functions":[],"stages":[],"line_filters":[],"label":"","window":{"end":{"time":"2026-03-14T11:59:59Z","unix":1773489599}}}`
 	if diff := cmp.Diff(want, string(text)); diff != "" {
 		t.Error(diff)
 	}
