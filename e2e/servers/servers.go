@@ -1,6 +1,6 @@
-// Package servers runs real servers for tests and benchmarks: a Prometheus
-// and a node_exporter, each of the version that its nested module pins, built
-// into a cache when first needed:
+// Package servers runs real servers for tests and benchmarks: a Prometheus, a
+// node_exporter and a Loki, each of the version that its nested module pins,
+// built into a cache when first needed:
 //
 //	node := servers.NodeExporter(t)
 //	prom := servers.Prometheus(t, servers.PrometheusConfig{Config: `

@@ -1,7 +1,11 @@
 package servers_test
 
 import (
+	"encoding/json"
+	"maps"
 	"net"
+	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -51,6 +55,54 @@ func TestPrometheusKeepsItsData(t *testing.T) {
 	second := servers.Prometheus(t, servers.PrometheusConfig{Data: data, Config: "scrape_configs: []"})
 	if up := servers.Promtool(t, "query", "instant", second.URL, "last_over_time(up[1h])"); !strings.Contains(up, first.Address) {
 		t.Errorf("what the first Prometheus scraped is gone, there is only %q", up)
+	}
+}
+
+func TestLokiKeepsWhatIsPushed(t *testing.T) {
+	loki := servers.StartLoki(t, servers.LokiConfig{})
+	at := time.Date(2025, 1, 2, 3, 4, 5, 6, time.UTC) // long ago is as good as now
+	loki.Push(t, "acme", servers.LokiStream{
+		Labels: map[string]string{"app": "shop"},
+		Entries: []servers.LokiEntry{
+			{Time: at, Line: `level=info msg="sold"`, Metadata: map[string]string{"trace_id": "abc"}},
+			{Time: at.Add(time.Nanosecond), Line: `level=error msg="sold out"`},
+		},
+	})
+	var answer struct {
+		Data struct {
+			Result []struct {
+				Stream map[string]string
+				Values [][]string
+			}
+		}
+	}
+	span := url.Values{"query": {`{app="shop"}`}, "start": {at.Format(time.RFC3339Nano)}, "end": {at.Add(time.Second).Format(time.RFC3339Nano)}}
+	if err := json.Unmarshal(loki.Query(t, "acme", "query_range", span), &answer); err != nil {
+		t.Fatal(err)
+	}
+	lines := map[string]string{}
+	for _, s := range answer.Data.Result {
+		for _, v := range s.Values {
+			lines[v[1]] = v[0] + " " + s.Stream["trace_id"] + " " + s.Stream["detected_level"]
+		}
+	}
+	want := map[string]string{
+		`level=info msg="sold"`:      strconv.FormatInt(at.UnixNano(), 10) + " abc info",
+		`level=error msg="sold out"`: strconv.FormatInt(at.UnixNano()+1, 10) + "  error",
+	}
+	if !maps.Equal(lines, want) {
+		t.Errorf("Loki has %v, want %v", lines, want)
+	}
+
+	query := []string{"query", `{app="shop"} |= "out"`, "--from=" + at.Format(time.RFC3339Nano), "--to=" + at.Add(time.Second).Format(time.RFC3339Nano), "--output=raw"}
+	if got := strings.TrimSpace(servers.Logcli(t, loki.URL, "acme", query...)); got != `level=error msg="sold out"` {
+		t.Errorf("logcli says %q", got)
+	}
+	if got := servers.Logcli(t, loki.URL, "globex", query...); got != "" {
+		t.Errorf("logcli says %q of another tenant", got)
+	}
+	if got := loki.Query(t, "acme", "status/buildinfo", nil); !strings.Contains(string(got), `"version":"3.7.8"`) {
+		t.Errorf("Loki doesn't name the version that its module pins: %s", got)
 	}
 }
 
