@@ -5,6 +5,7 @@
 //	                 real exporters and a gateway that is a process
 //	TestPushDown     what a real Prometheus evaluates equals the view
 //	TestSources      what is read from a real Prometheus equals an embedded store
+//	TestLokiSource   what is read from a real Loki is what was written to it
 //	TestScripts      the command line, one story a file in testdata/script
 //
 // Real servers come from e2e/servers, which builds them when they aren't there.

@@ -91,14 +91,28 @@ func (l *Loki) selectRaw(ctx context.Context, s selection, take func(rawEntry) e
 	}
 }
 
+// selectStreams may be answered by Loki from what it kept of an earlier list: of
+// what is older than a day, and by default for a day.
 func (l *Loki) selectStreams(ctx context.Context, s selection) ([]labels.Labels, error) {
+	if s.start >= s.end {
+		return nil, nil
+	}
 	found := map[string]labels.Labels{}
-	for start := s.start; start < s.end; {
-		end := after(start, maxSlice, s.end)
-		if err := l.series(ctx, s, start, end, found); err != nil {
+	// Loki keeps what it listed by milliseconds, and divides a list at midnight
+	// with a millisecond between that it doesn't look at.
+	start, end := time.Unix(0, s.start).UTC().Truncate(time.Millisecond), time.Unix(0, s.end).UTC()
+	if whole := end.Truncate(time.Millisecond); whole.Before(end) {
+		end = whole.Add(time.Millisecond)
+	}
+	for start.Before(end) {
+		next := start.Truncate(24 * time.Hour).Add(24 * time.Hour)
+		if next.After(end) {
+			next = end
+		}
+		if err := l.series(ctx, s, start, next, found); err != nil {
 			return nil, l.unavailable("list streams", err)
 		}
-		start = end
+		start = next
 	}
 	return slices.SortedFunc(maps.Values(found), labels.Compare), nil
 }

@@ -56,14 +56,14 @@ func (l *Loki) queryRange(ctx context.Context, q rangeQuery) ([]rawEntry, error)
 	}
 	var read streamReader
 	err := l.get(ctx, "query_range", url.Values{
-		"query": {q.query}, "start": {timestamp(q.start)}, "end": {timestamp(q.end)}, "limit": {strconv.Itoa(q.limit)}, "direction": {direction},
+		"query": {q.query}, "start": {timestamp(time.Unix(0, q.start))}, "end": {timestamp(time.Unix(0, q.end))}, "limit": {strconv.Itoa(q.limit)}, "direction": {direction},
 	}, read.data)
 	return read.entries, err
 }
 
 // series adds to found the streams of a selection that have chunks between
 // start and end.
-func (l *Loki) series(ctx context.Context, s selection, start, end int64, found map[string]labels.Labels) error {
+func (l *Loki) series(ctx context.Context, s selection, start, end time.Time, found map[string]labels.Labels) error {
 	form := url.Values{"start": {timestamp(start)}, "end": {timestamp(end)}}
 	if known := pushable(s.matchers); demanding(known) {
 		form.Set("match[]", selectorText(known))
@@ -96,6 +96,7 @@ func (l *Loki) get(ctx context.Context, endpoint string, form url.Values, data f
 		return err
 	}
 	request.Header.Set(encodingHeader, categorizeLabels)
+	request.Header.Set("Cache-Control", "no-cache") // it keeps results by milliseconds
 	if method == http.MethodPost {
 		request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}
@@ -117,7 +118,7 @@ func (l *Loki) endpoint(name string) *url.URL { return l.config.URL.JoinPath("/l
 
 // timestamp is a time as the API takes it to the nanosecond; an integer of few
 // digits would be seconds.
-func timestamp(ns int64) string { return time.Unix(0, ns).UTC().Format(time.RFC3339Nano) }
+func timestamp(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
 
 // readAnswer reads the envelope around the API's data.
 func readAnswer(from io.Reader, data func(*json.Decoder) error) error {

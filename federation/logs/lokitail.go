@@ -34,7 +34,7 @@ func (l *Loki) tailRaw(ctx context.Context, s selection, take func(rawEntry) err
 	}
 	target := l.endpoint("tail")
 	target.RawQuery = url.Values{
-		"query": {queryText(selectorText(known), s.contains)}, "start": {timestamp(l.config.Now().Add(-tailSince).UnixNano())}, "limit": {"1"},
+		"query": {queryText(selectorText(known), s.contains)}, "start": {timestamp(l.config.Now().Add(-tailSince))}, "limit": {"1"},
 	}.Encode()
 	conn, response, err := websocket.Dial(ctx, target.String(), &websocket.DialOptions{
 		HTTPClient: l.config.Client, HTTPHeader: http.Header{encodingHeader: {categorizeLabels}},

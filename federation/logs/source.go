@@ -19,8 +19,8 @@ type Source interface {
 	selectRaw(ctx context.Context, s selection, take func(rawEntry) error) error
 	// selectStreams returns the labels of the streams with entries in the
 	// selection, each once, in order of their labels; contains is not looked at.
-	// A source may go by its chunks and list streams that have entries only a
-	// little outside the span.
+	// A source may go by its chunks, or by days, and list streams that have
+	// entries only near the span.
 	selectStreams(ctx context.Context, s selection) ([]labels.Labels, error)
 	// tailRaw calls take with each raw entry of the selection that is written
 	// from now on, as it is written; those of the last seconds may come too.
@@ -32,10 +32,12 @@ type Source interface {
 
 // rawEntry is one line as the store holds it.
 type rawEntry struct {
-	at       int64 // Unix nanoseconds
-	line     string
-	stream   labels.Labels // what tells the stream from others
-	metadata labels.Labels // the entry's own, structured metadata
+	at     int64 // Unix nanoseconds
+	line   string
+	stream labels.Labels // what tells the stream from others
+	// metadata is the entry's own, structured metadata. A name that its stream
+	// has as well comes with _extracted at its end, as Loki gives it.
+	metadata labels.Labels
 }
 
 // selection is what a Source is asked for. A matcher is of stream labels: one

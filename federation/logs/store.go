@@ -96,7 +96,7 @@ func (s *Store) Append(at time.Time, line string, stream, metadata labels.Labels
 	if err != nil {
 		return err
 	}
-	e := storedEntry{at: at.UnixNano(), line: line, metadata: metadata}
+	e := storedEntry{at: at.UnixNano(), line: line, metadata: apart(metadata, stream)}
 	if e.bytes() > s.config.MaxBytes {
 		return fmt.Errorf("append to logs store: a line of %d bytes is more than the %d that are kept", len(line), s.config.MaxBytes)
 	}
@@ -127,6 +127,17 @@ func (s *Store) Append(at time.Time, line string, stream, metadata labels.Labels
 		t.offer(e.raw())
 	}
 	return nil
+}
+
+// apart is structured metadata without names that the stream has; see rawEntry.
+func apart(metadata, stream labels.Labels) labels.Labels {
+	b := labels.NewBuilder(metadata)
+	metadata.Range(func(l labels.Label) {
+		if stream.Has(l.Name) {
+			b.Del(l.Name).Set(l.Name+"_extracted", l.Value)
+		}
+	})
+	return b.Labels()
 }
 
 // search is the place of the first entry that isn't before the given one. It
