@@ -77,7 +77,7 @@ func (a *allowance) hold(s viewSeries) error {
 func (a *allowance) answerBytes() int64 { return int64(min(a.samples*bytesPerPair, maxReadResponse)) }
 
 // engines are those in use, by how many samples they hold. Making one takes
-// longer than a small question.
+// longer than a small question. A Local that only plans has nil.
 type engines struct {
 	lookback time.Duration
 
@@ -89,6 +89,9 @@ type engines struct {
 const maxEngines = 16
 
 func (e *engines) get(samples int) *promql.Engine {
+	if e == nil {
+		return nil
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	engine := e.made[samples]

@@ -46,7 +46,7 @@ type LocalConfig struct {
 // Local answers from our own store, through the view that a decision allows.
 type Local struct {
 	config       LocalConfig
-	engines      engines
+	engines      *engines
 	differencing *differencing
 }
 
@@ -81,7 +81,7 @@ func NewLocal(c LocalConfig) (*Local, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Local{config: c, engines: engines{lookback: c.Lookback}, differencing: remembered}, nil
+	return &Local{config: c, engines: &engines{lookback: c.Lookback}, differencing: remembered}, nil
 }
 
 // newEngine is the reference engine, with Prometheus's defaults.

@@ -110,22 +110,3 @@ hidden if { some x in ["a", "b", "c"]; input.series.tier == x; not input.series.
 		}
 	}
 }
-
-func BenchmarkCompileThousandRules(b *testing.B) {
-	w := mustOpen(b, "")
-	for i := range 20 {
-		var text strings.Builder
-		fmt.Fprintf(&text, "package parley.partners.partner%d\ndecision := {\"allow\": true, \"datasets\": [{\"name\": \"d\", \"include\": \"include\", \"release\": \"row\"}]}\n", i)
-		for j := range 49 {
-			fmt.Fprintf(&text, "include if { input.series.env == \"env-%d\"; input.series.team in [\"a-%d\", \"b-%d\"]; not startswith(input.series.zone, \"z%d\") }\n", j, j, j, j)
-		}
-		w.write(b, fmt.Sprintf("partner%d.rego", i), text.String())
-	}
-	src := mustRead(b, w.dir)
-	for b.Loop() {
-		rev, err := compile(b.Context(), src, Config{CacheEntries: 1})
-		if err != nil || len(rev.packages) < 20 {
-			b.Fatal(err)
-		}
-	}
-}
