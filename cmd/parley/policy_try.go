@@ -274,14 +274,17 @@ func (t tried) withheld(out *strings.Builder) {
 
 // labels says how many values of each label the partner may see.
 func (t tried) labels(out *strings.Builder) {
-	values, seen := map[string]int{}, map[string]int{}
+	counted := map[string]metrics.LabelAccount{}
 	var names []string
 	for _, s := range t.Account.Selectors {
 		for _, l := range s.Labels {
-			if _, known := values[l.Name]; !known {
+			c, known := counted[l.Name]
+			if !known {
 				names = append(names, l.Name)
 			}
-			values[l.Name], seen[l.Name] = max(values[l.Name], l.Values), max(seen[l.Name], l.Seen)
+			c.Values, c.Seen, c.Kept = max(c.Values, l.Values), max(c.Seen, l.Seen), max(c.Kept, l.Kept)
+			c.InCells = c.InCells || l.InCells
+			counted[l.Name] = c
 		}
 	}
 	if len(names) == 0 {
@@ -290,21 +293,40 @@ func (t tried) labels(out *strings.Builder) {
 	slices.Sort(names)
 	rows := [][]string{}
 	for _, name := range names {
-		what := "hidden"
-		if seen[name] > 0 {
-			what = fmt.Sprintf("%d seen, %s", seen[name], t.fate(name))
-		}
-		rows = append(rows, []string{" ", name, count(values[name], "value"), what})
+		rows = append(rows, []string{" ", name, count(counted[name].Values, "value"), t.seen(name, counted[name])})
 	}
 	out.WriteString("  their labels:\n" + tabulate(rows))
 }
 
-// fate is what policy says of a label, in words.
+// seen says how many values of a label are seen, and how.
+func (t tried) seen(name string, l metrics.LabelAccount) string {
+	if l.Seen == 0 {
+		return "hidden"
+	}
+	out := fmt.Sprintf("%d seen, ", l.Seen)
+	if l.InCells {
+		out = fmt.Sprintf("%d seen where cells are released, ", l.Seen)
+	}
+	switch {
+	case l.Kept == 0:
+		return out + t.fate(name)
+	case l.Kept < l.Seen:
+		return out + fmt.Sprintf("%d of them as they are", l.Kept)
+	}
+	return out + policy.Keep.String()
+}
+
+// fate is what policy says of a label that is seen otherwise, in words.
 func (t tried) fate(name string) string {
 	for _, label := range []string{name, inspect.Others} {
 		for _, l := range t.Labels {
-			if l.Label == label && l.Mode != policy.Drop {
+			if l.Label == label && l.Mode != policy.Drop && l.Mode != policy.Keep {
 				return l.What
+			}
+			for _, p := range l.LabelFate.Partly {
+				if l.Label == label && p.Mode != policy.Drop {
+					return p.What
+				}
 			}
 		}
 	}

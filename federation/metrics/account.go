@@ -51,6 +51,11 @@ type LabelAccount struct {
 	// them.
 	Values int `json:"values"`
 	Seen   int `json:"seen"`
+	// Kept are those that the partner may see as they are, in some series or cell.
+	Kept int `json:"kept"`
+	// InCells says that series in cells have the label: of their values those are
+	// seen whose cells are released.
+	InCells bool `json:"in_cells,omitempty"`
 }
 
 // CellAccount is what becomes of the cells of a leaf, of one dataset. Over a
@@ -143,7 +148,8 @@ func (v *view) account(ctx context.Context, sel selection) (SelectorAccount, err
 		v.rules.accountSeries(&out, ls, sel.matchers, counted)
 	}
 	for _, name := range slices.Sorted(maps.Keys(counted)) {
-		out.Labels = append(out.Labels, LabelAccount{Name: name, Values: len(counted[name].raw), Seen: len(counted[name].seen)})
+		c := counted[name]
+		out.Labels = append(out.Labels, LabelAccount{Name: name, Values: len(c.raw), Seen: len(c.seen), Kept: len(c.kept), InCells: c.inCells})
 	}
 	return out, nil
 }
@@ -169,8 +175,12 @@ func (v *view) listRawLabels(ctx context.Context, sel selection) ([]labels.Label
 	return out, release()
 }
 
-// valuesOf are the values of a label, raw and as they are seen.
-type valuesOf struct{ raw, seen map[string]bool }
+// valuesOf are the values of a label, raw, as they are seen, and those that are
+// seen as they are.
+type valuesOf struct {
+	raw, seen, kept map[string]bool
+	inCells         bool
+}
 
 func (r *rules) accountSeries(out *SelectorAccount, ls labels.Labels, asked []*labels.Matcher, counted map[string]*valuesOf) {
 	var rows []*policy.Dataset
@@ -196,9 +206,13 @@ func (r *rules) accountSeries(out *SelectorAccount, ls labels.Labels, asked []*l
 	seen := labels.NewScratchBuilder(ls.Len())
 	see := func(name, value, as string) {
 		if counted[name] == nil {
-			counted[name] = &valuesOf{map[string]bool{}, map[string]bool{}}
+			counted[name] = &valuesOf{raw: map[string]bool{}, seen: map[string]bool{}, kept: map[string]bool{}}
 		}
 		counted[name].raw[value] = true
+		counted[name].inCells = counted[name].inCells || cells != nil
+		if as == value {
+			counted[name].kept[value] = true
+		}
 		if as != "" {
 			counted[name].seen[as] = true
 			seen.Add(name, as)

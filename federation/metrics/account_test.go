@@ -71,18 +71,18 @@ func TestAccount(t *testing.T) {
 	}{
 		{"sum by (region) (count_over_time(http[30m]))", metrics.Account{Selectors: []metrics.SelectorAccount{{
 			Selector: "http", Series: 9, Rows: 6, Denied: map[int]int{1: 1}, Outside: 1, Elsewhen: 1,
-			Labels: []metrics.LabelAccount{{Name: "env", Values: 1}, {Name: "pod", Values: 3, Seen: 2}, {Name: "region", Values: 2, Seen: 2}, {Name: "user", Values: 6}},
+			Labels: []metrics.LabelAccount{{Name: "env", Values: 1}, {Name: "pod", Values: 3, Seen: 2}, {Name: "region", Values: 2, Seen: 2, Kept: 2}, {Name: "user", Values: 6}},
 		}}}},
 		{`sum(http{user="3"})`, metrics.Account{Selectors: []metrics.SelectorAccount{{Selector: `http{user="3"}`, Series: 1, Unmatched: 1}}}},
 		{`sum(http{org="acme",region="us"})`, metrics.Account{Selectors: []metrics.SelectorAccount{{
 			Selector: `http{org="acme",region="us"}`, Series: 3, Rows: 3,
-			Labels: []metrics.LabelAccount{{Name: "env", Values: 1}, {Name: "pod", Values: 3, Seen: 2}, {Name: "region", Values: 1, Seen: 1}, {Name: "user", Values: 3}},
+			Labels: []metrics.LabelAccount{{Name: "env", Values: 1}, {Name: "pod", Values: 3, Seen: 2}, {Name: "region", Values: 1, Seen: 1, Kept: 1}, {Name: "user", Values: 3}},
 		}}}},
 		{`sum(http{org="globex"})`, metrics.Account{Selectors: []metrics.SelectorAccount{{Selector: `http{org="globex"}`}}}},
 		{`published or sum(nowhere)`, metrics.Account{Selectors: []metrics.SelectorAccount{{Selector: "nowhere"}}}},
 		{"sum by (region) (logins) or sum(nowhere)", metrics.Account{
 			Selectors: []metrics.SelectorAccount{
-				{Selector: "logins", Series: 7, InCells: 7, Labels: []metrics.LabelAccount{{Name: "region", Values: 3, Seen: 3}, {Name: "user", Values: 3}}},
+				{Selector: "logins", Series: 7, InCells: 7, Labels: []metrics.LabelAccount{{Name: "region", Values: 3, Seen: 3, Kept: 3, InCells: true}, {Name: "user", Values: 3, InCells: true}}},
 				{Selector: "nowhere"},
 			},
 			Cells: []metrics.CellAccount{{Leaf: "logins", Dataset: 2, Series: 7, Cells: 3, Released: 1, Small: 1, Dominated: 1}},
@@ -165,4 +165,32 @@ func localOf(t *testing.T, s metrics.Source) *metrics.Local {
 		t.Fatal(err)
 	}
 	return l
+}
+
+// Of values that another dataset hides in some series, those are told apart that
+// leave as they are.
+func TestAccountOfALabelInTwoModes(t *testing.T) {
+	var store []metricstest.Series
+	for i := range 5 {
+		store = append(store, metricstest.Series{
+			Labels: labels.FromStrings("__name__", "http", "region", []string{"eu", "us"}[min(i, 1)], "pod", fmt.Sprint("pod-", i)), Values: values(func(int) float64 { return 1 }),
+		})
+	}
+	row := func(name, series string, pod policy.Mode) policy.Dataset {
+		s, err := metrics.ParseSelector(series)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return policy.Dataset{Name: name, Series: []policy.Selector{s}, Release: policy.Row, Labels: map[string]policy.LabelRule{"pod": {Mode: pod}}}
+	}
+	o := policy.Obligations{Datasets: []policy.Dataset{row("a", "http", policy.Keep), row("b", `{region="eu"}`, policy.Pseudonym)}}
+	q := metrics.Question{Kind: policy.Instant, Expression: "http", Start: metricstest.End(), End: metricstest.End()}
+	got, err := newLocalAt(t, metricstest.Store(t, store)).Account(t.Context(), q, o, metrics.Asking{Org: "globex", ExchangeID: "x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []metrics.LabelAccount{{Name: "pod", Values: 5, Seen: 5, Kept: 4}, {Name: "region", Values: 2}}
+	if diff := cmp.Diff(want, got.Selectors[0].Labels); diff != "" {
+		t.Error(diff)
+	}
 }
