@@ -123,8 +123,8 @@ const maxCover = 16
 
 // selectors are LogQL stream selectors of which each stream of the selection
 // has exactly one; another stream may have one as well. Loki wants each to have
-// a matcher that doesn't match an absent label. If the selection has none, the
-// streams there are are asked which labels they have.
+// a matcher that doesn't match an absent label. If the selection has none, it
+// is found out which labels the streams have.
 func (l *Loki) selectors(ctx context.Context, s selection) ([]string, error) {
 	known := pushable(s.matchers)
 	if demanding(known) {
