@@ -8,12 +8,12 @@ import "bytes"
 func findBearer(text []byte, spans []span) []span {
 	for i := 0; i < len(text); {
 		start, end := -1, 0
-		switch {
-		case text[i]|0x20 == 'e':
+		switch text[i] | 0x20 {
+		case 'e':
 			start, end = jsonWebToken(text, i)
-		case text[i]|0x20 == 'b':
+		case 'b':
 			start, end = tokenAfter(text, i, "bearer")
-		case text[i]|0x20 == 'a':
+		case 'a':
 			start, end = tokenAfter(text, i, "access_token")
 		}
 		if start < 0 {

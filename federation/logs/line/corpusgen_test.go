@@ -204,7 +204,7 @@ var spellings = map[string]func(g gen, text string) string{
 			return r
 		}, s)
 	},
-	"invisible characters within": func(_ gen, s string) string { return s[:len(s)/2] + "​" + s[len(s)/2:] },
+	"invisible characters within": func(_ gen, s string) string { return s[:len(s)/2] + "\u200b" + s[len(s)/2:] },
 	"spaces within":               func(_ gen, s string) string { return strings.Join(strings.Split(s, ""), " ") },
 	"words for signs": func(_ gen, s string) string {
 		return strings.NewReplacer("@", " at ", ".", " dot ", "+", "plus ").Replace(s)

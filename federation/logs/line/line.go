@@ -114,7 +114,7 @@ func (r *Redactor) Append(dst []byte, line string, fired *Fired) []byte {
 func (r *Redactor) byRules(dst, line []byte, fired *Fired) []byte {
 	p := pass{Redactor: r, scanner: scanner{in: line}, out: dst, fired: fired, counts: fired.of(r)}
 	before := len(dst)
-	ok := false
+	var ok bool
 	switch {
 	case r.json != nil:
 		ok = p.document(r.json)

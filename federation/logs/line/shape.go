@@ -174,10 +174,10 @@ func tokenEnd(text []byte, start int) (end, quoted int) {
 // quoteEnd is where quotes end that begin here: the text's end, if they don't.
 func quoteEnd(text []byte, start int) int {
 	for i := start + 1; i < len(text); i++ {
-		switch {
-		case text[i] == '\\':
+		switch text[i] {
+		case '\\':
 			i++
-		case text[i] == text[start]:
+		case text[start]:
 			return i + 1
 		}
 	}
