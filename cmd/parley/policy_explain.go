@@ -51,7 +51,7 @@ func (c *policyExplainCommand) Run(k *kong.Kong) error {
 	}
 	stage := rehearsal.Stage{Folder: folder}
 	if settings != nil {
-		stage.Lookback = settings.Metrics.LookbackDelta
+		stage.Lookback, stage.MaxSamples = settings.Metrics.LookbackDelta, settings.Metrics.MaxSamples
 	}
 	e, err := stage.Explain(context.Background(), ask)
 	if err != nil {
@@ -159,7 +159,7 @@ func (e explained) datasets(out *strings.Builder) {
 
 func (e explained) plan(out *strings.Builder) {
 	e.heading(out, "PLAN")
-	for _, s := range e.Plan.Selectors {
+	for i, s := range e.Plan.Selectors {
 		if s.Query != "" {
 			out.WriteString("  " + s.Selector + "\n    is a published query\n")
 			continue
@@ -180,6 +180,9 @@ func (e explained) plan(out *strings.Builder) {
 		}
 		if s.Source != "" {
 			out.WriteString(paragraph("    rows are read as ", s.Source))
+		}
+		if n := e.Plan.Estimate.Evaluations; i < len(n) && n[i] > 1 {
+			fmt.Fprintf(out, "    is evaluated at %d times\n", n[i])
 		}
 	}
 	if e.Refused != nil {
@@ -210,6 +213,8 @@ func (e explained) plan(out *strings.Builder) {
 	default:
 		out.WriteString(paragraph("  evaluated here, over the view: ", e.Plan.NotPushedDown))
 	}
+	least := e.Plan.Estimate
+	out.WriteString(paragraph("  samples for each series, at least: ", fmt.Sprintf("%d in the answer, %d read, %d at once", least.Answer, least.Read, least.Held)))
 }
 
 func (e explained) labels(out *strings.Builder) {

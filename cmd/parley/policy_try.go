@@ -93,9 +93,9 @@ func (c *policyTryCommand) try(ctx context.Context) (t rehearsal.Trial, dir stri
 		return t, "", err
 	}
 	defer func() { err = errors.Join(err, closeSource()) }()
-	stage := rehearsal.Stage{Folder: folder, Lookback: settings.Metrics.LookbackDelta}
+	stage := rehearsal.Stage{Folder: folder, Lookback: settings.Metrics.LookbackDelta, MaxSamples: settings.Metrics.MaxSamples}
 	t, err = stage.Try(ctx, rehearsal.Backend{
-		Source: source, Secret: secret, MaxSamples: settings.Metrics.MaxSamples, Timeout: settings.Front.QueryTimeout,
+		Source: source, Secret: secret, Timeout: settings.Front.QueryTimeout,
 	}, ask)
 	return t, folder.Dir, err
 }

@@ -192,6 +192,7 @@ func TestLongListIsNotRead(t *testing.T) {
 
 // A question's evaluation holds what its answer may have, but for an
 // aggregation's sake not less than leastSamples, nor more than the config says.
+// What filters can't be estimated before.
 func TestEvaluationIsBoundedByLimits(t *testing.T) {
 	source, _ := backend(t, func(http.ResponseWriter, *http.Request) { t.Error("nothing is read") })
 	for _, c := range []struct {
@@ -211,12 +212,56 @@ func TestEvaluationIsBoundedByLimits(t *testing.T) {
 		o := everythingKept
 		o.Limits = tenants.Limits{Samples: c.limit}
 		at := time.Unix(1_700_000_000, 0)
-		_, _, err = local.Answer(context.Background(), Question{Kind: policy.Instant, Expression: "sum_over_time(vector(1)[30m:1ms])", Start: at, End: at},
+		_, _, err = local.Answer(context.Background(), Question{Kind: policy.Instant, Expression: "sum_over_time((vector(1) < 2)[30m:1ms])", Start: at, End: at},
 			policy.Decision{Allow: true, Obligations: o}, Asking{Org: "globex"})
 		if c.fits && err != nil {
 			t.Errorf("limit %d, config %d: %v", c.limit, c.most, err)
 		} else if !c.fits {
 			overTheAllowance(t, err)
+		}
+	}
+}
+
+// What is estimated to be too much is never asked, whatever the way it would be
+// answered; what is just not too much is.
+func TestTooMuchIsNotAsked(t *testing.T) {
+	keep := policy.LabelRule{Mode: policy.Keep}
+	named := func(name string) []policy.Selector {
+		return []policy.Selector{{labels.MustNewMatcher(labels.MatchEqual, labels.MetricName, name)}}
+	}
+	o := policy.Obligations{
+		Datasets: []policy.Dataset{
+			{Name: "rows", Series: named("rows"), Release: policy.Row, Others: keep},
+			{
+				Name: "cells", Series: named("cells"), Release: policy.Aggregate, Labels: map[string]policy.LabelRule{"region": keep},
+				Cells: &policy.Cells{Dimensions: []string{"region"}, Units: []string{"user"}, K: 5},
+			},
+		},
+		Queries: []policy.Query{{Name: "published", Expression: "sum(hidden)"}},
+		Limits:  tenants.Limits{Samples: 60},
+	}
+	for expression, steps := range map[string]int{
+		"rows": 60, "sum(rate(rows[5m]))": 60, "rows or vector(1)": 60, "sum(cells)": 60, "sum by (region) (rate(cells[5m])) / 2": 60, "published": 60,
+		"max_over_time(sum(rows)[5m:1m])": 60, "max_over_time((rows > 1)[16666m40s:1s])": 1, // a million of them may be held
+	} {
+		asked := 0
+		source, _ := backend(t, func(w http.ResponseWriter, _ *http.Request) {
+			asked++
+			http.Error(w, "not now", http.StatusServiceUnavailable)
+		})
+		local, err := NewLocal(LocalConfig{Org: "acme", Source: source, Secret: make([]byte, minSecret)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		start := time.Unix(1_700_000_000, 0)
+		for more, refused := range []bool{false, true} {
+			asked = 0
+			end := start.Add(time.Duration(steps+more-1) * time.Minute)
+			_, _, err := local.Answer(t.Context(), Question{Kind: policy.Range, Expression: expression, Start: start, End: end, Step: time.Minute},
+				policy.Decision{Allow: true, Obligations: o}, Asking{Org: "globex"})
+			if e := federation.AsError(err); refused != (e.Kind == federation.OverLimit) || refused != (asked == 0) {
+				t.Errorf("%s at %d times: the source is asked %d times: %v", expression, steps+more, asked, err)
+			}
 		}
 	}
 }

@@ -160,6 +160,26 @@ func (t times) count() int {
 	return int((t.end-t.start)/t.step) + 1
 }
 
+// never are no times.
+var never = times{start: 1, end: 0}
+
+// between are those of the times from first to last, both included.
+func (t times) between(first, last int64) times {
+	from, to := 0, t.count()-1
+	switch {
+	case to < 0, last < t.start, t.at(to) < first:
+		return never
+	case t.step > 0:
+		from = int((max(first-t.start, 0) + t.step - 1) / t.step)
+		to = min(to, int((last-t.start)/t.step))
+	}
+	if to < from {
+		return never
+	}
+	t.start, t.end = t.at(from), t.at(to)
+	return t
+}
+
 // at is the time of an index.
 func (t times) at(i int) int64 { return t.start + int64(i)*t.step }
 

@@ -229,6 +229,13 @@ func (l *Local) query(ctx context.Context, q Question, v *view, o policy.Obligat
 	if q.Lookback == 0 {
 		q.Lookback = l.config.Lookback
 	}
+	estimate, err := v.estimate(q, l.config.Now())
+	if err != nil {
+		return nil, err
+	}
+	if err := estimate.within(by.Org, o.Limits, v.may); err != nil {
+		return nil, err
+	}
 	cells, err := planCells(expr, v.rules, q)
 	if err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -28,6 +29,8 @@ type Plan struct {
 	// NotPushedDown.
 	PushedDown    string `json:"pushed_down,omitempty"`
 	NotPushedDown string `json:"not_pushed_down,omitempty"`
+	// Estimate is what it takes at least.
+	Estimate Estimate `json:"estimate,omitzero"`
 	// Coverage is the part of the question's time that may be seen; zero is none.
 	Coverage policy.Window `json:"coverage,omitzero"`
 	// Notices are what the partner is told with the answer.
@@ -66,13 +69,16 @@ type PlanConfig struct {
 	Org      tenants.OrgID // whose data
 	By       tenants.OrgID // who asks
 	Lookback time.Duration // zero is DefaultLookback
-	Now      func() time.Time
+	// MaxSamples is LocalConfig's.
+	MaxSamples int
+	Now        func() time.Time
 }
 
 // NewPlan plans an instant or a range query. The error is the *federation.Error
 // that the partner would be given, whatever the store holds.
 func NewPlan(c PlanConfig, q Question, o policy.Obligations) (Plan, error) {
-	l := &Local{config: LocalConfig{Org: c.Org, Lookback: c.Lookback, Now: c.Now}}
+	c.Lookback, c.MaxSamples = cmp.Or(c.Lookback, DefaultLookback), cmp.Or(c.MaxSamples, defaultMaxSamples)
+	l := &Local{config: LocalConfig{Org: c.Org, Lookback: c.Lookback, MaxSamples: c.MaxSamples, Now: c.Now}}
 	v, err := l.view(o, Asking{Org: c.By, ExchangeID: federation.NewExchangeID(c.Now())})
 	if err != nil {
 		return Plan{}, federation.AsError(err)
@@ -92,6 +98,12 @@ func NewPlan(c PlanConfig, q Question, o policy.Obligations) (Plan, error) {
 		return p, err
 	}
 	if err := checkFloors(expr, q, o); err != nil {
+		return p, err
+	}
+	if p.Estimate, err = v.estimate(q, c.Now()); err == nil {
+		err = p.Estimate.within(c.By, o.Limits, v.may)
+	}
+	if err != nil {
 		return p, err
 	}
 	cells, err := planCells(expr, v.rules, q)

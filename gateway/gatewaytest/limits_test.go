@@ -14,6 +14,9 @@ import (
 	"github.com/parley-gateway/parley/tenants"
 )
 
+// byRegion asks for two series of globex and of acme.
+const byRegion = "count by (org, region) (http_requests_total)"
+
 // Limits are the owner's. Who meets one is told which, and the others answer.
 func TestOverLimit(t *testing.T) {
 	t.Parallel()
@@ -25,17 +28,25 @@ func TestOverLimit(t *testing.T) {
 	}{
 		{
 			"{series: 1}", func(o *gatewaytest.Org) gatewaytest.Reply {
-				return o.Asks("count by (org, region) (http_requests_total)")
+				return o.Asks(byRegion)
 			},
 			"the answer has more than 1 series; ask for fewer, or aggregate", tenants.OverSeries,
 		},
 		{
+			"{samples: 40}", func(o *gatewaytest.Org) gatewaytest.Reply { return o.AsksRange(byRegion, time.Minute) },
+			"the answer has more than 40 samples; ask for less time, a larger step or fewer series", tenants.OverSamples,
+		},
+		{
 			"{samples: 10}", func(o *gatewaytest.Org) gatewaytest.Reply { return o.AsksRange(byOrg, time.Minute) },
-			"the answer has more than 10 samples; ask for less time, a larger step or fewer series", tenants.OverSamples,
+			"the answer would have at least 30 samples for each series, and the limit is 10 samples; ask for less time or a larger step", tenants.OverSamples,
+		},
+		{
+			"{bytes: 900}", func(o *gatewaytest.Org) gatewaytest.Reply { return o.AsksRange(byRegion, time.Minute) },
+			"the answer has more than 900 bytes; ask for less time, a larger step or fewer series", tenants.OverBytes,
 		},
 		{
 			"{bytes: 100}", func(o *gatewaytest.Org) gatewaytest.Reply { return o.AsksRange(byOrg, time.Minute) },
-			"the answer has more than 100 bytes; ask for less time, a larger step or fewer series", tenants.OverBytes,
+			"the answer would have at least 480 bytes for each series, and the limit is 100 bytes; ask for less time or a larger step", tenants.OverBytes,
 		},
 		{
 			"{range: 10m}", func(o *gatewaytest.Org) gatewaytest.Reply { return o.Asks("count_over_time(http_requests_total[11m])") },
@@ -155,6 +166,47 @@ func TestRefusalsDontFillTheAuditLog(t *testing.T) {
 	}
 	if lines > atMost {
 		t.Errorf("%d lines about %d refusals in %s, want at most %d", lines, recorded, took, atMost)
+	}
+}
+
+// What would be too much whatever there is, globex's store isn't asked. It would
+// never answer.
+func TestTooMuchIsNotAskedOfTheStore(t *testing.T) {
+	t.Parallel()
+	for name, decision := range map[string]string{
+		"rows": releaseRequests,
+		"cells": `{"allow": true, "datasets": [{"name": "requests", "series": ["http_requests_total"], "release": "aggregate",
+			"dimensions": ["region"], "units": ["user"], "k": 2}]}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			world := three(t)
+			acme, globex := world.Org("acme"), world.Org("globex")
+			backend := gatewaytest.NewBackend(t)
+			globex.Source = backend.Source()
+			globex.Releases("acme", decision)
+			globex.Agrees("acme", func(a *gatewaytest.Agreement) { a.Limits = "{samples: 100}" })
+			acme.QueryTimeout = time.Minute
+			world.Start()
+
+			const expr = "sum by (org) (rate(http_requests_total[5m]))"
+			reply := acme.AsksRange(expr, 15*time.Second)
+			const told = "the answer would have at least 120 samples for each series, and the limit is 100 samples; ask for less time or a larger step"
+			if part := reply.Completeness(t)["globex"]; part.Status != federation.Denied || part.Reason != told {
+				t.Errorf("globex is %+v", part)
+			}
+			if record := exchange(t, globex, reply); len(record) != 1 || !strings.Contains(record[0].Reason, string(tenants.OverSamples)) {
+				t.Errorf("globex recorded %+v", record)
+			}
+			if asked := backend.Waiting() + backend.Abandoned(); asked > 0 {
+				t.Errorf("globex's store was asked %d times", asked)
+			}
+			// With a larger step it is.
+			backend.Release()
+			if part := acme.AsksRange(expr, 30*time.Second).Completeness(t)["globex"]; part.Status != federation.Complete {
+				t.Errorf("half as many: %+v", part)
+			}
+		})
 	}
 }
 

@@ -119,7 +119,9 @@ func (s Stage) Explain(ctx context.Context, a Ask) (Explanation, error) {
 		return out, nil
 	}
 	o := r.Decision.Obligations
-	plan, err := metrics.NewPlan(metrics.PlanConfig{Org: s.Folder.Org, By: a.Partner, Lookback: s.Lookback, Now: s.Folder.Now}, a.Question, o)
+	plan, err := metrics.NewPlan(metrics.PlanConfig{
+		Org: s.Folder.Org, By: a.Partner, Lookback: s.Lookback, MaxSamples: s.MaxSamples, Now: s.Folder.Now,
+	}, a.Question, o)
 	if err != nil && r.Told == nil {
 		out.Refused = refusal(federation.AsError(err))
 	}

@@ -27,6 +27,8 @@ type Stage struct {
 	Folder *inspect.Folder
 	// Lookback is the gateway's; zero is metrics.DefaultLookback.
 	Lookback time.Duration
+	// MaxSamples is the gateway's; zero is the default.
+	MaxSamples int
 }
 
 // Ask is a partner's question.

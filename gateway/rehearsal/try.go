@@ -51,10 +51,9 @@ type Series struct {
 
 // Backend is where the owner's data is.
 type Backend struct {
-	Source     metrics.Source
-	Secret     []byte
-	MaxSamples int
-	Timeout    time.Duration
+	Source  metrics.Source
+	Secret  []byte
+	Timeout time.Duration
 }
 
 // Try asks a question twice: as the partner, through a gateway of our own whose
@@ -62,7 +61,7 @@ type Backend struct {
 // disclosed to anyone who doesn't have the data already.
 func (s Stage) Try(ctx context.Context, b Backend, a Ask) (Trial, error) {
 	local, err := metrics.NewLocal(metrics.LocalConfig{
-		Org: s.Folder.Org, Source: b.Source, Secret: b.Secret, Lookback: s.Lookback, MaxSamples: b.MaxSamples, Now: s.Folder.Now,
+		Org: s.Folder.Org, Source: b.Source, Secret: b.Secret, Lookback: s.Lookback, MaxSamples: s.MaxSamples, Now: s.Folder.Now,
 	})
 	if err != nil {
 		return Trial{}, err
@@ -114,7 +113,7 @@ func (s Stage) asPartner(ctx context.Context, local *metrics.Local, b Backend, a
 	g, err := gateway.New(gateway.Config{
 		Org: s.Folder.Org, Directory: agreements(s.Folder.Agreements), Decider: s.Folder.Policies,
 		Signals: map[tenants.Signal]gateway.Signal{tenants.Metrics: {
-			Answer: gateway.AnswerFrom(local), Federate: gateway.FederateWith(metrics.NewFederated(b.MaxSamples, s.Lookback, nil)),
+			Answer: gateway.AnswerFrom(local), Federate: gateway.FederateWith(metrics.NewFederated(s.MaxSamples, s.Lookback, nil)),
 		}},
 		BreakGlass: opening{s.Folder.Now()}, Peers: nobody{}, Auditor: nobody{}, Meter: nobody{},
 		Log: slog.New(slog.DiscardHandler), Timeout: b.Timeout, Now: s.Folder.Now,
