@@ -250,7 +250,7 @@ func (d *Dataset) Selectors() []Selector {
 // every coarser view is computed, of every partner.
 type Cells struct {
 	// Dimensions tell cells apart. The label le of a classic histogram is one
-	// without being named.
+	// without being named; its buckets with fewer than K observations are merged.
 	Dimensions []string
 	// Units are the labels that tell one unit from another: counted, never seen.
 	// Empty says that the increments of counters are the units: of each interval

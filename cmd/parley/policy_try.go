@@ -262,6 +262,7 @@ func (t tried) withheld(out *strings.Builder) {
 			{c.Released, "released"},
 			{c.Small, fmt.Sprintf("of fewer than %d %s", d.K, strings.Join(d.Units, " and "))},
 			{c.Dominated, "of which one " + strings.Join(d.Units, " and ") + " has too much"},
+			{c.Merged, fmt.Sprintf("buckets of fewer than %d observations, merged with others", d.K)},
 			{c.Mixed, "of floats and histograms, which have no sum"},
 		} {
 			if row.n > 0 {

@@ -66,8 +66,10 @@ type CellAccount struct {
 	Series  int    `json:"series"`
 	Cells   int    `json:"cells"`
 	// Released leave; of the others Small have too few units, one unit has too
-	// much of Dominated, and Mixed have no sum.
+	// much of Dominated, Mixed have no sum, and Merged are buckets of too few
+	// observations to be told apart.
 	Released  int `json:"released"`
+	Merged    int `json:"merged"`
 	Small     int `json:"small"`
 	Dominated int `json:"dominated"`
 	Mixed     int `json:"mixed"`
@@ -255,17 +257,21 @@ func (l *Local) accountCells(ctx context.Context, leaf leaf, v *view, q Question
 		if !slices.Contains(v.rules.cellsOf(leaf.selector.LabelMatchers), d) || countsEvents(d) || leaf.times.count() == 0 {
 			continue
 		}
-		matrix, err := l.evaluateRaw(ctx, leaf, leaf.times.question(q.Lookback), v, d)
+		raw, err := l.evaluateRaw(ctx, leaf, leaf.times.question(q.Lookback), v, d)
 		if err != nil {
 			return nil, err
 		}
-		a := CellAccount{Leaf: leaf.expr.String(), Dataset: i, Series: len(matrix)}
-		t := newThreshold(leaf, d)
-		for _, c := range sortIntoCells(matrix, leaf, d) {
+		a := CellAccount{Leaf: leaf.expr.String(), Dataset: i, Series: len(raw.matrix)}
+		for _, c := range releaseCells(raw, leaf, d) {
+			if c.other {
+				continue
+			}
 			a.Cells++
-			switch best(t.judge(c)) {
+			switch best(c.fates) {
 			case cellLeaves:
 				a.Released++
+			case cellMerged:
+				a.Merged++
 			case cellDominated:
 				a.Dominated++
 			case cellMixed:

@@ -21,8 +21,9 @@ import (
 // aggregate evaluates a plan.
 func (l *Local) aggregate(ctx context.Context, plan *cellPlan, q Question, v *view) (promql.Matrix, error) {
 	store := &cellStore{view: v, byName: map[string][]promql.Series{}}
+	finest := map[finestKey]cells{}
 	for i, leaf := range plan.leaves {
-		found, err := l.releaseLeaf(ctx, leaf, v, q.Lookback)
+		found, err := l.releaseLeaf(ctx, leaf, v, q.Lookback, finest)
 		if err != nil {
 			return nil, err
 		}
@@ -32,9 +33,18 @@ func (l *Local) aggregate(ctx context.Context, plan *cellPlan, q Question, v *vi
 	return run(ctx, v.may.engine, store, plan.rest.String(), q)
 }
 
+// finestKey tells finest cells apart.
+type finestKey struct {
+	dataset    *policy.Dataset
+	expression string
+	times      times
+}
+
 // releaseLeaf returns the cells of a leaf, of every dataset it meets. What of
-// it is released as rows stands beside them, each series for itself.
-func (l *Local) releaseLeaf(ctx context.Context, leaf leaf, v *view, lookback time.Duration) (cells, error) {
+// it is released as rows stands beside them, each series for itself. finest are
+// those of other leaves of the question: bounds of one histogram are asked for
+// one by one, and read together.
+func (l *Local) releaseLeaf(ctx context.Context, leaf leaf, v *view, lookback time.Duration, finest map[finestKey]cells) (cells, error) {
 	var out cells
 	if leaf.times.count() == 0 {
 		return out, nil
@@ -44,11 +54,17 @@ func (l *Local) releaseLeaf(ctx context.Context, leaf leaf, v *view, lookback ti
 		return l.releasePublished(ctx, leaf, v, q)
 	}
 	for _, d := range v.rules.cellsOf(leaf.selector.LabelMatchers) {
-		finest, err := l.finest(ctx, leaf, q, v, d)
+		expression, err := leaf.with(v.rules.onFinest(d, leaf.selector.LabelMatchers))
 		if err != nil {
 			return out, err
 		}
-		out.add(v.rules.released(d, finest))
+		key := finestKey{d, expression, leaf.times}
+		if _, known := finest[key]; !known {
+			if finest[key], err = l.finest(ctx, leaf, q, v, d); err != nil {
+				return out, err
+			}
+		}
+		out.add(v.rules.released(d, finest[key]))
 	}
 	if _, possible := v.rules.narrow(leaf.selector.LabelMatchers); possible {
 		matrix, err := run(ctx, v.may.engine, v, leaf.expr.String(), q)
@@ -65,26 +81,49 @@ func (l *Local) finest(ctx context.Context, leaf leaf, q Question, v *view, d *p
 	if countsEvents(d) {
 		return l.releaseEvents(ctx, leaf, v, d)
 	}
-	matrix, err := l.evaluateRaw(ctx, leaf, q, v, d)
+	raw, err := l.evaluateRaw(ctx, leaf, q, v, d)
 	if err != nil {
 		return cells{}, err
 	}
-	return newCells(matrix, leaf, d), nil
+	return newCells(raw, leaf, d), nil
 }
 
-// evaluateRaw evaluates a leaf over a dataset's raw series. Where what is
-// suppressed leaves as one cell, that is the same cell for every question, so
-// that nothing but the metric is selected.
-func (l *Local) evaluateRaw(ctx context.Context, leaf leaf, q Question, v *view, d *policy.Dataset) (promql.Matrix, error) {
-	matchers, _ := v.rules.onRaw(d, leaf.selector.LabelMatchers)
-	if d.Cells.Other {
-		matchers = slices.DeleteFunc(matchers, func(m *labels.Matcher) bool { return m.Name != labels.MetricName })
-	}
+// onFinest returns the matchers of the raw series whose finest cells a selector
+// is answered from. What becomes of a bucket depends on the others of its
+// histogram, so that le is matched on what is released. Where what is suppressed
+// leaves as one cell, that is the same cell for every question, so that nothing
+// but the metric is selected.
+func (r *rules) onFinest(d *policy.Dataset, asked []*labels.Matcher) []*labels.Matcher {
+	raw, _ := r.onRaw(d, asked)
+	return slices.DeleteFunc(raw, func(m *labels.Matcher) bool {
+		return m.Name == labels.BucketLabel || d.Cells.Other && m.Name != labels.MetricName
+	})
+}
+
+// evaluateRaw evaluates a leaf over a dataset's raw series.
+func (l *Local) evaluateRaw(ctx context.Context, leaf leaf, q Question, v *view, d *policy.Dataset) (rawLeaf, error) {
+	matchers := v.rules.onFinest(d, leaf.selector.LabelMatchers)
 	expression, err := leaf.with(matchers)
 	if err != nil {
-		return nil, err
+		return rawLeaf{}, err
 	}
-	return run(ctx, v.may.engine, v.raw(d), expression, q)
+	raw := v.raw(d)
+	var out rawLeaf
+	if out.matrix, err = run(ctx, v.may.engine, raw, expression, q); err != nil || !leaf.ofSamples() {
+		return out, err
+	}
+	if !slices.ContainsFunc(out.matrix, func(s promql.Series) bool { return len(s.Histograms) > 0 || isBucket(s.Metric) }) {
+		return out, nil
+	}
+	if expression, err = leaf.counting(matchers); err != nil {
+		return out, err
+	}
+	counted, err := run(ctx, v.may.engine, raw, expression, q)
+	out.samples = make(map[string][]promql.FPoint, len(counted))
+	for _, s := range counted {
+		out.samples[histogramKey(s.Metric)] = s.Floats
+	}
+	return out, err
 }
 
 // raw is a dataset's series as the store has them, for counting. A series that

@@ -1,11 +1,10 @@
 package metrics
 
 import (
+	"math"
 	"slices"
 
 	"github.com/prometheus/prometheus/model/histogram"
-
-	"github.com/parley-gateway/parley/policy"
 )
 
 // histogramSum adds up native histograms. Those that have no sum, such as
@@ -37,17 +36,16 @@ func (s *histogramSum) value() *histogram.FloatHistogram {
 }
 
 // releaseHistogram returns a native histogram as it may leave: no finer than
-// policy's schema, and with no bucket of fewer than K observations; each of
-// those is merged with its neighbour above, the last with the one below. It is
-// nil when there are fewer than K in all. observations is by what a bucket has
-// to be multiplied to be a number of them.
-func releaseHistogram(h *histogram.FloatHistogram, c *policy.Cells, observations float64) *histogram.FloatHistogram {
-	if h == nil || h.Count*observations < float64(c.K) {
+// the schema, where there is one, and with no bucket of less than least, which is
+// what K observations have at least; each of those is merged with its neighbour
+// above, the last with the one below. It is nil when there is less in all.
+func releaseHistogram(h *histogram.FloatHistogram, schema *int32, least float64) *histogram.FloatHistogram {
+	if h == nil || !(h.Count >= least) {
 		return nil
 	}
 	out := h.Copy()
-	if c.Schema != nil && !out.UsesCustomBuckets() && out.Schema > *c.Schema {
-		out = out.CopyToSchema(*c.Schema)
+	if schema != nil && !out.UsesCustomBuckets() && out.Schema > *schema {
+		out = out.CopyToSchema(*schema)
 	}
 	ascending := make([]*float64, 0, len(out.NegativeBuckets)+1+len(out.PositiveBuckets))
 	for i := range slices.Backward(out.NegativeBuckets) {
@@ -62,7 +60,7 @@ func releaseHistogram(h *histogram.FloatHistogram, c *policy.Cells, observations
 	for _, bucket := range ascending {
 		carried += *bucket
 		*bucket = 0
-		if carried*observations >= float64(c.K) {
+		if carried >= least {
 			*bucket, kept, carried = carried, bucket, 0
 		}
 	}
@@ -70,5 +68,20 @@ func releaseHistogram(h *histogram.FloatHistogram, c *policy.Cells, observations
 		return nil
 	}
 	*kept += carried
+	for _, bucket := range append(ascending, &out.Count, &out.Sum) {
+		*bucket = withoutOrder(*bucket)
+	}
 	return out.Compact(0)
+}
+
+// withoutOrder takes off a sum the last digits, which depend on how its terms
+// were added up and so on small buckets: seven decimal digits stay. Whole
+// numbers have the same sum in every order.
+func withoutOrder(v float64) float64 {
+	const bits = 24
+	if v == math.Trunc(v) {
+		return v
+	}
+	fraction, exponent := math.Frexp(v)
+	return math.Ldexp(math.Round(math.Ldexp(fraction, bits)), exponent-bits)
 }

@@ -32,51 +32,81 @@ func cellLabels(d *policy.Dataset, named bool) []string {
 	return out
 }
 
+// rawLeaf is a leaf evaluated over a dataset's raw series.
+type rawLeaf struct {
+	matrix promql.Matrix
+	// samples is how many samples of each histogram the leaf's function is of, by
+	// histogramKey, where that matters.
+	samples map[string][]promql.FPoint
+}
+
 // contribution is a series in a cell.
 type contribution struct {
-	unit   string
-	series *promql.Series
+	unit      string
+	histogram string // histogramKey of a histogram or a bucket
+	series    *promql.Series
 	// only says at which times it is in the cell; nil is always.
 	only []bool
 }
 
-// cell is what one set of dimensions has, before it is known whether it leaves.
+// cell is what one set of dimensions has, and then what of it leaves.
 type cell struct {
 	labels  labels.Labels
 	members []contribution
+	other   bool // made of what is suppressed in others
+
+	fates       []cellFate // by time
+	sums, count promql.Series
+	bucket      *bucket // of a classic histogram
 }
 
-// sortIntoCells puts the series of a leaf, evaluated over a dataset's raw ones, in cells.
-func sortIntoCells(matrix promql.Matrix, l leaf, d *policy.Dataset) map[string]*cell {
+// sortIntoCells puts the series of a leaf in cells.
+func sortIntoCells(raw rawLeaf, l leaf, d *policy.Dataset) map[string]*cell {
 	byLabels := map[string]*cell{}
 	names := cellLabels(d, l.function == "")
-	for i := range matrix {
-		s := &matrix[i]
+	for i := range raw.matrix {
+		s := &raw.matrix[i]
 		key := string(s.Metric.BytesWithLabels(nil, names...))
 		c := byLabels[key]
 		if c == nil {
 			c = &cell{labels: s.Metric.MatchLabels(true, names...)}
 			byLabels[key] = c
 		}
-		c.members = append(c.members, contribution{unit: string(s.Metric.BytesWithLabels(nil, d.Cells.Units...)), series: s})
+		m := contribution{unit: string(s.Metric.BytesWithLabels(nil, d.Cells.Units...)), series: s}
+		if len(s.Histograms) > 0 || isBucket(s.Metric) {
+			m.histogram = histogramKey(s.Metric)
+		}
+		c.members = append(c.members, m)
 	}
 	return byLabels
 }
 
-// newCells makes the cells of a dataset, finest first and last, of a leaf
-// evaluated over its raw series.
-func newCells(matrix promql.Matrix, l leaf, d *policy.Dataset) cells {
+// newCells makes the cells of a dataset, finest first and last.
+func newCells(raw rawLeaf, l leaf, d *policy.Dataset) cells {
 	var out cells
-	t := newThreshold(l, d)
+	for _, c := range releaseCells(raw, l, d) {
+		out.sums, out.counts = append(out.sums, c.sums), append(out.counts, c.count)
+	}
+	return out
+}
+
+// releaseCells makes the finest cells, and says of each what leaves.
+func releaseCells(raw rawLeaf, l leaf, d *policy.Dataset) []*cell {
+	var out []*cell
+	t := newThreshold(raw, l, d)
 	others := map[string]*cell{}
-	for _, c := range sortIntoCells(matrix, l, d) {
-		sums, counts, small := t.release(c)
-		out.sums, out.counts = append(out.sums, sums), append(out.counts, counts)
-		if d.Cells.Other && slices.Contains(small, true) {
+	for _, c := range sortIntoCells(raw, l, d) {
+		t.release(c)
+		out = append(out, c)
+		if d.Cells.Other && slices.Contains(c.fates, cellSmall) {
+			small := make([]bool, len(c.fates))
+			for i, f := range c.fates {
+				small[i] = f == cellSmall
+			}
 			other := otherCell(c.labels, d)
 			key := string(other.Bytes(nil))
 			if others[key] == nil {
-				others[key] = &cell{labels: other}
+				others[key] = &cell{labels: other, other: true}
 			}
 			for _, m := range c.members {
 				m.only = small
@@ -85,10 +115,26 @@ func newCells(matrix promql.Matrix, l leaf, d *policy.Dataset) cells {
 		}
 	}
 	for _, c := range others {
-		sums, counts, _ := t.release(c)
-		out.sums, out.counts = append(out.sums, sums), append(out.counts, counts)
+		t.release(c)
+		out = append(out, c)
+	}
+	t.releaseBuckets(out)
+	for _, c := range out {
+		c.round(d.Rounding)
 	}
 	return out
+}
+
+// round makes what leaves as exact as policy lets it be.
+func (c *cell) round(r policy.Rounding) {
+	for _, s := range []*promql.Series{&c.sums, &c.count} {
+		for i := range s.Floats {
+			s.Floats[i].F = r.Round(s.Floats[i].F)
+		}
+		for _, p := range s.Histograms {
+			roundHistogram(p.H, r)
+		}
+	}
 }
 
 // otherCell are the labels of the cell that what is suppressed in one with the
@@ -103,10 +149,10 @@ func otherCell(ls labels.Labels, d *policy.Dataset) labels.Labels {
 
 // threshold decides, time by time, which cells leave.
 type threshold struct {
-	cells    *policy.Cells
-	rounding policy.Rounding
-	leaf     leaf
-	n        int
+	cells *policy.Cells
+	raw   rawLeaf
+	leaf  leaf
+	n     int
 
 	// By time, of the cell at hand:
 	series, histograms, units []int
@@ -114,33 +160,30 @@ type threshold struct {
 	ofUnit, largest, total    []float64
 }
 
-func newThreshold(l leaf, d *policy.Dataset) *threshold {
+func newThreshold(raw rawLeaf, l leaf, d *policy.Dataset) *threshold {
 	n := l.times.count()
 	return &threshold{
-		cells: d.Cells, rounding: d.Rounding, leaf: l, n: n,
+		cells: d.Cells, raw: raw, leaf: l, n: n,
 		series: make([]int, n), histograms: make([]int, n), units: make([]int, n), last: make([]int, n),
 		ofUnit: make([]float64, n), largest: make([]float64, n), total: make([]float64, n),
 	}
 }
 
-// release returns a cell's sum and count, and at which times there were some
-// units, but too few.
-func (t *threshold) release(c *cell) (sum, count promql.Series, small []bool) {
-	leaves := make([]bool, t.n)
-	small = make([]bool, t.n)
-	for i, f := range t.judge(c) {
-		leaves[i], small[i] = f == cellLeaves, f == cellSmall
-	}
-	sum = t.sum(c, leaves)
-	count.Metric = c.labels
-	for i, ok := range leaves {
-		f := math.Float64frombits(value.StaleNaN)
-		if ok {
-			f = t.rounding.Round(float64(t.series[i]))
+// release finds a cell's sum and count.
+func (t *threshold) release(c *cell) {
+	c.fates = t.judge(c)
+	c.sums = t.sum(c)
+	c.count.Metric = c.labels
+	for i, f := range c.fates {
+		v := math.Float64frombits(value.StaleNaN)
+		if f == cellLeaves {
+			v = float64(t.series[i])
 		}
-		count.Floats = append(count.Floats, promql.FPoint{T: t.leaf.times.at(i), F: f})
+		c.count.Floats = append(c.count.Floats, promql.FPoint{T: t.leaf.times.at(i), F: v})
 	}
-	return sum, count, small
+	if t.leaf.ofHistograms() && isBucket(c.labels) {
+		c.bucket = t.bucket(c)
+	}
 }
 
 // cellFate is what becomes of a cell at one time.
@@ -151,6 +194,7 @@ const (
 	cellSmall              // too few units
 	cellMixed              // floats and histograms, which as in Prometheus have no sum
 	cellDominated          // one unit has too much of it
+	cellMerged             // a histogram or bucket of too few observations, or a bucket of no histogram
 	cellLeaves
 )
 
@@ -163,7 +207,7 @@ func (t *threshold) judge(c *cell) []cellFate {
 		case t.units[i] == 0:
 		case t.units[i] < t.cells.K:
 			out[i] = cellSmall
-		case t.histograms[i] > 0 && t.histograms[i] < t.series[i]:
+		case t.histograms[i] > 0 && (t.histograms[i] < t.series[i] || isBucket(c.labels)):
 			out[i] = cellMixed
 		case t.cells.Dominance > 0 && t.largest[i] > t.cells.Dominance*t.total[i]:
 			out[i] = cellDominated
@@ -215,12 +259,12 @@ func (t *threshold) count(members []contribution) {
 
 // sum adds up the members in an order that depends on their values alone, at
 // the times at which the cell leaves.
-func (t *threshold) sum(c *cell, leaves []bool) promql.Series {
+func (t *threshold) sum(c *cell) promql.Series {
 	slices.SortFunc(c.members, func(a, b contribution) int { return compareValues(a.series, b.series) })
 	floats := make([]compensated, t.n)
 	histograms := make([]histogramSum, t.n)
 	for _, m := range c.members {
-		in := func(i int) bool { return leaves[i] && (m.only == nil || m.only[i]) }
+		in := func(i int) bool { return c.fates[i] == cellLeaves && (m.only == nil || m.only[i]) }
 		for _, p := range m.series.Floats {
 			if i := t.leaf.times.index(p.T); in(i) {
 				floats[i].add(p.F)
@@ -233,22 +277,42 @@ func (t *threshold) sum(c *cell, leaves []bool) promql.Series {
 		}
 	}
 	out := promql.Series{Metric: c.labels}
-	for i, ok := range leaves {
+	var least []float64
+	if slices.ContainsFunc(t.histograms, func(n int) bool { return n > 0 }) {
+		least = t.least(c)
+	}
+	for i, f := range c.fates {
 		at := t.leaf.times.at(i)
+		v := math.Float64frombits(value.StaleNaN)
 		switch {
-		case ok && t.histograms[i] > 0:
-			if h := releaseHistogram(histograms[i].value(), t.cells, t.leaf.observations()); h != nil {
-				roundHistogram(h, t.rounding)
+		case f != cellLeaves:
+		case t.histograms[i] == 0:
+			v = floats[i].value()
+		default:
+			if h := releaseHistogram(histograms[i].value(), t.cells.Schema, least[i]); h != nil {
 				out.Histograms = append(out.Histograms, promql.HPoint{T: at, H: h})
 				continue
 			}
-		case ok:
-			out.Floats = append(out.Floats, promql.FPoint{T: at, F: t.rounding.Round(floats[i].value())})
-			continue
+			c.fates[i] = cellMerged
 		}
-		out.Floats = append(out.Floats, promql.FPoint{T: at, F: math.Float64frombits(value.StaleNaN)})
+		out.Floats = append(out.Floats, promql.FPoint{T: at, F: v})
 	}
 	return out
+}
+
+// eachTime visits the times at which a series is in a cell.
+func (t *threshold) eachTime(m contribution, visit func(i int)) {
+	see := func(at int64) {
+		if i := t.leaf.times.index(at); m.only == nil || m.only[i] {
+			visit(i)
+		}
+	}
+	for _, p := range m.series.Floats {
+		see(p.T)
+	}
+	for _, p := range m.series.Histograms {
+		see(p.T)
+	}
 }
 
 // compareValues orders series by what they hold.

@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -50,7 +51,7 @@ func checkEvents(op parser.ItemType, l leaf, resolution int64) string {
 // releaseEvents returns the sums of a leaf over events.
 func (l *Local) releaseEvents(ctx context.Context, leaf leaf, v *view, d *policy.Dataset) (cells, error) {
 	w := windowsOf(leaf, v.rules.resolution)
-	matchers, _ := v.rules.onRaw(d, leaf.selector.LabelMatchers)
+	matchers := v.rules.onFinest(d, leaf.selector.LabelMatchers)
 	q := times{start: w.first - w.length, end: w.last, step: w.length}.question(time.Millisecond)
 	matrix, err := run(ctx, v.may.engine, v.raw(d), FormatSelector(matchers), q)
 	if err != nil {
@@ -61,15 +62,50 @@ func (l *Local) releaseEvents(ctx context.Context, leaf leaf, v *view, d *policy
 	for _, s := range matrix {
 		key := string(s.Metric.BytesWithLabels(nil, names...))
 		if byLabels[key] == nil {
-			byLabels[key] = &eventCell{labels: s.Metric.MatchLabels(true, names...), increases: make([][]float64, w.count())}
+			byLabels[key] = &eventCell{labels: s.Metric.MatchLabels(true, names...), increases: make([][]float64, w.count()), when: map[string]moments{}}
 		}
-		byLabels[key].add(s.Floats, w)
+		byLabels[key].add(s, w)
+	}
+	byHistogram := map[string][]*eventCell{}
+	for _, c := range byLabels {
+		c.sum()
+		if isBucket(c.labels) {
+			key := string(c.labels.BytesWithoutLabels(nil, labels.BucketLabel))
+			byHistogram[key] = append(byHistogram[key], c)
+			continue
+		}
+		for j, v := range c.sums {
+			if v > 0 && v < float64(d.Cells.K) {
+				c.sums[j] = math.NaN()
+			}
+		}
+	}
+	for _, cells := range byHistogram {
+		releaseEventBuckets(cells, w, d)
 	}
 	var out cells
 	for _, c := range byLabels {
 		out.sums = append(out.sums, c.release(leaf, w, d))
 	}
 	return out, nil
+}
+
+// releaseEventBuckets releases the buckets of a classic histogram of events, in
+// each interval. That there were none is told, as it is of any event.
+func releaseEventBuckets(cells []*eventCell, w windows, d *policy.Dataset) {
+	buckets := make([]*bucket, len(cells))
+	for i, c := range cells {
+		bound, ok := boundOf(c.labels)
+		buckets[i] = &bucket{bound: bound, counts: c.sums, there: newMoments(w.count()), members: c.when}
+		for j, increases := range c.increases {
+			if ok && len(increases) > 0 {
+				buckets[i].there.add(j)
+			}
+		}
+	}
+	slices.SortFunc(buckets, func(a, b *bucket) int { return cmp.Compare(a.bound, b.bound) })
+	least := slices.Repeat([]float64{float64(d.Cells.K)}, w.count())
+	releaseBuckets(buckets, least, true)
 }
 
 // windows are the intervals that a leaf's ranges are made of, each known by its
@@ -103,11 +139,18 @@ func (w windows) index(end int64) int { return int((end - w.first) / w.length) }
 // eventCell is what one set of dimensions has.
 type eventCell struct {
 	labels    labels.Labels
-	increases [][]float64 // of each series, by interval
+	increases [][]float64        // of each series, by interval
+	when      map[string]moments // of each series of a classic histogram, by histogramKey
+	sums      []float64          // of the increases, by interval; NaN is none
 }
 
 // add adds a counter, given with its last value of each interval.
-func (c *eventCell) add(values []promql.FPoint, w windows) {
+func (c *eventCell) add(s promql.Series, w windows) {
+	values := s.Floats
+	when := newMoments(w.count())
+	if isBucket(c.labels) {
+		c.when[histogramKey(s.Metric)] = when
+	}
 	for i := 1; i < len(values); i++ {
 		before, now := values[i-1], values[i]
 		if now.T-before.T != w.length {
@@ -119,14 +162,15 @@ func (c *eventCell) add(values []promql.FPoint, w windows) {
 		}
 		j := w.index(now.T)
 		c.increases[j] = append(c.increases[j], increase)
+		when.add(j)
 	}
 }
 
-// release adds up what is released of the intervals of each range.
-func (c *eventCell) release(l leaf, w windows, d *policy.Dataset) promql.Series {
-	released := make([]float64, len(c.increases))
+// sum adds up the increases of each interval.
+func (c *eventCell) sum() {
+	c.sums = make([]float64, len(c.increases))
 	for j, increases := range c.increases {
-		released[j] = math.NaN()
+		c.sums[j] = math.NaN()
 		if len(increases) == 0 {
 			continue
 		}
@@ -135,17 +179,19 @@ func (c *eventCell) release(l leaf, w windows, d *policy.Dataset) promql.Series 
 		for _, v := range increases {
 			sum.add(v)
 		}
-		if v := sum.value(); v <= 0 || v >= float64(d.Cells.K) {
-			released[j] = d.Rounding.Round(v)
-		}
+		c.sums[j] = sum.value()
 	}
+}
+
+// release adds up what is released of the intervals of each range.
+func (c *eventCell) release(l leaf, w windows, d *policy.Dataset) promql.Series {
 	out := promql.Series{Metric: c.labels}
 	for i := range l.times.count() {
 		end := w.end(l, i)
 		var sum compensated
 		for j := w.index(end - l.milliseconds() + w.length); j <= w.index(end); j++ {
-			if v := released[j]; !math.IsNaN(v) {
-				sum.add(v)
+			if v := c.sums[j]; !math.IsNaN(v) {
+				sum.add(d.Rounding.Round(v))
 			}
 		}
 		v := math.Float64frombits(value.StaleNaN)

@@ -106,15 +106,6 @@ func (l leaf) with(matchers []*labels.Matcher) (string, error) {
 // milliseconds is the length of the function's range.
 func (l leaf) milliseconds() int64 { return int64(math.Round(l.seconds * 1000)) }
 
-// observations is by what the buckets of the leaf's native histograms have to
-// be multiplied to be numbers of observations.
-func (l leaf) observations() float64 {
-	if l.function == "rate" {
-		return l.seconds
-	}
-	return 1
-}
-
 // times are those at which an expression is evaluated: every step from start
 // to end, Unix milliseconds, both included. A zero step is start alone.
 type times struct{ start, end, step int64 }
