@@ -76,6 +76,23 @@ func arrives(expression string) func(*attempt) int {
 	}
 }
 
+// fullBucket finds the first bound up to which there is more than up to the
+// lowest.
+func fullBucket(upTo func(a *attempt, bound string) (float64, bool)) func(*attempt) int {
+	return func(a *attempt) int {
+		fast, ok := upTo(a, bounds[0])
+		if !ok || fast <= 0 {
+			return -1
+		}
+		for i, bound := range bounds[1:] {
+			if v, ok := upTo(a, bound); ok && v > fast*(1+1e-9) {
+				return i
+			}
+		}
+		return -1
+	}
+}
+
 const comesAndGoes = "Differencing over time: what a cell says of two moments differs by who came in between. POLICY.md says so. A `resolution` makes it coarser."
 
 // Why cells are open to some attacks.
@@ -83,7 +100,6 @@ var (
 	differencing = map[string]string{Cells: comesAndGoes}
 	phases       = map[string]string{Cells: "Differencing over time, without anybody coming or going: targets are scraped at different moments, and who looks back for less than the time between two scrapes sees some of a cell's units and not the others. With a `resolution` that is not shorter than that time, all are seen at the same moments."}
 	loads        = map[string]string{Cells: "Series of suppressed cells are loaded before they are suppressed: the limit on samples counts them, and they take time."}
-	buckets      = map[string]string{Cells: "Buckets of classic histograms are thresholded by how many units the histogram has, not by how many observations the bucket has, as those of native ones are."}
 )
 
 var cellsOnly = []string{Cells}
@@ -352,12 +368,32 @@ var onCells = []*attack{
 	}},
 	{name: "the one who is most, over time", of: fortune, policies: cellsOnly, guess: fortunes(
 		`sum(sum_over_time(agent_spend{SERVICE,region="us"}[5m])) / 5`, `sum(max_over_time(agent_spend{SERVICE,region="us"}[2h:10m]))`, `sum(avg_over_time(agent_spend{SERVICE,region="us"}[5m]))`)},
-	{name: "a bucket of one", of: slowest, policies: cellsOnly, open: buckets, guess: func(a *attempt) int {
-		byBound := map[string]float64{}
+	{name: "a bucket of one", of: slowest, policies: cellsOnly, guess: fullBucket(func(a *attempt, bound string) (float64, bool) {
 		for _, s := range a.asks(`sum by (le) (agent_wait_seconds_bucket{SERVICE,region="eu"})`).series() {
-			byBound[s.Metric["le"]] = s.Values[0].value
+			if s.Metric["le"] == bound {
+				return s.Values[0].value, true
+			}
 		}
-		return slices.IndexFunc(bounds[1:], func(bound string) bool { return byBound[bound] > byBound[bounds[0]] && byBound[bounds[0]] > 0 })
+		return 0, false
+	})},
+	{name: "a bucket of one, bound by bound", of: slowest, policies: cellsOnly, guess: fullBucket(func(a *attempt, bound string) (float64, bool) {
+		return a.asks(fmt.Sprintf(`sum(agent_wait_seconds_bucket{SERVICE,region="eu",le=%q})`, bound)).value()
+	})},
+	{name: "a bucket of one, over time", of: slowest, policies: cellsOnly, guess: fullBucket(func(a *attempt, bound string) (float64, bool) {
+		return a.asks(fmt.Sprintf(`sum(sum_over_time(agent_wait_seconds_bucket{SERVICE,region="eu",le=%q}[1h]))`, bound)).value()
+	})},
+	{name: "a bucket of one, on average", of: slowest, policies: cellsOnly, guess: fullBucket(func(a *attempt, bound string) (float64, bool) {
+		return a.asks(fmt.Sprintf(`avg(max_over_time(agent_wait_seconds_bucket{SERVICE,region="eu",le=%q}[10m]))`, bound)).value()
+	})},
+	{name: "a bucket of one, by quantiles", of: slowest, policies: cellsOnly, guess: func(a *attempt) int {
+		v, ok := a.asks(`histogram_quantile(0.9999, sum by (le) (agent_wait_seconds_bucket{SERVICE,region="eu"}))`).value()
+		if !ok {
+			return -1
+		}
+		return slices.IndexFunc(bounds[1:], func(bound string) bool {
+			upTo, err := strconv.ParseFloat(bound, 64)
+			return err == nil && v <= upTo
+		})
 	}},
 	{name: "a bucket of one, native", of: slowest, policies: cellsOnly, guess: func(a *attempt) int {
 		low, high := 0, slowest.values
@@ -373,6 +409,13 @@ var onCells = []*attack{
 			}
 		}
 		return low
+	}},
+	{name: "a bucket of one, native, over time", of: slowest, policies: cellsOnly, guess: func(a *attempt) int {
+		v, ok := a.asks(`histogram_quantile(1, sum(sum_over_time(agent_wait_native_seconds{SERVICE,region="eu"}[1h])))`).value()
+		if !ok {
+			return -1
+		}
+		return int(math.Round(math.Log2(v))) + 2
 	}},
 	{name: "the largest quantile", of: slowest, policies: cellsOnly, guess: func(a *attempt) int {
 		v, ok := a.asks(`histogram_quantile(1, sum(agent_wait_native_seconds{SERVICE,region="eu"}))`).value()
