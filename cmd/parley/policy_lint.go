@@ -27,9 +27,9 @@ func (*policyLintCommand) Help() string {
   parley policy lint --dir policies --deny warning -o json
 
 It looks for what is probably not meant: labels that one dataset shows and
-another one hides, cells of few, rules that nothing uses, partners whose cells
-could be subtracted from another's, everything released. Selectors are compared
-as sets of series, whatever is in a store. The exit code is 1 when a finding is
+another one hides, cells of few, cells at any moment, rules that nothing uses,
+partners whose cells could be subtracted from another's, everything released.
+Selectors are compared as sets of series, whatever is in a store. The exit code is 1 when a finding is
 as severe as --deny says, or more.`
 }
 

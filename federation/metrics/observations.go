@@ -24,8 +24,9 @@ func (l leaf) counting(matchers []*labels.Matcher) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	other, _ := leafOf(expr)
-	other.expr.(*parser.Call).Func = parser.Functions["count_over_time"]
+	if call, ok := unwrapParens(expr).(*parser.Call); ok {
+		call.Func = parser.Functions["count_over_time"]
+	}
 	return expr.String(), nil
 }
 

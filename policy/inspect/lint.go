@@ -44,6 +44,7 @@ const (
 	UnusedPackage     FindingID = "unused-package"
 	TwoLattices       FindingID = "two-lattices"
 	CellsInTwo        FindingID = "cells-in-two-datasets"
+	CellsAtAnyMoment  FindingID = "cells-without-resolution"
 	RowsUnderCells    FindingID = "rows-under-cells"
 	RowsBesideCells   FindingID = "rows-beside-cells"
 	AlwaysDenied      FindingID = "always-denied"
@@ -274,6 +275,14 @@ func (l *linter) dataset(d decidedFor, i int) {
 			ID: SmallK, Severity: Warning, Place: at.Of("k"),
 			Text:   fmt.Sprintf("dataset %s releases cells of %d: whoever knows all but one of them knows the last", ds.Name, ds.Cells.K),
 			Advice: fmt.Sprintf("use a k of %d or more", leastK),
+		}, d.String())
+	}
+	if ds.Cells != nil && d.Decision.Obligations.Resolution == 0 {
+		l.add(Finding{
+			ID: CellsAtAnyMoment, Severity: Warning, Place: at.Place,
+			Text: fmt.Sprintf("dataset %s releases cells, and the decision has no resolution: targets are scraped at different moments, so that "+
+				"a question about less than the time between two scrapes gets the sum of some units of a cell without the others", ds.Name),
+			Advice: `say one that isn't shorter than that time, such as "resolution": "1m"`,
 		}, d.String())
 	}
 	what, key, every := "series", "series", everySeries

@@ -29,7 +29,7 @@ func linted(t *testing.T, f *Folder) []string {
 }
 
 func TestLint(t *testing.T) {
-	const allow = "package parley.partners.globex\ndecision := {\"allow\": true, \"max_age\": \"7d\", \"limits\": {\"series\": 10}, \"datasets\": [%s]}"
+	const allow = "package parley.partners.globex\ndecision := {\"allow\": true, \"max_age\": \"7d\", \"resolution\": \"1m\", \"limits\": {\"series\": 10}, \"datasets\": [%s]}"
 	row := func(name, series, rest string) string {
 		return fmt.Sprintf(`{"name": %q, "series": [%q], "release": "row"%s}`, name, series, rest)
 	}
@@ -79,7 +79,7 @@ import data.released
 
 default decision := {"allow": false}
 
-decision := {"allow": true, "datasets": [released.requests, {
+decision := {"allow": true, "resolution": "1m", "datasets": [released.requests, {
 	"name": "logins", "series": ["logins_total"], "release": "aggregate",
 	"dimensions": ["region"], "units": ["user"], "k": 5,
 }]} if {
@@ -87,7 +87,7 @@ decision := {"allow": true, "datasets": [released.requests, {
 	weekday
 }
 
-decision := {"allow": true, "max_age": "1d", "limits": {"range": "1h"}, "datasets": [{
+decision := {"allow": true, "max_age": "1d", "resolution": "1m", "limits": {"range": "1h"}, "datasets": [{
 	"name": "logins", "series": ["logins_total"], "release": "aggregate",
 	"dimensions": ["region", "device"], "units": ["user"], "k": 5,
 }]} if {
@@ -108,7 +108,7 @@ unused(x) := y if y := x + 1
 `,
 		"initech.rego": `package parley.partners.initech
 
-decision := {"allow": true, "max_age": "1d", "limits": {"range": "1h"}, "datasets": [{
+decision := {"allow": true, "max_age": "1d", "resolution": "1m", "limits": {"range": "1h"}, "datasets": [{
 	"name": "people", "series": ["{__name__=~\"log.*\"}"], "release": "aggregate",
 	"dimensions": ["region"], "units": ["user"], "k": 7,
 }]}
@@ -138,6 +138,26 @@ decision := {"allow": true, "max_age": "1d", "limits": {"range": "1h"}, "dataset
 	}
 	if diff := cmp.Diff(want, linted(t, f)); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// Cells are of units that are scraped at different moments, unless the view has
+// a resolution.
+func TestLintOfCellsAtAnyMoment(t *testing.T) {
+	const policy = `package parley.partners.globex
+
+decision := {"allow": true, "max_age": "1d",%s "limits": {"range": "1h"}, "datasets": [
+	{"name": "rows", "series": ["up"], "release": "row"},
+	{"name": "logins", "series": ["logins_total"], "release": "aggregate", "dimensions": ["region"], "units": ["user"], "k": 5},
+]}
+`
+	a := agreement("globex", "parley.partners.globex", "audit")
+	want := []string{"warning cells-without-resolution globex.rego:5 globex for audit"}
+	if diff := cmp.Diff(want, linted(t, load(t, written(t, map[string]string{"globex.rego": fmt.Sprintf(policy, "")}), a))); diff != "" {
+		t.Error(diff)
+	}
+	if got := linted(t, load(t, written(t, map[string]string{"globex.rego": fmt.Sprintf(policy, ` "resolution": "15s",`)}), a)); len(got) > 0 {
+		t.Errorf("with a resolution: %q", got)
 	}
 }
 

@@ -23,7 +23,7 @@ decision := {"allow": true, "max_age": "1d", "limits": {"series": 10}, "datasets
 }`,
 		"emergency.rego": `package parley.partners.globex_emergency
 default decision := {"allow": false}
-decision := {"allow": true, "max_age": "1h", "limits": {"series": 10}, "datasets": [` + datasets + `]} if {
+decision := {"allow": true, "max_age": "1h", "resolution": "1m", "limits": {"series": 10}, "datasets": [` + datasets + `]} if {
 	input.principal.break_glass
 	input.principal.case != ""
 	input.principal.proof != "none"
@@ -56,9 +56,9 @@ func TestLintOfAnEmergency(t *testing.T) {
 	// Its own partner has both views.
 	got = linted(t, load(t, written(t, map[string]string{
 		"globex.rego": `package parley.partners.globex
-decision := {"allow": true, "max_age": "1d", "limits": {"series": 10}, "datasets": [` + fmt.Sprintf(loginsInCells, 5) + "]}",
+decision := {"allow": true, "max_age": "1d", "resolution": "1m", "limits": {"series": 10}, "datasets": [` + fmt.Sprintf(loginsInCells, 5) + "]}",
 		"emergency.rego": `package parley.partners.globex_emergency
-decision := {"allow": true, "max_age": "1d", "limits": {"series": 10}, "datasets": [` + strings.Replace(fmt.Sprintf(loginsInCells, 5), `"region"`, `"region", "device"`, 1) + "]}",
+decision := {"allow": true, "max_age": "1d", "resolution": "1m", "limits": {"series": 10}, "datasets": [` + strings.Replace(fmt.Sprintf(loginsInCells, 5), `"region"`, `"region", "device"`, 1) + "]}",
 	}), breakable("audit")))
 	want = []string{"error two-lattices emergency.rego:2 globex for audit in an emergency and globex for audit"}
 	if diff := cmp.Diff(want, got); diff != "" {

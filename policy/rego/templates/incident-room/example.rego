@@ -1,6 +1,7 @@
 # What is going on, for example, while we are in an incident together: requests,
 # queues and saturation, pod by pod under pseudonyms that hold for the day. Only
-# for questions that name a case, and only of the last day.
+# for questions that name a case, only of the last day, and minute by minute, so
+# that sums over customers are of the same ones at every moment.
 package parley.partners.example
 
 import data.parley.lib
@@ -12,6 +13,7 @@ decision := {"allow": true, "datasets": [slo], "max_age": "31d"} if input.princi
 decision := {
 	"allow": true,
 	"datasets": [slo, room, people],
+	"resolution": "1m",
 	"max_age": "1d",
 	"pseudonym_epoch": "1d",
 	"limits": {"series": 5000, "range": "1d"},

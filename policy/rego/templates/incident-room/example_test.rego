@@ -12,6 +12,8 @@ test_an_incident_with_a_case if names(asked_for("incident-response", "INC-7")) =
 
 test_an_incident_without_a_case if not asked_for("incident-response", "").allow
 
+test_sums_are_of_the_same_customers if asked_for("incident-response", "INC-7").resolution == "1m"
+
 test_slo_review_needs_no_case if names(asked_for("slo-review", "")) == {"slo"}
 
 test_nothing_else_is_answered if not asked_for("capacity", "INC-7").allow
