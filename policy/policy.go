@@ -220,7 +220,8 @@ type Dataset struct {
 	Labels map[string]LabelRule
 	// Others is the rule for labels not named; its zero value drops.
 	Others LabelRule
-	// Rounding is of the samples of rows and of the sums of cells.
+	// Rounding is of the samples of rows and of the sums of cells; of how many
+	// series a cell is of, its Digits.
 	Rounding Rounding
 	// Cells are what is released of a dataset whose release is Aggregate; nil
 	// for the others. Labels then are the rules of its dimensions, all of them
@@ -263,7 +264,8 @@ type Cells struct {
 	// cell whose dimensions are OtherCell, where together there are enough.
 	Other bool
 	// Dominance is the largest share of a cell that one unit may have, above 0
-	// and at most 1; zero is no bound.
+	// and at most 1; zero is no bound. It is of the sum of absolute values, of the
+	// counts and sums of native histograms, and of the number of series.
 	Dominance float64
 	// Schema is the finest schema of native histograms that leaves, -4 to 8; nil
 	// leaves it. Buckets with fewer than K observations are merged.

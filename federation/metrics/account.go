@@ -262,12 +262,16 @@ func (l *Local) accountCells(ctx context.Context, leaf leaf, v *view, q Question
 			return nil, err
 		}
 		a := CellAccount{Leaf: leaf.expr.String(), Dataset: i, Series: len(raw.matrix)}
-		for _, c := range releaseCells(raw, leaf, d) {
+		released, err := releaseCells(ctx, raw, leaf, d, v.may)
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range released {
 			if c.other {
 				continue
 			}
 			a.Cells++
-			switch best(c.fates) {
+			switch c.best {
 			case cellLeaves:
 				a.Released++
 			case cellMerged:
@@ -285,6 +289,3 @@ func (l *Local) accountCells(ctx context.Context, leaf leaf, v *view, q Question
 	}
 	return out, nil
 }
-
-// best is the fate that lets most leave.
-func best(fates []cellFate) cellFate { return slices.Max(fates) }

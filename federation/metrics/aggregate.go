@@ -27,6 +27,11 @@ func (l *Local) aggregate(ctx context.Context, plan *cellPlan, q Question, v *vi
 		if err != nil {
 			return nil, err
 		}
+		for _, of := range [][]promql.Series{found.sums, found.counts} {
+			for j := range of {
+				of[j] = leaf.times.ended(of[j])
+			}
+		}
 		store.byName[sumsName(i)], store.byName[countsName(i)] = found.sums, found.counts
 	}
 	ignoreSurrogates(plan.rest)
@@ -64,14 +69,22 @@ func (l *Local) releaseLeaf(ctx context.Context, leaf leaf, v *view, lookback ti
 				return out, err
 			}
 		}
-		out.add(v.rules.released(d, finest[key]))
-	}
-	if _, possible := v.rules.narrow(leaf.selector.LabelMatchers); possible {
-		matrix, err := run(ctx, v.may.engine, v, leaf.expr.String(), q)
+		found, err := v.rules.released(ctx, d, finest[key], leaf.times, v.may)
 		if err != nil {
 			return out, err
 		}
-		out.add(rowsAsCells(matrix, leaf.times))
+		out.add(found)
+	}
+	if _, possible := v.rules.narrow(leaf.selector.LabelMatchers); possible {
+		matrix, err := v.may.run(ctx, v, leaf.expr.String(), q)
+		if err != nil {
+			return out, err
+		}
+		rows, err := rowsAsCells(matrix, leaf.times, v.may)
+		if err != nil {
+			return out, err
+		}
+		out.add(rows)
 	}
 	return out, nil
 }
@@ -85,7 +98,7 @@ func (l *Local) finest(ctx context.Context, leaf leaf, q Question, v *view, d *p
 	if err != nil {
 		return cells{}, err
 	}
-	return newCells(raw, leaf, d), nil
+	return newCells(ctx, raw, leaf, d, v.may)
 }
 
 // onFinest returns the matchers of the raw series whose finest cells a selector
@@ -109,7 +122,7 @@ func (l *Local) evaluateRaw(ctx context.Context, leaf leaf, q Question, v *view,
 	}
 	raw := v.raw(d)
 	var out rawLeaf
-	if out.matrix, err = run(ctx, v.may.engine, raw, expression, q); err != nil || !leaf.ofSamples() {
+	if out.matrix, err = v.may.run(ctx, raw, expression, q); err != nil || !leaf.ofSamples() {
 		return out, err
 	}
 	if !slices.ContainsFunc(out.matrix, func(s promql.Series) bool { return len(s.Histograms) > 0 || isBucket(s.Metric) }) {
@@ -118,7 +131,7 @@ func (l *Local) evaluateRaw(ctx context.Context, leaf leaf, q Question, v *view,
 	if expression, err = leaf.counting(matchers); err != nil {
 		return out, err
 	}
-	counted, err := run(ctx, v.may.engine, raw, expression, q)
+	counted, err := v.may.run(ctx, raw, expression, q)
 	out.samples = make(map[string][]promql.FPoint, len(counted))
 	for _, s := range counted {
 		out.samples[histogramKey(s.Metric)] = s.Floats

@@ -390,6 +390,24 @@ func TestShapesThatCellsDontAnswer(t *testing.T) {
 	}
 }
 
+// A sum may round to nothing, and a number of series doesn't.
+func TestNumbersOfSeriesAreNoMultiples(t *testing.T) {
+	var series []metricstest.Series
+	for user := range 4 {
+		series = append(series, metricstest.Series{
+			Labels: labels.FromStrings("__name__", "up", "region", "eu", "status", "200", "user", fmt.Sprint(user)), Values: values(func(int) float64 { return 40 }),
+		})
+	}
+	local := newLocalAt(t, metricstest.Store(t, series))
+	o := inCells(func(d *policy.Dataset) { d.Rounding.Base = 100 })
+	for expression, want := range map[string]float64{"sum(up)": 200, "count(up)": 4, "avg(up)": 50} {
+		q := metrics.Question{Kind: policy.Instant, Expression: expression, Start: metricstest.End(), End: metricstest.End()}
+		if got, want := ask(local, q, o), fmt.Sprintf("{} %d:%016x", q.Start.UnixMilli(), math.Float64bits(want)); !strings.HasPrefix(got, want) {
+			t.Errorf("%s: %s, want %s", expression, got, want)
+		}
+	}
+}
+
 // The names of cells are those of a leaf, and nobody's to ask for.
 func TestCellsAreNotAskedByName(t *testing.T) {
 	var series []metricstest.Series

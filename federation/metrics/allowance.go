@@ -1,12 +1,14 @@
 package metrics
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/storage"
 
 	"github.com/parley-gateway/parley/federation"
 	"github.com/parley-gateway/parley/tenants"
@@ -71,6 +73,40 @@ func (a *allowance) hold(s viewSeries) error {
 		return tooMuch()
 	}
 	return nil
+}
+
+// take counts what is held beside series as they were read.
+func (a *allowance) take(bytes int) error {
+	if a.bytes -= bytes; a.bytes < 0 {
+		return tooMuch()
+	}
+	return nil
+}
+
+// takeCell counts cells.
+func (a *allowance) takeCell(of ...promql.Series) error {
+	bytes := 0
+	for _, s := range of {
+		bytes += cellBytes(s)
+	}
+	return a.take(bytes)
+}
+
+// cellBytes is about what a cell holds: its values, and once more with the
+// markers of where they end.
+func cellBytes(s promql.Series) int {
+	bytes := seriesOverhead + 2*sampleBytes*(len(s.Floats)+len(s.Histograms))
+	for _, p := range s.Histograms {
+		bytes += p.H.Size()
+	}
+	return bytes
+}
+
+// run evaluates an expression over a view, and gives back what it held of series.
+func (a *allowance) run(ctx context.Context, over storage.Queryable, expression string, q Question) (promql.Matrix, error) {
+	before := a.bytes
+	defer func() { a.bytes = before }()
+	return run(ctx, a.engine, over, expression, q)
 }
 
 // answerBytes bounds the JSON of an answer that somebody else evaluated.

@@ -2,12 +2,13 @@ package metrics
 
 import (
 	"cmp"
+	"context"
 	"math"
 	"slices"
 	"strconv"
 
 	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/model/value"
+	"github.com/prometheus/prometheus/promql"
 )
 
 // The buckets of a classic histogram are cells that tell of each other: what is
@@ -28,6 +29,11 @@ type bucket struct {
 	there moments
 	// members are the series in it, by their labels but le, and when they are.
 	members map[string]moments
+
+	// fates are those of the cell, and own its counts, as they were before others
+	// were known.
+	fates []cellFate
+	own   []float64
 }
 
 // boundOf reads the label le. A bound that is no number is of no histogram.
@@ -129,28 +135,37 @@ func mergeBuckets(counts []*float64, least float64, none bool) bool {
 }
 
 // bucket is a cell of a classic histogram, as it is before others are known.
-func (t *threshold) bucket(c *cell) *bucket {
+func (t *threshold) bucket(c *cell) (*bucket, error) {
 	bound, ok := boundOf(c.labels)
-	b := &bucket{bound: bound, counts: make([]float64, t.n), there: newMoments(t.n), members: map[string]moments{}}
-	for i, f := range c.fates {
+	if err := t.pass(t.n*bucketBytes + len(c.members)*(t.n/8+seriesOverhead)); err != nil {
+		return nil, err
+	}
+	b := &bucket{
+		bound: bound, counts: make([]float64, t.n), fates: slices.Clone(t.fates), there: newMoments(t.n), members: make(map[string]moments, len(c.members)),
+	}
+	for i, f := range t.fates {
 		b.counts[i] = math.NaN()
 		if ok && (f == cellLeaves || f == cellDominated) {
 			b.there.add(i)
 		}
 		if f == cellLeaves {
-			b.counts[i] = c.sums.Floats[i].F // of buckets there are floats alone
+			b.counts[i] = t.floats[i].value() // of buckets there are floats alone
 		}
 	}
+	b.own = slices.Clone(b.counts)
 	for _, m := range c.members {
 		when := newMoments(t.n)
 		t.eachTime(m, when.add)
 		b.members[m.histogram] = when
 	}
-	return b
+	return b, nil
 }
 
+// bucketBytes is about what a bucket holds for each time.
+const bucketBytes = 18
+
 // releaseBuckets releases the buckets among cells, those of a histogram together.
-func (t *threshold) releaseBuckets(all []*cell) {
+func (t *threshold) releaseBuckets(ctx context.Context, all []*cell) error {
 	byHistogram := map[string][]*cell{}
 	for _, c := range all {
 		if c.bucket != nil {
@@ -166,33 +181,40 @@ func (t *threshold) releaseBuckets(all []*cell) {
 		}
 		releaseBuckets(buckets, t.least(cells[len(cells)-1]), false)
 		for _, c := range cells {
-			c.takeBucket()
-		}
-	}
-}
-
-// takeBucket makes of a cell what leaves of its bucket.
-func (c *cell) takeBucket() {
-	for i, v := range c.bucket.counts {
-		sum, count := &c.sums.Floats[i], &c.count.Floats[i]
-		if c.fates[i] == cellLeaves && sum.F != v || c.fates[i] == cellDominated {
-			c.fates[i] = cellMerged
-		}
-		if math.IsNaN(v) {
-			sum.F, count.F = math.Float64frombits(value.StaleNaN), math.Float64frombits(value.StaleNaN)
-			continue
-		}
-		sum.F = v
-		if value.IsStaleNaN(count.F) {
-			count.F = 0
-			for _, when := range c.bucket.members {
-				if when.has(i) {
-					count.F++
-				}
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			c.takeBucket(t.leaf.times)
+			if err := t.may.takeCell(c.sums, c.count); err != nil {
+				return err
 			}
 		}
 	}
-	c.bucket = nil
+	return nil
+}
+
+// takeBucket makes of a cell what leaves of its bucket.
+func (c *cell) takeBucket(t times) {
+	b := c.bucket
+	c.bucket, c.best = nil, cellEmpty
+	for i, v := range b.counts {
+		fate := b.fates[i]
+		if fate == cellLeaves && b.own[i] != v || fate == cellDominated {
+			fate = cellMerged
+		}
+		c.best = max(c.best, fate)
+		if math.IsNaN(v) {
+			continue
+		}
+		number := 0.0
+		for _, when := range b.members {
+			if when.has(i) {
+				number++
+			}
+		}
+		c.sums.Floats = append(c.sums.Floats, promql.FPoint{T: t.at(i), F: v})
+		c.count.Floats = append(c.count.Floats, promql.FPoint{T: t.at(i), F: number})
+	}
 }
 
 // moments are some of several times, by index; nil is none.

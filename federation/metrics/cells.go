@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"cmp"
+	"context"
 	"math"
 	"slices"
 
@@ -13,9 +14,8 @@ import (
 )
 
 // cells are released: sums over the series of at least as many units as policy
-// says, and how many series each is of, as series with a sample or a stale
-// marker at each of the leaf's times. A stale marker says that there is no cell
-// then; without it an engine would look back for an older one.
+// says, and how many series each is of, at those of the leaf's times at which
+// there are some.
 type cells struct{ sums, counts []promql.Series }
 
 func (c *cells) add(o cells) {
@@ -46,7 +46,7 @@ type contribution struct {
 	histogram string // histogramKey of a histogram or a bucket
 	series    *promql.Series
 	// only says at which times it is in the cell; nil is always.
-	only []bool
+	only moments
 }
 
 // cell is what one set of dimensions has, and then what of it leaves.
@@ -55,9 +55,9 @@ type cell struct {
 	members []contribution
 	other   bool // made of what is suppressed in others
 
-	fates       []cellFate // by time
-	sums, count promql.Series
-	bucket      *bucket // of a classic histogram
+	best        cellFate      // of all times
+	sums, count promql.Series // what leaves, when it does
+	bucket      *bucket       // of a classic histogram, until its others are known
 }
 
 // sortIntoCells puts the series of a leaf in cells.
@@ -82,26 +82,42 @@ func sortIntoCells(raw rawLeaf, l leaf, d *policy.Dataset) map[string]*cell {
 }
 
 // newCells makes the cells of a dataset, finest first and last.
-func newCells(raw rawLeaf, l leaf, d *policy.Dataset) cells {
+func newCells(ctx context.Context, raw rawLeaf, l leaf, d *policy.Dataset, may *allowance) (cells, error) {
 	var out cells
-	for _, c := range releaseCells(raw, l, d) {
-		out.sums, out.counts = append(out.sums, c.sums), append(out.counts, c.count)
+	released, err := releaseCells(ctx, raw, l, d, may)
+	for _, c := range released {
+		if len(c.count.Floats) > 0 {
+			out.sums, out.counts = append(out.sums, c.sums), append(out.counts, c.count)
+		}
 	}
-	return out
+	return out, err
 }
 
 // releaseCells makes the finest cells, and says of each what leaves.
-func releaseCells(raw rawLeaf, l leaf, d *policy.Dataset) []*cell {
+func releaseCells(ctx context.Context, raw rawLeaf, l leaf, d *policy.Dataset, may *allowance) ([]*cell, error) {
 	var out []*cell
-	t := newThreshold(raw, l, d)
+	t, err := newThreshold(raw, l, d, may)
+	if err != nil {
+		return nil, err
+	}
 	others := map[string]*cell{}
-	for _, c := range sortIntoCells(raw, l, d) {
-		t.release(c)
+	release := func(c *cell) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		out = append(out, c)
-		if d.Cells.Other && slices.Contains(c.fates, cellSmall) {
-			small := make([]bool, len(c.fates))
-			for i, f := range c.fates {
-				small[i] = f == cellSmall
+		return t.release(c)
+	}
+	for _, c := range sortIntoCells(raw, l, d) {
+		if err := release(c); err != nil {
+			return nil, err
+		}
+		if d.Cells.Other && slices.Contains(t.fates, cellSmall) {
+			small := newMoments(t.n)
+			for i, f := range t.fates {
+				if f == cellSmall {
+					small.add(i)
+				}
 			}
 			other := otherCell(c.labels, d)
 			key := string(other.Bytes(nil))
@@ -115,25 +131,32 @@ func releaseCells(raw rawLeaf, l leaf, d *policy.Dataset) []*cell {
 		}
 	}
 	for _, c := range others {
-		t.release(c)
-		out = append(out, c)
+		if err := release(c); err != nil {
+			return nil, err
+		}
 	}
-	t.releaseBuckets(out)
+	if err := t.releaseBuckets(ctx, out); err != nil {
+		return nil, err
+	}
 	for _, c := range out {
 		c.round(d.Rounding)
 	}
-	return out
+	t.done()
+	return out, nil
 }
 
-// round makes what leaves as exact as policy lets it be.
+// round makes what leaves as exact as policy lets it be. How many series a cell
+// is of is no multiple of anything.
 func (c *cell) round(r policy.Rounding) {
-	for _, s := range []*promql.Series{&c.sums, &c.count} {
-		for i := range s.Floats {
-			s.Floats[i].F = r.Round(s.Floats[i].F)
-		}
-		for _, p := range s.Histograms {
-			roundHistogram(p.H, r)
-		}
+	for i := range c.sums.Floats {
+		c.sums.Floats[i].F = r.Round(c.sums.Floats[i].F)
+	}
+	for _, p := range c.sums.Histograms {
+		roundHistogram(p.H, r)
+	}
+	r.Base = 0
+	for i := range c.count.Floats {
+		c.count.Floats[i].F = r.Round(c.count.Floats[i].F)
 	}
 }
 
@@ -153,37 +176,112 @@ type threshold struct {
 	raw   rawLeaf
 	leaf  leaf
 	n     int
+	may   *allowance
+	// passing is what was taken of the allowance until all cells are released.
+	passing int
 
 	// By time, of the cell at hand:
-	series, histograms, units []int
-	last                      []int // the unit counted last, from 1
-	ofUnit, largest, total    []float64
+	series, histograms, units []int32
+	last                      []int32 // the unit counted last, from 1
+	shares                    [measures][]share
+	floats                    []compensated
+	histogramSums             []histogramSum
+	fates                     []cellFate
 }
 
-func newThreshold(raw rawLeaf, l leaf, d *policy.Dataset) *threshold {
+// What a unit may have too much of: of the sum, or of a histogram's count; of a
+// histogram's sum; of the number of series.
+const measures = 3
+
+// share is what one unit has of a cell, the largest that one of those before it
+// had, and what all have.
+type share struct{ ofUnit, largest, total float64 }
+
+func (s *share) add(v float64, anotherUnit bool) {
+	if anotherUnit {
+		s.ofUnit = 0
+	}
+	s.ofUnit += math.Abs(v)
+	s.total += math.Abs(v)
+	s.largest = max(s.largest, s.ofUnit)
+}
+
+// exceeds says whether one unit has more than a share of all, or nobody can say:
+// what isn't finite has no shares.
+func (s *share) exceeds(most float64) bool {
+	return !(s.largest <= most*s.total) || math.IsInf(s.total, 0)
+}
+
+// thresholdBytes is about what is held for each time until a leaf is released.
+const thresholdBytes = 160
+
+func newThreshold(raw rawLeaf, l leaf, d *policy.Dataset, may *allowance) (*threshold, error) {
 	n := l.times.count()
-	return &threshold{
-		cells: d.Cells, raw: raw, leaf: l, n: n,
-		series: make([]int, n), histograms: make([]int, n), units: make([]int, n), last: make([]int, n),
-		ofUnit: make([]float64, n), largest: make([]float64, n), total: make([]float64, n),
+	t := &threshold{cells: d.Cells, raw: raw, leaf: l, n: n, may: may}
+	if err := t.pass(n * thresholdBytes); err != nil {
+		return nil, err
 	}
+	t.series, t.histograms, t.units, t.last = make([]int32, n), make([]int32, n), make([]int32, n), make([]int32, n)
+	t.floats, t.histogramSums, t.fates = make([]compensated, n), make([]histogramSum, n), make([]cellFate, n)
+	if d.Cells.Dominance > 0 {
+		for i := range t.shares {
+			t.shares[i] = make([]share, n)
+		}
+	}
+	return t, nil
 }
 
-// release finds a cell's sum and count.
-func (t *threshold) release(c *cell) {
-	c.fates = t.judge(c)
-	c.sums = t.sum(c)
-	c.count.Metric = c.labels
-	for i, f := range c.fates {
-		v := math.Float64frombits(value.StaleNaN)
-		if f == cellLeaves {
-			v = float64(t.series[i])
-		}
-		c.count.Floats = append(c.count.Floats, promql.FPoint{T: t.leaf.times.at(i), F: v})
+// pass takes of the allowance what done gives back.
+func (t *threshold) pass(bytes int) error {
+	t.passing += bytes
+	return t.may.take(bytes)
+}
+
+func (t *threshold) done() { t.may.bytes += t.passing }
+
+// release finds a cell's sum and count. Those of a bucket are found when all
+// buckets are known.
+func (t *threshold) release(c *cell) error {
+	t.judge(c)
+	c.best = slices.Max(t.fates)
+	c.sums.Metric, c.count.Metric = c.labels, c.labels
+	if c.best < cellDominated {
+		return nil
 	}
+	t.sum(c)
 	if t.leaf.ofHistograms() && isBucket(c.labels) {
-		c.bucket = t.bucket(c)
+		var err error
+		c.bucket, err = t.bucket(c)
+		return err
 	}
+	var least []float64
+	if slices.ContainsFunc(t.histograms, func(n int32) bool { return n > 0 }) {
+		least = t.least(c)
+	}
+	c.best = cellEmpty
+	for i, f := range t.fates {
+		if f == cellLeaves && !t.keep(c, i, least) {
+			f = cellMerged
+		}
+		c.best = max(c.best, f)
+	}
+	return t.may.takeCell(c.sums, c.count)
+}
+
+// keep adds to a cell what leaves of it at a time, if anything does.
+func (t *threshold) keep(c *cell, i int, least []float64) bool {
+	at := t.leaf.times.at(i)
+	if t.histograms[i] > 0 {
+		h := releaseHistogram(t.histogramSums[i].value(), t.cells.Schema, least[i])
+		if h == nil {
+			return false
+		}
+		c.sums.Histograms = append(c.sums.Histograms, promql.HPoint{T: at, H: h})
+	} else {
+		c.sums.Floats = append(c.sums.Floats, promql.FPoint{T: at, F: t.floats[i].value()})
+	}
+	c.count.Floats = append(c.count.Floats, promql.FPoint{T: at, F: float64(t.series[i])})
+	return true
 }
 
 // cellFate is what becomes of a cell at one time.
@@ -199,111 +297,94 @@ const (
 )
 
 // judge says what becomes of a cell, by time.
-func (t *threshold) judge(c *cell) []cellFate {
+func (t *threshold) judge(c *cell) {
 	t.count(c.members)
-	out := make([]cellFate, t.n)
-	for i := range out {
+	for i := range t.fates {
 		switch {
 		case t.units[i] == 0:
-		case t.units[i] < t.cells.K:
-			out[i] = cellSmall
+			t.fates[i] = cellEmpty
+		case int(t.units[i]) < t.cells.K:
+			t.fates[i] = cellSmall
 		case t.histograms[i] > 0 && (t.histograms[i] < t.series[i] || isBucket(c.labels)):
-			out[i] = cellMixed
-		case t.cells.Dominance > 0 && t.largest[i] > t.cells.Dominance*t.total[i]:
-			out[i] = cellDominated
+			t.fates[i] = cellMixed
+		case t.dominated(i):
+			t.fates[i] = cellDominated
 		default:
-			out[i] = cellLeaves
+			t.fates[i] = cellLeaves
 		}
 	}
-	return out
+}
+
+func (t *threshold) dominated(i int) bool {
+	return t.cells.Dominance > 0 && slices.ContainsFunc(t.shares[:], func(of []share) bool { return of[i].exceeds(t.cells.Dominance) })
 }
 
 // count counts series and units, and adds up what each unit has, by time.
 func (t *threshold) count(members []contribution) {
-	for _, list := range [][]int{t.series, t.histograms, t.units, t.last} {
+	for _, list := range [][]int32{t.series, t.histograms, t.units, t.last} {
 		clear(list)
 	}
-	for _, list := range [][]float64{t.ofUnit, t.largest, t.total} {
-		clear(list)
+	for _, of := range t.shares {
+		clear(of)
 	}
 	slices.SortStableFunc(members, func(a, b contribution) int { return cmp.Compare(a.unit, b.unit) })
-	unit := 0
+	unit := int32(0)
 	for j, m := range members {
 		if j == 0 || m.unit != members[j-1].unit {
 			unit++
 		}
-		see := func(at int64, size float64, histograms int) {
+		see := func(at int64, histograms int32, sizes [measures]float64) {
 			i := t.leaf.times.index(at)
-			if m.only != nil && !m.only[i] {
+			if m.only != nil && !m.only.has(i) {
 				return
 			}
 			t.series[i]++
 			t.histograms[i] += histograms
-			if t.last[i] != unit {
+			another := t.last[i] != unit
+			if another {
 				t.last[i] = unit
 				t.units[i]++
-				t.ofUnit[i] = 0
 			}
-			t.ofUnit[i] += math.Abs(size)
-			t.total[i] += math.Abs(size)
-			t.largest[i] = max(t.largest[i], t.ofUnit[i])
+			if t.cells.Dominance > 0 {
+				for of, size := range sizes {
+					t.shares[of][i].add(size, another)
+				}
+			}
 		}
 		for _, p := range m.series.Floats {
-			see(p.T, p.F, 0)
+			see(p.T, 0, [measures]float64{p.F, 0, 1})
 		}
 		for _, p := range m.series.Histograms {
-			see(p.T, p.H.Count, 1)
+			see(p.T, 1, [measures]float64{p.H.Count, p.H.Sum, 1})
 		}
 	}
 }
 
 // sum adds up the members in an order that depends on their values alone, at
 // the times at which the cell leaves.
-func (t *threshold) sum(c *cell) promql.Series {
+func (t *threshold) sum(c *cell) {
 	slices.SortFunc(c.members, func(a, b contribution) int { return compareValues(a.series, b.series) })
-	floats := make([]compensated, t.n)
-	histograms := make([]histogramSum, t.n)
+	clear(t.floats)
+	clear(t.histogramSums)
 	for _, m := range c.members {
-		in := func(i int) bool { return c.fates[i] == cellLeaves && (m.only == nil || m.only[i]) }
+		in := func(i int) bool { return t.fates[i] == cellLeaves && (m.only == nil || m.only.has(i)) }
 		for _, p := range m.series.Floats {
 			if i := t.leaf.times.index(p.T); in(i) {
-				floats[i].add(p.F)
+				t.floats[i].add(p.F)
 			}
 		}
 		for _, p := range m.series.Histograms {
 			if i := t.leaf.times.index(p.T); in(i) {
-				histograms[i].add(p.H)
+				t.histogramSums[i].add(p.H)
 			}
 		}
 	}
-	out := promql.Series{Metric: c.labels}
-	var least []float64
-	if slices.ContainsFunc(t.histograms, func(n int) bool { return n > 0 }) {
-		least = t.least(c)
-	}
-	for i, f := range c.fates {
-		at := t.leaf.times.at(i)
-		v := math.Float64frombits(value.StaleNaN)
-		switch {
-		case f != cellLeaves:
-		case t.histograms[i] == 0:
-			v = floats[i].value()
-		default:
-			if h := releaseHistogram(histograms[i].value(), t.cells.Schema, least[i]); h != nil {
-				out.Histograms = append(out.Histograms, promql.HPoint{T: at, H: h})
-				continue
-			}
-			c.fates[i] = cellMerged
-		}
-		out.Floats = append(out.Floats, promql.FPoint{T: at, F: v})
-	}
-	return out
 }
 
 // eachTime visits the times at which a series is in a cell.
 func (t *threshold) eachTime(m contribution, visit func(i int)) {
 	see := func(at int64) {
-		if i := t.leaf.times.index(at); m.only == nil || m.only[i] {
+		if i := t.leaf.times.index(at); m.only == nil || m.only.has(i) {
 			visit(i)
 		}
 	}
@@ -355,11 +436,18 @@ func (c *compensated) value() float64 { return c.sum + c.correction }
 
 // released gives finest cells the labels this partner sees. Cells that are the
 // same to it become one.
-func (r *rules) released(d *policy.Dataset, c cells) cells {
-	return cells{sums: r.merge(d, c.sums), counts: r.merge(d, c.counts)}
+func (r *rules) released(ctx context.Context, d *policy.Dataset, c cells, t times, may *allowance) (cells, error) {
+	m := &merging{times: t, may: may}
+	sums, err := r.merge(ctx, d, c.sums, m)
+	if err != nil {
+		return cells{}, err
+	}
+	counts, err := r.merge(ctx, d, c.counts, m)
+	may.bytes += m.passing
+	return cells{sums: sums, counts: counts}, err
 }
 
-func (r *rules) merge(d *policy.Dataset, finest []promql.Series) []promql.Series {
+func (r *rules) merge(ctx context.Context, d *policy.Dataset, finest []promql.Series, m *merging) ([]promql.Series, error) {
 	byLabels := map[string][]promql.Series{}
 	for _, s := range finest {
 		s.Metric = r.seenLabels(d, s.Metric)
@@ -368,55 +456,67 @@ func (r *rules) merge(d *policy.Dataset, finest []promql.Series) []promql.Series
 	}
 	out := make([]promql.Series, 0, len(byLabels))
 	for _, same := range byLabels {
-		out = append(out, mergeCells(same))
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		one, err := m.merge(same)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, one)
 	}
 	slices.SortFunc(out, func(a, b promql.Series) int { return labels.Compare(a.Metric, b.Metric) })
-	return out
+	return out, nil
 }
 
-// mergeCells adds up cells, in an order that depends on their values alone.
-func mergeCells(same []promql.Series) promql.Series {
+// merging merges cells of one leaf.
+type merging struct {
+	times   times
+	may     *allowance
+	passing int // taken of the allowance until all are merged
+
+	floats     []compensated // by time
+	histograms []histogramSum
+}
+
+// mergingBytes is what is held for each time meanwhile.
+const mergingBytes = 40
+
+// merge adds up cells, in an order that depends on their values alone.
+func (m *merging) merge(same []promql.Series) (promql.Series, error) {
 	if len(same) == 1 {
-		return same[0]
+		return same[0], nil
 	}
+	if m.floats == nil {
+		n := m.times.count()
+		m.passing = n * mergingBytes
+		if err := m.may.take(m.passing); err != nil {
+			return promql.Series{}, err
+		}
+		m.floats, m.histograms = make([]compensated, n), make([]histogramSum, n)
+	}
+	clear(m.floats)
+	clear(m.histograms)
 	slices.SortFunc(same, func(a, b promql.Series) int { return compareValues(&a, &b) })
-	floats, times := map[int64]*compensated{}, map[int64]bool{}
-	histograms := map[int64]*histogramSum{}
 	for _, s := range same {
 		for _, p := range s.Floats {
-			times[p.T] = true
-			if value.IsStaleNaN(p.F) {
-				continue
-			}
-			if floats[p.T] == nil {
-				floats[p.T] = &compensated{}
-			}
-			floats[p.T].add(p.F)
+			m.floats[m.times.index(p.T)].add(p.F)
 		}
 		for _, p := range s.Histograms {
-			times[p.T] = true
-			if histograms[p.T] == nil {
-				histograms[p.T] = &histogramSum{}
-			}
-			histograms[p.T].add(p.H)
+			m.histograms[m.times.index(p.T)].add(p.H)
 		}
 	}
 	out := promql.Series{Metric: same[0].Metric}
-	for at := range times {
-		f, h := floats[at], histograms[at]
+	for i := range m.floats {
+		at, f, h := m.times.at(i), &m.floats[i], &m.histograms[i]
 		switch {
-		case f != nil && h == nil:
+		case f.some && h.sum == nil:
 			out.Floats = append(out.Floats, promql.FPoint{T: at, F: f.value()})
-			continue
-		case h != nil && f == nil && h.value() != nil:
+		case h.sum != nil && !f.some && h.value() != nil:
 			out.Histograms = append(out.Histograms, promql.HPoint{T: at, H: h.value()})
-			continue
 		}
-		out.Floats = append(out.Floats, promql.FPoint{T: at, F: math.Float64frombits(value.StaleNaN)})
 	}
-	slices.SortFunc(out.Floats, func(a, b promql.FPoint) int { return cmp.Compare(a.T, b.T) })
-	slices.SortFunc(out.Histograms, func(a, b promql.HPoint) int { return cmp.Compare(a.T, b.T) })
-	return out
+	return out, m.may.takeCell(out)
 }
 
 // seenLabels are the labels of a cell as this partner sees them.
@@ -440,33 +540,58 @@ func (r *rules) seenLabels(d *policy.Dataset, raw labels.Labels) labels.Labels {
 }
 
 // rowsAsCells lets released rows stand beside cells: each is a sum over itself.
-func rowsAsCells(matrix promql.Matrix, t times) cells {
+func rowsAsCells(matrix promql.Matrix, t times, may *allowance) (cells, error) {
 	var out cells
 	for _, s := range matrix {
-		sum, count := promql.Series{Metric: s.Metric, Histograms: s.Histograms}, promql.Series{Metric: s.Metric}
-		present := make([]bool, t.count())
+		count := promql.Series{Metric: s.Metric, Floats: make([]promql.FPoint, 0, len(s.Floats)+len(s.Histograms))}
+		for _, p := range s.Floats {
+			count.Floats = append(count.Floats, promql.FPoint{T: p.T, F: 1})
+		}
 		for _, p := range s.Histograms {
-			present[t.index(p.T)] = true
+			count.Floats = append(count.Floats, promql.FPoint{T: p.T, F: 1})
 		}
-		next := 0
-		for i := range present {
-			at := t.at(i)
-			f := math.Float64frombits(value.StaleNaN)
-			if next < len(s.Floats) && s.Floats[next].T == at {
-				f = s.Floats[next].F
-				present[i] = true
-				next++
-			}
-			if !value.IsStaleNaN(f) || !present[i] {
-				sum.Floats = append(sum.Floats, promql.FPoint{T: at, F: f})
-			}
-			c := math.Float64frombits(value.StaleNaN)
-			if present[i] {
-				c = 1
-			}
-			count.Floats = append(count.Floats, promql.FPoint{T: at, F: c})
+		slices.SortFunc(count.Floats, func(a, b promql.FPoint) int { return cmp.Compare(a.T, b.T) })
+		if err := may.takeCell(s, count); err != nil {
+			return cells{}, err
 		}
-		out.sums, out.counts = append(out.sums, sum), append(out.counts, count)
+		out.sums, out.counts = append(out.sums, s), append(out.counts, count)
 	}
-	return out
+	return out, nil
+}
+
+// ended puts a stale marker where values end. Without it an engine would look
+// back for the last one.
+func (t times) ended(s promql.Series) promql.Series {
+	if t.step == 0 {
+		return s
+	}
+	var floats []promql.FPoint
+	mark := func(at int64) {
+		floats = append(floats, promql.FPoint{T: at, F: math.Float64frombits(value.StaleNaN)})
+	}
+	last, f, h := int64(math.MaxInt64), 0, 0
+	for f < len(s.Floats) || h < len(s.Histograms) {
+		float := h == len(s.Histograms) || f < len(s.Floats) && s.Floats[f].T < s.Histograms[h].T
+		var at int64
+		if float {
+			at = s.Floats[f].T
+		} else {
+			at = s.Histograms[h].T
+		}
+		if last < at-t.step {
+			mark(last + t.step)
+		}
+		if float {
+			floats = append(floats, s.Floats[f])
+			f++
+		} else {
+			h++
+		}
+		last = at
+	}
+	if last < t.end-(t.end-t.start)%t.step {
+		mark(last + t.step)
+	}
+	s.Floats = floats
+	return s
 }

@@ -10,10 +10,10 @@ import (
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
 
+	"github.com/parley-gateway/parley/federation"
 	"github.com/parley-gateway/parley/policy"
 )
 
@@ -51,24 +51,41 @@ func checkEvents(op parser.ItemType, l leaf, resolution int64) string {
 // releaseEvents returns the sums of a leaf over events.
 func (l *Local) releaseEvents(ctx context.Context, leaf leaf, v *view, d *policy.Dataset) (cells, error) {
 	w := windowsOf(leaf, v.rules.resolution)
+	if w.count() > maxWindows {
+		return cells{}, federation.Errorf(federation.OverLimit, "this is of more than %d intervals of %s; ask for less time", maxWindows, model.Duration(w.length*int64(time.Millisecond)))
+	}
 	matchers := v.rules.onFinest(d, leaf.selector.LabelMatchers)
 	q := times{start: w.first - w.length, end: w.last, step: w.length}.question(time.Millisecond)
-	matrix, err := run(ctx, v.may.engine, v.raw(d), FormatSelector(matchers), q)
+	matrix, err := v.may.run(ctx, v.raw(d), FormatSelector(matchers), q)
 	if err != nil {
 		return cells{}, err
 	}
+	before := v.may.bytes
 	byLabels := map[string]*eventCell{}
 	names := cellLabels(d, false)
 	for _, s := range matrix {
 		key := string(s.Metric.BytesWithLabels(nil, names...))
-		if byLabels[key] == nil {
-			byLabels[key] = &eventCell{labels: s.Metric.MatchLabels(true, names...), increases: make([][]float64, w.count()), when: map[string]moments{}}
+		c := byLabels[key]
+		if c == nil {
+			if err := v.may.take(w.count() * intervalBytes); err != nil {
+				return cells{}, err
+			}
+			c = &eventCell{labels: s.Metric.MatchLabels(true, names...), when: map[string]moments{}}
+			byLabels[key] = c
 		}
-		byLabels[key].add(s, w)
+		if isBucket(c.labels) {
+			if err := v.may.take(w.count()/8 + seriesOverhead); err != nil {
+				return cells{}, err
+			}
+		}
+		c.add(s, w)
 	}
 	byHistogram := map[string][]*eventCell{}
 	for _, c := range byLabels {
-		c.sum()
+		if err := ctx.Err(); err != nil {
+			return cells{}, err
+		}
+		c.sum(w.count())
 		if isBucket(c.labels) {
 			key := string(c.labels.BytesWithoutLabels(nil, labels.BucketLabel))
 			byHistogram[key] = append(byHistogram[key], c)
@@ -85,10 +102,28 @@ func (l *Local) releaseEvents(ctx context.Context, leaf leaf, v *view, d *policy
 	}
 	var out cells
 	for _, c := range byLabels {
-		out.sums = append(out.sums, c.release(leaf, w, d))
+		if err := ctx.Err(); err != nil {
+			return cells{}, err
+		}
+		s := c.release(leaf, w, d)
+		if err := v.may.takeCell(s); err != nil {
+			return cells{}, err
+		}
+		before -= cellBytes(s)
+		if len(s.Floats) > 0 {
+			out.sums = append(out.sums, s)
+		}
 	}
+	v.may.bytes = before
 	return out, nil
 }
+
+const (
+	// maxWindows is of how many intervals a leaf may be.
+	maxWindows = 1_000_000
+	// intervalBytes is about what is held of a cell for each of them.
+	intervalBytes = 48
+)
 
 // releaseEventBuckets releases the buckets of a classic histogram of events, in
 // each interval. That there were none is told, as it is of any event.
@@ -97,9 +132,9 @@ func releaseEventBuckets(cells []*eventCell, w windows, d *policy.Dataset) {
 	for i, c := range cells {
 		bound, ok := boundOf(c.labels)
 		buckets[i] = &bucket{bound: bound, counts: c.sums, there: newMoments(w.count()), members: c.when}
-		for j, increases := range c.increases {
-			if ok && len(increases) > 0 {
-				buckets[i].there.add(j)
+		for _, of := range c.increases {
+			if ok {
+				buckets[i].there.add(of.interval)
 			}
 		}
 	}
@@ -139,67 +174,83 @@ func (w windows) index(end int64) int { return int((end - w.first) / w.length) }
 // eventCell is what one set of dimensions has.
 type eventCell struct {
 	labels    labels.Labels
-	increases [][]float64        // of each series, by interval
+	increases []increase         // of each series
 	when      map[string]moments // of each series of a classic histogram, by histogramKey
 	sums      []float64          // of the increases, by interval; NaN is none
 }
 
+// increase is that of a counter in an interval, by index.
+type increase struct {
+	interval int
+	by       float64
+}
+
 // add adds a counter, given with its last value of each interval.
 func (c *eventCell) add(s promql.Series, w windows) {
-	values := s.Floats
-	when := newMoments(w.count())
+	var when moments
 	if isBucket(c.labels) {
+		when = newMoments(w.count())
 		c.when[histogramKey(s.Metric)] = when
 	}
-	for i := 1; i < len(values); i++ {
-		before, now := values[i-1], values[i]
+	for i := 1; i < len(s.Floats); i++ {
+		before, now := s.Floats[i-1], s.Floats[i]
 		if now.T-before.T != w.length {
 			continue // a gap: whose increase it was isn't known
 		}
-		increase := now.F - before.F
+		by := now.F - before.F
 		if now.F < before.F {
-			increase = now.F // it began anew
+			by = now.F // it began anew
 		}
-		j := w.index(now.T)
-		c.increases[j] = append(c.increases[j], increase)
-		when.add(j)
-	}
-}
-
-// sum adds up the increases of each interval.
-func (c *eventCell) sum() {
-	c.sums = make([]float64, len(c.increases))
-	for j, increases := range c.increases {
-		c.sums[j] = math.NaN()
-		if len(increases) == 0 {
+		if math.IsNaN(by) || math.IsInf(by, 0) {
 			continue
 		}
-		slices.Sort(increases)
-		var sum compensated
-		for _, v := range increases {
-			sum.add(v)
+		j := w.index(now.T)
+		c.increases = append(c.increases, increase{j, by})
+		if when != nil {
+			when.add(j)
 		}
-		c.sums[j] = sum.value()
 	}
 }
 
-// release adds up what is released of the intervals of each range.
+// sum adds up the increases of each of n intervals.
+func (c *eventCell) sum(n int) {
+	slices.SortFunc(c.increases, func(a, b increase) int {
+		return cmp.Or(cmp.Compare(a.interval, b.interval), cmp.Compare(a.by, b.by))
+	})
+	c.sums = slices.Repeat([]float64{math.NaN()}, n)
+	for i := 0; i < len(c.increases); {
+		j := c.increases[i].interval
+		var sum compensated
+		for ; i < len(c.increases) && c.increases[i].interval == j; i++ {
+			sum.add(c.increases[i].by)
+		}
+		if v := sum.value(); !math.IsInf(v, 0) {
+			c.sums[j] = v
+		}
+	}
+}
+
+// release adds up what is released of the intervals of each range: what there is
+// until its end, but for what there was before it.
 func (c *eventCell) release(l leaf, w windows, d *policy.Dataset) promql.Series {
+	until, some := make([]compensated, len(c.sums)+1), make([]int, len(c.sums)+1)
+	for j, v := range c.sums {
+		until[j+1], some[j+1] = until[j], some[j]
+		if !math.IsNaN(v) {
+			until[j+1].add(d.Rounding.Round(v))
+			some[j+1]++
+		}
+	}
 	out := promql.Series{Metric: c.labels}
 	for i := range l.times.count() {
 		end := w.end(l, i)
-		var sum compensated
-		for j := w.index(end - l.milliseconds() + w.length); j <= w.index(end); j++ {
-			if v := c.sums[j]; !math.IsNaN(v) {
-				sum.add(d.Rounding.Round(v))
-			}
+		first, last := w.index(end-l.milliseconds()+w.length), w.index(end)+1
+		if some[last] == some[first] {
+			continue
 		}
-		v := math.Float64frombits(value.StaleNaN)
-		if sum.some {
-			v = sum.value()
-			if l.function == "rate" {
-				v /= l.seconds
-			}
+		v := until[last].sum - until[first].sum + (until[last].correction - until[first].correction)
+		if l.function == "rate" {
+			v /= l.seconds
 		}
 		out.Floats = append(out.Floats, promql.FPoint{T: l.times.at(i), F: v})
 	}

@@ -1,6 +1,7 @@
 package metrics_test
 
 import (
+	"context"
 	"fmt"
 	randv2 "math/rand/v2"
 	"strings"
@@ -163,5 +164,28 @@ func TestFewEventsDontShow(t *testing.T) {
 	}
 	if answers < 500 || blind < 300 {
 		t.Errorf("%d answers, and without policy %d differ: the test is blind", answers, blind)
+	}
+}
+
+// A long range of many intervals, asked for at as many times, takes a moment.
+func TestLongRangesOfEvents(t *testing.T) {
+	local := newLocalAt(t, metricstest.Store(t, []metricstest.Series{visits("eu", "a", 10, 3, 10)}))
+	o := inEvents(5, nil)
+	o.Resolution = 15 * time.Second
+	q := metrics.Question{Kind: policy.Instant, Expression: `max_over_time(sum(increase(visits_total[10d]))[10d:15s])`, Start: metricstest.End(), End: metricstest.End()}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	start := time.Now()
+	if _, _, err := local.Answer(ctx, q, policy.Decision{Allow: true, Obligations: o}, partner); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(start); took > 20*time.Second {
+		t.Errorf("it took %s", took)
+	}
+
+	o.Resolution = time.Second
+	q.Expression = `sum(increase(visits_total[20d]))`
+	if _, _, err := local.Answer(t.Context(), q, policy.Decision{Allow: true, Obligations: o}, partner); federation.AsError(err).Kind != federation.OverLimit {
+		t.Errorf("of too many intervals: %v", err)
 	}
 }

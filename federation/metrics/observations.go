@@ -1,10 +1,12 @@
 package metrics
 
 import (
+	"cmp"
 	"math"
 	"slices"
 
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
@@ -74,16 +76,18 @@ func (t *threshold) least(c *cell) []float64 {
 		}
 		return out
 	}
-	samples := make([]float64, t.n)
 	for _, m := range c.members {
 		if m.histogram == "" {
 			continue
 		}
-		clear(samples)
-		for _, p := range t.raw.samples[m.histogram] {
-			samples[t.leaf.times.index(p.T)] = p.F
-		}
-		t.eachTime(m, func(i int) { out[i] = max(out[i], float64(t.cells.K)*t.leaf.counted(samples[i])) })
+		samples := t.raw.samples[m.histogram]
+		t.eachTime(m, func(i int) {
+			n := 0.0
+			if j, found := slices.BinarySearchFunc(samples, t.leaf.times.at(i), func(p promql.FPoint, at int64) int { return cmp.Compare(p.T, at) }); found {
+				n = samples[j].F
+			}
+			out[i] = max(out[i], float64(t.cells.K)*t.leaf.counted(n))
+		})
 	}
 	return out
 }

@@ -72,7 +72,7 @@ func (p *cellPlanner) publish(e *parser.Expr, q *policy.Query, n *parser.VectorS
 func (l *Local) releasePublished(ctx context.Context, leaf leaf, v *view, q Question) (cells, error) {
 	asked := leaf.times
 	asked.start, asked.end = asked.start-leaf.offset, asked.end-leaf.offset
-	matrix, err := run(ctx, v.may.engine, v.whole(), leaf.expr.String(), asked.question(q.Lookback))
+	matrix, err := v.may.run(ctx, v.whole(), leaf.expr.String(), asked.question(q.Lookback))
 	if err != nil {
 		return cells{}, err
 	}
@@ -99,7 +99,7 @@ func (l *Local) releasePublished(ctx context.Context, leaf leaf, v *view, q Ques
 			s.Histograms[j] = promql.HPoint{T: p.T + leaf.offset, H: p.H}
 		}
 	}
-	return rowsAsCells(matrix, leaf.times), nil
+	return rowsAsCells(matrix, leaf.times, v.may)
 }
 
 // whole is the store as it is, within the view's time.
