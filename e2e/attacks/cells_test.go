@@ -93,7 +93,7 @@ func fullBucket(upTo func(a *attempt, bound string) (float64, bool)) func(*attem
 	}
 }
 
-const comesAndGoes = "Differencing over time: what a cell says of two moments differs by who came in between. POLICY.md says so. A `resolution` makes it coarser."
+const comesAndGoes = "Differencing over time: what a cell says of two moments differs by who came in between, and by what a counter, such as a bucket of a histogram, gained. POLICY.md says so. A `resolution` makes it coarser."
 
 // Why cells are open to some attacks.
 var (
