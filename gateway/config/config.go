@@ -238,7 +238,8 @@ type PolicyBundle struct {
 	// The root certificates, in PEM, the server is checked with. Left out: the system's.
 	CAFile string `yaml:"ca_file"`
 	// Public keys in PEM. A bundle is used only if one of them signed it. Left
-	// out: only bundles that nobody signed are used.
+	// out: only bundles that nobody signed are used. A signature doesn't say which
+	// bundle is the latest: an earlier one is used as well.
 	KeyFiles []string `yaml:"key_files"`
 	// The algorithm of the signatures (RFC 7518).
 	Algorithm Algorithm `yaml:"algorithm" default:"RS256"`
