@@ -149,7 +149,8 @@ func (v *view) narrow(sel selection) (selection, bool) {
 // prefilters says whether a source may leave out lines without the texts that
 // the asker looks for: nothing that a redacted line has and the raw one hasn't
 // can have one of them. Lines that are kept have what they have; in a masked one
-// a text may begin or end within what replaced another, or be part of it. What
+// a text may begin or end within what replaced another, quotes around it
+// included, or be part of it. What
 // is written anew, as JSON is, may have texts that the raw line spells otherwise.
 func (v *view) prefilters(sel selection) bool {
 	if len(sel.contains) == 0 {
@@ -179,7 +180,7 @@ func prefilter(l policy.Line, text string) bool {
 			return false
 		}
 		for _, mask := range rule.Masks {
-			if strings.ContainsAny(text, "<>") || strings.Contains(mask.Name, text) {
+			if strings.ContainsAny(text, `<>"`) || strings.Contains(mask.Name, text) {
 				return false
 			}
 		}
