@@ -170,6 +170,41 @@ func TestAServerThatIsInNoState(t *testing.T) {
 	})
 }
 
+// ended is the body of a response that a server ends when it sees that nobody
+// waits any more, and that still arrives.
+type ended struct{ asked context.Context }
+
+func (e ended) Read([]byte) (int, error) {
+	<-e.asked.Done()
+	return 0, io.EOF
+}
+
+func (ended) Close() error { return nil }
+
+// RoundTrip answers with the beginning of an archive.
+func (ended) RoundTrip(r *http.Request) (*http.Response, error) {
+	return &http.Response{
+		StatusCode: http.StatusOK, Status: "200 OK", Header: http.Header{}, ContentLength: -1, Request: r,
+		Body: struct {
+			io.Reader
+			io.Closer
+		}{io.MultiReader(strings.NewReader("a"), ended{r.Context()}), ended{}},
+	}, nil
+}
+
+// Over TLS a client says that it leaves, and then leaves: in between it may hear
+// a server say that this was all.
+func TestWhatEndsAfterItsTimeIsNoArchive(t *testing.T) {
+	u, err := url.Parse("https://bundles.example/parley.tar.gz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := bundle.NewHTTPServer(u, bundle.HTTPConfig{Client: &http.Client{Transport: ended{}}, Timeout: time.Millisecond})
+	if archive, _, err := s.Fetch(t.Context(), ""); err == nil || !strings.HasSuffix(err.Error(), "/parley.tar.gz: it takes longer than 1ms") {
+		t.Errorf("%q, %v", archive, err)
+	}
+}
+
 // registry is the pulling half of the OCI Distribution Specification, as
 // registries of the public have it: a token for everybody.
 type registry struct {
