@@ -1,7 +1,6 @@
 package logql
 
 import (
-	"net/netip"
 	"strconv"
 	"time"
 
@@ -31,7 +30,7 @@ func (s conditionStep) process(e *entry) bool { return s.holds(e.fields) }
 func newCondition(f LabelFilter) (condition, error) {
 	switch f := f.(type) {
 	case *StringFilter:
-		return stringCondition{f.Matcher}, nil
+		return newStringCondition(f.Matcher)
 	case *NumberFilter:
 		return &numberCondition{f.Name, f.Op, f.Value, func(s string) (float64, error) { return strconv.ParseFloat(s, 64) }}, nil
 	case *DurationFilter:
@@ -67,11 +66,26 @@ func both(left, right LabelFilter, or bool) (condition, error) {
 	return andCondition{l, r}, err
 }
 
-type stringCondition struct{ *labels.Matcher }
+type stringCondition struct {
+	name    string
+	not     bool
+	matches match
+}
+
+func newStringCondition(m *labels.Matcher) (condition, error) {
+	c := stringCondition{name: m.Name, not: m.Type == labels.MatchNotEqual || m.Type == labels.MatchNotRegexp}
+	if m.Type == labels.MatchEqual || m.Type == labels.MatchNotEqual {
+		c.matches = func(value string) bool { return value == m.Value }
+		return c, nil
+	}
+	var err error
+	c.matches, err = newRegexpMatch(m.Value, true)
+	return c, err
+}
 
 func (c stringCondition) holds(f *fields) bool {
-	value, _ := f.get(c.Name)
-	return c.Matches(value)
+	value, _ := f.get(c.name)
+	return c.matches(value) != c.not
 }
 
 type numberCondition struct {
@@ -82,16 +96,15 @@ type numberCondition struct {
 }
 
 func (c *numberCondition) holds(f *fields) bool {
-	if f.problem != "" {
-		return true
-	}
 	text, ok := f.get(c.name)
 	if !ok {
 		return false
 	}
 	v, err := c.read(text)
 	if err != nil {
-		f.fail(filterProblem, err.Error())
+		if f.problem == "" {
+			f.fail(filterProblem, err.Error())
+		}
 		return true
 	}
 	switch c.op {
@@ -124,8 +137,7 @@ func (c ipCondition) holds(f *fields) bool {
 	if !ok {
 		return false
 	}
-	a, err := netip.ParseAddr(text)
-	return (err == nil && c.in.contains(a)) != c.not
+	return c.in.in(text) != c.not
 }
 
 type andCondition struct{ left, right condition }

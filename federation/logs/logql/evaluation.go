@@ -105,10 +105,11 @@ func quantile(q float64, samples []sample) float64 {
 	return values[lower]*(1-weight) + values[upper]*weight
 }
 
-// counterRate is PromQL's rate of a counter: what it grew by, resets set
-// right, and extrapolated to the window's ends where samples are close to them.
+// counterRate is what a counter grew by a second, resets set right. Loki's has
+// PromQL's extrapolation to the window's ends in it, but for a slip of units:
+// what the samples are apart is in microseconds there, and the gap before the
+// first one, which is taken to be the whole window, in seconds.
 func counterRate(samples []sample, from, to int64) float64 {
-	const nanosecond = 1e-9
 	if len(samples) < 2 {
 		return 0
 	}
@@ -119,20 +120,15 @@ func counterRate(samples []sample, from, to int64) float64 {
 			grown += samples[i].value
 		}
 	}
-	sampled := float64(last.at-first.at) * nanosecond
-	toStart := float64(first.at-from) * nanosecond
-	toEnd := float64(to-last.at) * nanosecond
+	window := float64(to-from) / 1e9
+	sampled := float64(last.at-first.at) / 1e3
 	between := sampled / float64(len(samples)-1)
+	gap := window
 	if grown > 0 && first.value >= 0 {
-		toStart = min(toStart, sampled*first.value/grown) // a counter isn't less than 0
+		gap = min(gap, sampled*first.value/grown) // a counter isn't less than 0
 	}
-	extrapolated := sampled
-	for _, gap := range []float64{toStart, toEnd} {
-		if gap < between*1.1 {
-			extrapolated += gap
-		} else {
-			extrapolated += between / 2
-		}
+	if gap >= between*1.1 {
+		gap = between / 2
 	}
-	return grown * (extrapolated / sampled) / (float64(to-from) * nanosecond)
+	return grown * ((sampled + gap) / sampled) / window
 }

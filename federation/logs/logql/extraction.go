@@ -14,59 +14,62 @@ func checkJSONPath(expression string) error {
 }
 
 // parseJSONPath reads the path of a field, such as a.b[0]["c d"]. The steps
-// are names and, for places in arrays, [0].
+// are names and, for places in arrays, [0]. Spaces between them mean nothing.
 func parseJSONPath(expression string) ([]string, error) {
-	var steps []string
-	rest := expression
-	for first := true; rest != ""; first = false {
+	var (
+		steps []string
+		rest  = strings.TrimSpace(expression)
+		dot   bool // before what is next
+	)
+	for rest != "" {
+		step, n := "", 0
 		switch {
-		case rest[0] == '[':
-			step, n, err := bracketed(rest)
-			if err != nil {
+		case rest[0] == '[' && !dot:
+			var err error
+			if step, n, err = bracketed(rest); err != nil {
 				return nil, err
 			}
-			steps, rest = append(steps, step), rest[n:]
-			continue
-		case rest[0] == '.' && !first:
-			rest = rest[1:]
-		case !first:
+		case len(steps) > 0 && !dot:
 			return nil, errors.New("expected . or [ between the steps of a path")
+		default:
+			if n = run(rest, isWord); n == 0 || rest[0] >= '0' && rest[0] <= '9' {
+				return nil, errors.New("expected the name of a field; others than letters, digits and _ can be in [\"...\"]")
+			}
+			step = rest[:n]
 		}
-		n := run(rest, func(r rune) bool { return isWord(r) || r == '-' })
-		if n == 0 {
-			return nil, errors.New("expected the name of a field")
+		steps, rest = append(steps, step), strings.TrimSpace(rest[n:])
+		if dot = strings.HasPrefix(rest, "."); dot {
+			rest = strings.TrimSpace(rest[1:])
 		}
-		steps, rest = append(steps, rest[:n]), rest[n:]
 	}
-	if len(steps) == 0 {
-		return nil, errors.New("it is empty")
+	if dot || len(steps) == 0 {
+		return nil, errors.New("expected the name of a field at its end")
 	}
 	return steps, nil
 }
 
 // bracketed reads ["name"] or [0] at the beginning of s.
 func bracketed(s string) (step string, length int, err error) {
-	if quoted, err := strconv.QuotedPrefix(s[1:]); err == nil {
-		name, err := strconv.Unquote(quoted)
-		if err != nil || !strings.HasPrefix(s[1+len(quoted):], "]") {
+	inner, _, closed := strings.Cut(s[1:], "]")
+	if rest := strings.TrimSpace(s[1:]); strings.HasPrefix(rest, `"`) {
+		name, after, ok := strings.Cut(rest[1:], `"`)
+		after, bracket := strings.CutPrefix(strings.TrimSpace(after), "]")
+		if !ok || !bracket || strings.Contains(name, `\`) {
 			return "", 0, errors.New("expected [\"name\"]")
 		}
-		return name, len(quoted) + 2, nil
+		return name, len(s) - len(after), nil
 	}
-	inner, _, closed := strings.Cut(s[1:], "]")
-	if n, err := strconv.Atoi(inner); !closed || err != nil || n < 0 {
+	n, err := strconv.Atoi(strings.TrimSpace(inner))
+	if !closed || err != nil || n < 0 {
 		return "", 0, errors.New("expected [\"name\"] or a place such as [0]")
 	}
-	return s[:len(inner)+2], len(inner) + 2, nil
+	return "[" + strconv.Itoa(n) + "]", len(inner) + 2, nil
 }
 
 // checkLogfmtKey refuses what isn't one key.
 func checkLogfmtKey(expression string) error {
-	if expression == "" {
-		return errors.New("it is empty")
-	}
-	if strings.ContainsAny(expression, " =\"") {
-		return errors.New("a key of logfmt has no spaces, = or quotes")
+	if n := run(expression, isWord); n == 0 || n < len(expression) || expression[0] >= '0' && expression[0] <= '9' {
+		return errors.New("expected a key of letters, digits and _")
 	}
 	return nil
 }

@@ -32,10 +32,10 @@ type fields struct {
 	stream, metadata labels.Labels
 	base             []field  // those of stream and metadata, before the pipeline
 	ofStream         int      // how many of base are of stream
-	parsed           []string // names that parsers have set, so that the first one counts
+	parsed           []string // names that were set, so that what parsers find first counts
 
 	problem, details string // of ErrorLabel and ErrorDetailsLabel; empty: none
-	preserve         bool   // the problem is to be seen in metric queries
+	preserved        bool   // the problem is the query's to judge
 
 	builder labels.ScratchBuilder
 }
@@ -58,7 +58,7 @@ func (f *fields) reset(stream, metadata labels.Labels) {
 	f.all = append(f.all[:0], f.base...)
 	f.changed = [ofParsed + 1]bool{}
 	f.parsed = f.parsed[:0]
-	f.problem, f.details = "", ""
+	f.problem, f.details, f.preserved = "", "", false
 }
 
 func (f *fields) addMetadata(metadata labels.Labels) {
@@ -72,14 +72,16 @@ func (f *fields) addMetadata(metadata labels.Labels) {
 	})
 }
 
-// had says whether the entry came with the label, or has one of metadata now.
-func (f *fields) had(name string) bool {
-	for i := range f.base {
+// taken says whether parsers can't use the name: the entry came with it, or it
+// is one of its metadata.
+func (f *fields) taken(name string) bool {
+	for i := range f.base[:f.ofStream] {
 		if f.base[i].name == name {
 			return true
 		}
 	}
-	return false
+	i := f.index(name)
+	return i >= 0 && f.all[i].category == ofMetadata
 }
 
 func (f *fields) index(name string) int {
@@ -105,21 +107,18 @@ func (f *fields) get(name string) (string, bool) {
 	return "", false
 }
 
-// set makes it a parsed label. The empty value is none.
+// set makes it a parsed label. It may be empty.
 func (f *fields) set(name, value string) {
-	i := f.index(name)
-	switch {
-	case value == "" && i < 0:
-	case value == "":
-		f.remove(i)
-	case i < 0:
-		f.changed[ofParsed] = true
-		f.all = append(f.all, field{name, value, ofParsed})
-	default:
-		f.changed[f.all[i].category] = true
-		f.changed[ofParsed] = true
-		f.all[i] = field{name, value, ofParsed}
+	f.changed[ofParsed] = true
+	if !slices.Contains(f.parsed, name) {
+		f.parsed = append(f.parsed, name)
 	}
+	if i := f.index(name); i >= 0 {
+		f.changed[f.all[i].category] = true
+		f.all[i] = field{name, value, ofParsed}
+		return
+	}
+	f.all = append(f.all, field{name, value, ofParsed})
 }
 
 func (f *fields) delete(name string) {
@@ -141,9 +140,12 @@ func (f *fields) remove(i int) {
 	f.all = slices.Delete(f.all, i, i+1)
 }
 
-// fail says what went wrong.
+// fail says what went wrong. Without details those of before stay.
 func (f *fields) fail(problem, details string) {
-	f.problem, f.details = problem, details
+	f.problem = problem
+	if details != "" {
+		f.details = details
+	}
 }
 
 // of are the labels of one category.
@@ -157,7 +159,7 @@ func (f *fields) of(c category) labels.Labels {
 	}
 	f.builder.Reset()
 	for i := range f.all {
-		if f.all[i].category == c {
+		if f.all[i].category == c && (f.problem == "" || f.all[i].name != ErrorLabel) && (f.details == "" || f.all[i].name != ErrorDetailsLabel) {
 			f.builder.Add(f.all[i].name, f.all[i].value)
 		}
 	}
@@ -172,30 +174,35 @@ func (f *fields) of(c category) labels.Labels {
 }
 
 // labelNames makes names of labels of what is in lines, and remembers them.
-type labelNames struct{ known map[string]string }
+type labelNames struct {
+	known  map[string]string
+	object []byte
+}
 
 // maxKnownNames bounds what labelNames remembers: lines may bring new names
 // without end.
 const maxKnownNames = 10_000
 
-// name is key as the name of a label.
-func (n *labelNames) name(key []byte) string {
-	if name, ok := n.known[string(key)]; ok {
+// name is the label of a key in an object, whose own label is outer; empty: it
+// is in none.
+func (n *labelNames) name(outer string, key []byte) string {
+	n.object = append(append(append(n.object[:0], outer...), 0xff), key...)
+	if name, ok := n.known[string(n.object)]; ok {
 		return name
 	}
 	if n.known == nil || len(n.known) >= maxKnownNames {
 		n.known = map[string]string{}
 	}
-	name := sanitized(string(key))
-	n.known[string(key)] = name
+	name := labelName(outer, string(key))
+	n.known[string(n.object)] = name
 	return name
 }
 
-// sanitized has an underscore for what can't be in a label's name.
-func sanitized(key string) string {
+// labelName has an underscore for what can't be in a label's name.
+func labelName(outer, key string) string {
 	key = strings.TrimSpace(key)
 	if key == "" {
-		return ""
+		return outer
 	}
 	name := strings.Map(func(r rune) rune {
 		if isWord(r) {
@@ -203,10 +210,14 @@ func sanitized(key string) string {
 		}
 		return '_'
 	}, key)
-	if name[0] >= '0' && name[0] <= '9' {
-		name = "_" + name
+	switch {
+	case outer != "":
+		return outer + "_" + name
+	case isDigit(name[0]):
+		return "_" + name
+	default:
+		return name
 	}
-	return name
 }
 
 // viewed is the text's bytes, not to be written to.

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/dustin/go-humanize"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 )
 
@@ -71,7 +71,7 @@ func (e *RangeAggregation) write(b *strings.Builder) {
 		e.Unwrap.write(b)
 	}
 	b.WriteString(" [")
-	b.WriteString(durationText(e.Range))
+	b.WriteString(model.Duration(e.Range).String())
 	b.WriteByte(']')
 	if e.Offset != 0 {
 		b.WriteString(" offset ")
@@ -343,11 +343,14 @@ func durationText(d time.Duration) string {
 	return s
 }
 
-// sizeText is in a larger unit if that is exact.
+// sizeText is in the largest unit in which it is a whole number.
 func sizeText(n uint64) string {
-	for _, s := range []string{strings.ReplaceAll(humanize.IBytes(n), " ", ""), strings.ReplaceAll(humanize.Bytes(n), " ", "")} {
-		if exact, err := humanize.ParseBytes(s); err == nil && exact == n {
-			return s
+	for _, u := range []struct {
+		name  string
+		bytes uint64
+	}{{"TiB", 1 << 40}, {"TB", 1e12}, {"GiB", 1 << 30}, {"GB", 1e9}, {"MiB", 1 << 20}, {"MB", 1e6}, {"KiB", 1 << 10}, {"KB", 1e3}} {
+		if n >= u.bytes && n%u.bytes == 0 {
+			return strconv.FormatUint(n/u.bytes, 10) + u.name
 		}
 	}
 	return strconv.FormatUint(n, 10) + "B"

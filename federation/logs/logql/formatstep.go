@@ -13,14 +13,16 @@ func (s *lineFormatStep) process(e *entry) bool {
 	return true
 }
 
-// labelFormatStep sets labels.
+// labelFormatStep sets labels. All its templates see them as they are when the
+// first one is run.
 type labelFormatStep struct {
 	formats   []Format
 	templates []*lineTemplate // by format; nil: it renames
+	seen      map[string]string
 }
 
 func newLabelFormatStep(s *LabelFormat) (step, error) {
-	l := &labelFormatStep{formats: s.Formats, templates: make([]*lineTemplate, len(s.Formats))}
+	l := &labelFormatStep{formats: s.Formats, templates: make([]*lineTemplate, len(s.Formats)), seen: map[string]string{}}
 	for i, f := range s.Formats {
 		if f.Rename {
 			continue
@@ -35,6 +37,7 @@ func newLabelFormatStep(s *LabelFormat) (step, error) {
 }
 
 func (s *labelFormatStep) process(e *entry) bool {
+	copied := false
 	for i, f := range s.formats {
 		if f.Rename {
 			if value, ok := e.get(f.Source); ok {
@@ -43,7 +46,11 @@ func (s *labelFormatStep) process(e *entry) bool {
 			}
 			continue
 		}
-		text, err := s.templates[i].execute(e)
+		if !copied {
+			e.copyTo(s.seen)
+			copied = true
+		}
+		text, err := s.templates[i].executeOn(e, s.seen)
 		if err != nil {
 			e.fail(templateProblem, err.Error())
 			continue

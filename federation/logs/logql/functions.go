@@ -37,7 +37,7 @@ func (f *functions) funcs() template.FuncMap {
 	all := template.FuncMap{
 		boundedLoop:     f.bounded,
 		"__line__":      func() string { return f.line },
-		"__timestamp__": func() time.Time { return time.Unix(0, f.at) },
+		"__timestamp__": func() time.Time { return time.Unix(0, f.at).UTC() },
 
 		"ToLower":    strings.ToLower,
 		"ToUpper":    strings.ToUpper,

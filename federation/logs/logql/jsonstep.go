@@ -21,80 +21,77 @@ func newJSONStep(s *JSONParser) (step, error) {
 		}
 		e.labels, e.paths = append(e.labels, x.Label), append(e.paths, path)
 	}
-	e.values = make([]string, len(e.labels))
+	e.found = make([]bool, len(e.labels))
 	return e, nil
 }
 
 // jsonStep makes labels of all fields. Those of objects in it have the names of
 // both with an underscore between; arrays are left out.
-type jsonStep struct {
-	names  labelNames
-	prefix []byte // of the object that is read
-}
-
-// errEnough ends the reading of a line when all that is needed was found.
-var errEnough = errors.New("enough")
-
-var errNotJSON = errors.New("the line isn't a JSON object")
+type jsonStep struct{ names labelNames }
 
 func (s *jsonStep) process(e *entry) bool {
-	if e.line == "" || e.needed.none {
+	if e.needed.none {
 		return true
 	}
-	s.prefix = s.prefix[:0]
-	if err := s.object(e, viewed(e.line)); err != nil && !errors.Is(err, errEnough) {
-		e.problemOf(jsonProblem, err)
+	switch err := s.object(e, "", viewed(e.line)); {
+	case errors.Is(err, errGone):
+		return false
+	case err != nil && !errors.Is(err, errEnough):
+		e.problemOf(jsonProblem, err.Error())
 	}
 	return true
 }
 
-func (s *jsonStep) object(e *entry, data []byte) error {
+// object reads one, whose own label is outer.
+func (s *jsonStep) object(e *entry, outer string, data []byte) error {
 	return jsonparser.ObjectEach(data, func(key, value []byte, typ jsonparser.ValueType, _ int) error {
-		before := len(s.prefix)
-		defer func() { s.prefix = s.prefix[:before] }()
-		if before > 0 {
-			s.prefix = append(s.prefix, '_')
-		}
-		s.prefix = append(s.prefix, key...)
+		name := s.names.name(outer, key)
 		switch typ {
 		case jsonparser.Object:
-			if !e.needed.below(s.names.name(s.prefix)) {
+			if !e.needed.below(name) {
 				return nil
 			}
-			return s.object(e, value)
+			return s.object(e, name, value)
 		case jsonparser.String, jsonparser.Number, jsonparser.Boolean:
-			if !e.extract(s.names.name(s.prefix), jsonText(value, typ)) {
-				return errEnough
-			}
+			return e.extract(name, jsonText(value, typ))
 		}
 		return nil
 	})
 }
 
+// Why the reading of a line ends early.
+var (
+	errEnough = errors.New("all that is needed was found")
+	errGone   = errors.New("the entry doesn't satisfy a condition")
+)
+
 // problemOf says that a parser failed.
-func (e *entry) problemOf(problem string, err error) {
-	e.fail(problem, err.Error())
-	if e.needed.preserve {
-		e.set(preserveErrorLabel, "true")
-	}
+func (e *entry) problemOf(problem, details string) {
+	e.fail(problem, details)
+	e.preserved = e.preserved || e.needed.preserve
 }
 
-// extract sets a label that a parser found, if it is needed, and says whether
-// more are. Of several with one name the first counts; one that the entry came
-// with keeps its name.
-func (e *entry) extract(name, value string) (more bool) {
+// extract sets a label that a parser found, if it is needed. Of several with one
+// name the first counts; one that the entry came with keeps its name. The error
+// is errEnough or errGone.
+func (e *entry) extract(name, value string) error {
 	if name == "" {
-		return true
+		return nil
 	}
-	if e.had(name) {
+	if e.taken(name) {
 		name += extractedSuffix
 	}
 	if !e.needed.has(name) || slices.Contains(e.parsed, name) {
-		return true
+		return nil
 	}
-	e.parsed = append(e.parsed, name)
 	e.set(name, value)
-	return !e.needed.enough(e.parsed)
+	switch {
+	case e.needed.gone(e.fields, name):
+		return errGone
+	case e.needed.enough(e.parsed):
+		return errEnough
+	}
+	return nil
 }
 
 // jsonText is a value as a label has it.
@@ -134,30 +131,45 @@ func withoutInvalid(s string) string {
 type jsonExtractStep struct {
 	labels []string
 	paths  [][]string
-	values []string
+	found  []bool // by label, in the line
 }
 
 func (s *jsonExtractStep) process(e *entry) bool {
 	if e.line == "" || e.needed.none {
 		return true
 	}
-	if !strings.HasPrefix(strings.TrimSpace(e.line), "{") {
-		e.problemOf(jsonProblem, errNotJSON)
+	if strings.IndexByte(`{["`, e.line[0]) < 0 {
+		e.problemOf(jsonProblem, "")
 		return true
 	}
-	clear(s.values)
+	clear(s.found)
+	var failed error
 	jsonparser.EachKey(viewed(e.line), func(i int, value []byte, typ jsonparser.ValueType, err error) {
-		if err == nil && i >= 0 {
-			s.values[i] = jsonText(value, typ)
+		switch {
+		case err != nil:
+			failed = err
+		case i >= 0:
+			s.found[i] = true
+			e.setExtracted(s.labels[i], jsonText(value, typ))
 		}
 	}, s.paths...)
+	if failed != nil {
+		e.problemOf(jsonProblem, failed.Error())
+	}
 	for i, name := range s.labels {
-		if e.had(name) {
-			name += extractedSuffix
+		if !s.found[i] && e.index(name) < 0 {
+			e.set(name, "")
 		}
-		e.set(name, s.values[i])
 	}
 	return true
+}
+
+// setExtracted sets a label that was asked for by name.
+func (e *entry) setExtracted(name, value string) {
+	if e.taken(name) {
+		name += extractedSuffix
+	}
+	e.set(name, value)
 }
 
 // unpackStep undoes an agent's pack: fields become labels, and _entry the line.
@@ -169,6 +181,10 @@ func (s *unpackStep) process(e *entry) bool {
 	if e.line == "" || e.needed.none {
 		return true
 	}
+	if e.line[0] != '{' {
+		e.problemOf(jsonProblem, "the line isn't a JSON object")
+		return true
+	}
 	packed, isPacked := "", false
 	err := jsonparser.ObjectEach(viewed(e.line), func(key, value []byte, typ jsonparser.ValueType, _ int) error {
 		if typ == jsonparser.String && string(key) == packedLine {
@@ -178,17 +194,17 @@ func (s *unpackStep) process(e *entry) bool {
 	})
 	switch {
 	case err != nil:
-		e.problemOf(jsonProblem, err)
+		e.problemOf(jsonProblem, err.Error())
 		return true
 	case !isPacked:
 		return true
 	}
-	_ = jsonparser.ObjectEach(viewed(e.line), func(key, value []byte, typ jsonparser.ValueType, _ int) error {
-		if typ == jsonparser.String && string(key) != packedLine {
-			e.extract(s.names.name(key), jsonText(value, typ))
+	err = jsonparser.ObjectEach(viewed(e.line), func(key, value []byte, typ jsonparser.ValueType, _ int) error {
+		if typ != jsonparser.String || string(key) == packedLine {
+			return nil
 		}
-		return nil
+		return e.extract(s.names.name("", key), jsonText(value, typ))
 	})
 	e.line = packed
-	return true
+	return !errors.Is(err, errGone)
 }

@@ -2,6 +2,7 @@ package logql
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -30,7 +31,8 @@ const (
 type token struct {
 	kind  kind
 	at    int
-	value string
+	value string // as written; what a string holds
+	lower string // of a word or mark: keywords and functions may be in any case
 
 	number   float64
 	duration time.Duration
@@ -38,6 +40,8 @@ type token struct {
 }
 
 func (t token) is(m string) bool { return t.kind == mark && t.value == m }
+
+func (t token) isWord(w string) bool { return t.kind == word && t.lower == w }
 
 // String is how an error names the token.
 func (t token) String() string {
@@ -134,12 +138,13 @@ func (l *lexer) next(before []token) (token, error) {
 	}
 	if first, _ := utf8.DecodeRuneInString(rest); isWord(first) {
 		t.kind, t.value = word, rest[:run(rest, isWord)]
+		t.lower = strings.ToLower(t.value)
 		l.at += len(t.value)
 		return t, nil
 	}
 	for _, m := range marks {
 		if strings.HasPrefix(rest, m) {
-			t.kind, t.value = mark, m
+			t.kind, t.value, t.lower = mark, m, m
 			l.at += len(m)
 			return t, nil
 		}
@@ -154,7 +159,7 @@ func takesFlags(before []token) bool {
 		return false
 	}
 	last := before[len(before)-1]
-	return last.kind == flag || last.kind == word && last.value == "logfmt"
+	return last.kind == flag || last.isWord("logfmt")
 }
 
 func isWord(r rune) bool {
@@ -212,11 +217,18 @@ func (l *lexer) number() (token, error) {
 		t.kind, t.duration = duration, d
 		return t, nil
 	}
-	if b, err := humanize.ParseBytes(t.value); err == nil {
-		t.kind, t.size = size, b
-		return t, nil
+	if digits := strings.TrimRightFunc(t.value, unicode.IsLetter); slices.Contains(sizeUnits, t.value[len(digits):]) {
+		if b, err := humanize.ParseBytes(t.value); err == nil {
+			t.kind, t.size = size, b
+			return t, nil
+		}
 	}
 	return t, errorAt(l.query, t.at, "%s is not a number, a duration such as 5m or a size such as 20KB", shortened(t.value))
+}
+
+// sizeUnits are those of LogQL's text. Lines may have others.
+var sizeUnits = []string{
+	"B", "k", "K", "M", "G", "T", "kB", "KB", "MB", "GB", "TB", "Ki", "Mi", "Gi", "Ti", "KiB", "MiB", "GiB", "TiB",
 }
 
 func isNumber(s string) bool {

@@ -1,19 +1,19 @@
 package logql
 
-import (
-	"regexp"
-	"strings"
-)
+import "strings"
 
 // lineFilter keeps lines in which one of the alternatives is found, or none.
 type lineFilter struct {
 	negative     bool
-	alternatives []func(line string) bool
+	alternatives []match
 }
 
 func newLineFilter(s *LineFilter) (step, error) {
 	f := lineFilter{negative: s.Op.Negative()}
 	for _, a := range s.Alternatives {
+		if a.Text == "" && len(s.Alternatives) > 1 && (s.Op == Contains || s.Op == MatchesRegexp) {
+			continue // Loki passes over it, unless it is all there is
+		}
 		found, err := newLineMatch(s.Op, a)
 		if err != nil {
 			return nil, err
@@ -23,17 +23,10 @@ func newLineFilter(s *LineFilter) (step, error) {
 	return f, nil
 }
 
-func newLineMatch(op LineFilterOp, a LinePattern) (func(string) bool, error) {
+func newLineMatch(op LineFilterOp, a LinePattern) (match, error) {
 	switch op {
 	case MatchesRegexp, MatchesRegexpN:
-		re, err := regexp.Compile(a.Text)
-		if err != nil {
-			return nil, err
-		}
-		if literal, whole := re.LiteralPrefix(); whole {
-			return func(line string) bool { return strings.Contains(line, literal) }, nil
-		}
-		return re.MatchString, nil
+		return newRegexpMatch(a.Text, false)
 	case MatchesPattern, NotPattern:
 		p, err := parsePattern(a.Text, true)
 		return p.matches, err
@@ -46,6 +39,9 @@ func newLineMatch(op LineFilterOp, a LinePattern) (func(string) bool, error) {
 }
 
 func (f lineFilter) keeps(line string) bool {
+	if len(f.alternatives) == 0 {
+		return true
+	}
 	for _, found := range f.alternatives {
 		if found(line) {
 			return !f.negative

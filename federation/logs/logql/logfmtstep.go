@@ -2,6 +2,7 @@ package logql
 
 import (
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -14,7 +15,7 @@ type logfmtStep struct {
 	strict, keepEmpty bool
 	names             labelNames
 	labels, keys      []string // extracted ones; none: all
-	values            []string
+	found             []bool   // by label, in the line
 }
 
 func newLogfmtStep(s *LogfmtParser) step {
@@ -22,43 +23,53 @@ func newLogfmtStep(s *LogfmtParser) step {
 	for _, x := range s.Extract {
 		l.labels, l.keys = append(l.labels, x.Label), append(l.keys, x.Expression)
 	}
-	l.values = make([]string, len(l.labels))
+	l.found = make([]bool, len(l.labels))
 	return l
 }
 
 func (s *logfmtStep) process(e *entry) bool {
-	if e.line == "" || e.needed.none {
+	if e.needed.none {
 		return true
 	}
-	clear(s.values)
+	clear(s.found)
+	before := len(e.parsed)
 	d := logfmtReader{rest: e.line, strict: s.strict}
 	for d.next() {
 		value := withoutInvalid(d.value)
-		if value == "" && !s.keepEmpty {
-			continue
-		}
-		if len(s.labels) == 0 {
-			if !e.extract(s.names.name(viewed(d.key)), value) {
-				return true
+		switch {
+		case len(s.labels) > 0:
+			// As in Loki, a key that has been made a label before isn't looked at.
+			if i := s.wanted(d.key); i >= 0 && !slices.Contains(e.parsed[:before], d.key) {
+				s.found[i] = true
+				if name := s.labels[i]; !e.taken(name) || !slices.Contains(e.parsed, name+extractedSuffix) {
+					e.setExtracted(name, value)
+				}
 			}
-			continue
-		}
-		for i, key := range s.keys {
-			if key == d.key {
-				s.values[i] = value
+		case value == "" && !s.keepEmpty:
+		default:
+			if err := e.extract(s.names.name("", viewed(d.key)), value); err != nil {
+				return !errors.Is(err, errGone)
 			}
 		}
-	}
-	for i, name := range s.labels {
-		if e.had(name) {
-			name += extractedSuffix
-		}
-		e.set(name, s.values[i])
 	}
 	if d.err != nil && s.strict {
-		e.problemOf(logfmtProblem, d.err)
+		e.problemOf(logfmtProblem, d.err.Error())
+	}
+	for i, name := range s.labels {
+		if !s.found[i] && !e.taken(name) {
+			e.set(name, "")
+		}
 	}
 	return true
+}
+
+// wanted is which label a key is extracted to: the one whose expression it is,
+// else, as Loki has it, the one that is called so; -1: none.
+func (s *logfmtStep) wanted(key string) int {
+	if i := slices.Index(s.keys, key); i >= 0 {
+		return i
+	}
+	return slices.Index(s.labels, key)
 }
 
 // logfmtReader reads key=value, one after the other.

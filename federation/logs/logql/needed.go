@@ -14,14 +14,21 @@ type needed struct {
 	// preserve: the query looks at ErrorLabel, so that entries with a problem
 	// are for it to judge and don't fail it.
 	preserve bool
+	// early are conditions that are stages of their own, by the label that they
+	// are of. An entry that doesn't satisfy one when a parser finds the label is
+	// gone, whatever stages there are between. Loki does that to save time.
+	early map[string][]condition
 }
 
-// everything is what a log query needs.
-var everything = &needed{all: true}
+// newNeededOfLog is for entries of a log query.
+func newNeededOfLog(s *LogSelector) (*needed, error) {
+	n := &needed{all: true}
+	return n, n.addEarly(s, nil)
+}
 
 // newNeeded is for grouped entries that go through the stages. The grouping is
 // nil if all labels are the result's.
-func newNeeded(g *Grouping, s *LogSelector, u *Unwrap) *needed {
+func newNeeded(g *Grouping, s *LogSelector, u *Unwrap) (*needed, error) {
 	var names []string
 	for _, stage := range s.Stages {
 		names = append(names, stageLabels(stage)...)
@@ -37,7 +44,7 @@ func newNeeded(g *Grouping, s *LogSelector, u *Unwrap) *needed {
 		names = append(names, g.Labels...)
 		n.none = len(names) == 0
 	}
-	n.preserve = slices.Contains(names, ErrorLabel)
+	n.preserve = !n.all && slices.Contains(names, ErrorLabel)
 	for _, name := range names {
 		n.names = append(n.names, name)
 		if taken, ok := strings.CutSuffix(name, extractedSuffix); ok {
@@ -45,7 +52,46 @@ func newNeeded(g *Grouping, s *LogSelector, u *Unwrap) *needed {
 		}
 	}
 	n.names = sortedOnce(n.names)
-	return n
+	if !n.all && len(g.Labels) == 0 {
+		return n, nil
+	}
+	return n, n.addEarly(s, u)
+}
+
+func (n *needed) addEarly(s *LogSelector, u *Unwrap) error {
+	var filters []LabelFilter
+	for _, stage := range s.Stages {
+		if f, ok := stage.(*LabelFilterStage); ok {
+			filters = append(filters, f.Filter)
+		}
+	}
+	if u != nil {
+		filters = append(filters, u.Filters...)
+	}
+	n.early = map[string][]condition{}
+	for _, f := range filters {
+		switch f.(type) {
+		case *AndFilter, *OrFilter:
+			continue
+		}
+		c, err := newCondition(f)
+		if err != nil {
+			return err
+		}
+		name := filterLabels(f)[0]
+		n.early[name] = append(n.early[name], c)
+	}
+	return nil
+}
+
+// gone says whether the entry is, now that a parser has set the label.
+func (n *needed) gone(f *fields, name string) bool {
+	for _, c := range n.early[name] {
+		if !c.holds(f) {
+			return true
+		}
+	}
+	return false
 }
 
 // stageLabels are those whose values a stage looks at.

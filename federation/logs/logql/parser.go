@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 )
 
@@ -78,7 +79,7 @@ func (p *parser) accept(m string) bool {
 }
 
 func (p *parser) acceptWord(w string) bool {
-	if t := p.peek(); t.kind == word && t.value == w {
+	if p.peek().isWord(w) {
 		p.next()
 		return true
 	}
@@ -104,7 +105,7 @@ func (p *parser) label(why string) string {
 	switch {
 	case t.kind != word:
 		p.fail(t, "expected a label, %s, not %s", why, t)
-	case keywords[t.value]:
+	case keywords[t.lower]:
 		p.fail(t, "expected a label, %s, not %s, which is a word of LogQL", why, t)
 	}
 	return t.value
@@ -156,13 +157,13 @@ func (p *parser) expression(floor int) Expr {
 	left := p.operand()
 	for {
 		op := p.peek()
-		binds := binaryOps[op.value]
+		binds := binaryOps[op.lower]
 		if binds <= floor || op.kind != mark && op.kind != word {
 			return left
 		}
 		p.next()
 		p.countOperator(op)
-		b := &BinaryOperation{Op: BinaryOp(op.value), LHS: left}
+		b := &BinaryOperation{Op: BinaryOp(op.lower), LHS: left}
 		p.modifiers(b, op)
 		right := p.peek()
 		if op.value == "^" {
@@ -252,7 +253,7 @@ func (p *parser) operand() Expr {
 	case t.is("{"):
 		return p.logSelector()
 	case t.is("-"), t.is("+"), t.kind == number:
-		return &Literal{Value: p.number("in an expression")}
+		return &Literal{Value: p.signed()}
 	case t.kind == word:
 		return p.function()
 	default:
@@ -261,19 +262,21 @@ func (p *parser) operand() Expr {
 	}
 }
 
-// number reads one with its sign.
-func (p *parser) number(why string) float64 {
-	sign := 1.0
+// signed reads a number that may have a sign.
+func (p *parser) signed() float64 {
 	if p.accept("-") {
-		sign = -1
-	} else {
-		p.accept("+")
+		return -p.number("after the minus")
 	}
+	p.accept("+")
+	return p.number("in an expression")
+}
+
+func (p *parser) number(why string) float64 {
 	t := p.next()
 	if t.kind != number {
 		p.fail(t, "expected a number %s, not %s", why, t)
 	}
-	return sign * t.number
+	return t.number
 }
 
 var (
@@ -287,12 +290,12 @@ var (
 func (p *parser) function() Expr {
 	t := p.next()
 	switch {
-	case slices.Contains(rangeOps, RangeOp(t.value)):
+	case slices.Contains(rangeOps, RangeOp(t.lower)):
 		return p.rangeAggregation(t)
-	case slices.Contains(vectorOps, VectorOp(t.value)):
+	case slices.Contains(vectorOps, VectorOp(t.lower)):
 		return p.vectorAggregation(t)
 	}
-	switch t.value {
+	switch t.lower {
 	case "label_replace":
 		return p.labelReplace()
 	case "vector":
@@ -319,7 +322,7 @@ func (p *parser) grouping() *Grouping {
 }
 
 func (p *parser) vectorAggregation(t token) Expr {
-	v := &VectorAggregation{Op: VectorOp(t.value), Grouping: p.grouping()}
+	v := &VectorAggregation{Op: VectorOp(t.lower), Grouping: p.grouping()}
 	before := v.Grouping != nil
 	p.expect("(", "after "+t.value)
 	if k := p.peek(); v.Op == TopK || v.Op == BottomK || v.Op == ApproxTopK {
@@ -373,7 +376,7 @@ func (p *parser) labelReplace() Expr {
 }
 
 func (p *parser) rangeAggregation(t token) Expr {
-	r := &RangeAggregation{Op: RangeOp(t.value)}
+	r := &RangeAggregation{Op: RangeOp(t.lower)}
 	p.expect("(", "after "+t.value)
 	switch k := p.peek(); {
 	case r.Op == QuantileOverTime:
@@ -460,13 +463,11 @@ func (p *parser) window(r *RangeAggregation) {
 		return
 	}
 	t := p.next()
-	if t.kind != duration {
-		p.fail(t, "expected a duration such as 5m, not %s", t)
+	if d, err := model.ParseDuration(t.value); err != nil || t.kind == text || d <= 0 {
+		p.fail(t, "expected a duration such as 5m, 1h30m or 500ms that is more than 0, not %s", t)
 		return
-	}
-	r.Range = t.duration
-	if r.Range <= 0 {
-		p.fail(t, "the range %s is not more than 0", t)
+	} else {
+		r.Range = time.Duration(d)
 	}
 	p.expect("]", "after the range")
 	if !p.acceptWord("offset") {
@@ -493,7 +494,7 @@ func (p *parser) unwrap(r *RangeAggregation) {
 	u := &Unwrap{}
 	r.Unwrap = u
 	if t := p.peek(); p.second().is("(") {
-		u.Conversion = Conversion(p.next().value)
+		u.Conversion = Conversion(p.next().lower)
 		switch u.Conversion {
 		case Duration, DurationSeconds, Bytes:
 		default:
@@ -513,7 +514,7 @@ func (p *parser) unwrap(r *RangeAggregation) {
 
 func (p *parser) atUnwrap() bool {
 	s := p.second()
-	return p.peek().is("|") && s.kind == word && s.value == "unwrap"
+	return p.peek().is("|") && s.isWord("unwrap")
 }
 
 // checkSelector refuses a selector that every stream satisfies.
@@ -526,11 +527,8 @@ func (p *parser) checkSelector(s *LogSelector, at token) {
 func (p *parser) logSelector() *LogSelector {
 	p.expect("{", "to begin a log selector")
 	s := &LogSelector{}
-	for p.err == nil && !p.peek().is("}") {
+	for more := !p.peek().is("}"); more && p.err == nil; more = p.accept(",") {
 		s.Matchers = append(s.Matchers, p.matcher())
-		if !p.accept(",") {
-			break
-		}
 	}
 	p.expect("}", "to end the log selector")
 	s.Stages = p.pipeline()

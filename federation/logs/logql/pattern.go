@@ -59,15 +59,15 @@ func parsePattern(s string, filter bool) (pattern, error) {
 }
 
 // extract calls take with the name of every capture, in order, and what it
-// captured. A line that ends early ends the captures.
-func (p pattern) extract(line string, take func(name, value string)) {
+// captured, until it fails. A line that ends early ends the captures.
+func (p pattern) extract(line string, take func(name, value string) error) error {
 	if line == "" {
-		return
+		return nil
 	}
 	if first := p[0]; !first.capture {
 		rest, ok := strings.CutPrefix(line, first.literal)
 		if !ok {
-			return
+			return nil
 		}
 		line, p = rest, p[1:]
 	}
@@ -78,13 +78,16 @@ func (p pattern) extract(line string, take func(name, value string)) {
 			value, rest, more = strings.Cut(line, p[1].literal)
 		}
 		if name != "" {
-			take(name, value)
+			if err := take(name, value); err != nil {
+				return err
+			}
 		}
 		if !more {
-			return
+			break
 		}
 		line, p = rest, p[2:]
 	}
+	return nil
 }
 
 // matches says whether a line is as the pattern of a line filter: the literals

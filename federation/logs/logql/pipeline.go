@@ -20,6 +20,7 @@ type Pipeline struct {
 	filters []lineFilter // those before all else, which need no labels
 	steps   []step
 	fields  fields
+	needed  *needed
 }
 
 // step is a stage at work. It returns the line, and whether the entry is still
@@ -38,7 +39,15 @@ type entry struct {
 
 // NewPipeline makes the pipeline of a log query.
 func NewPipeline(s *LogSelector) (*Pipeline, error) {
-	p := &Pipeline{}
+	n, err := newNeededOfLog(s)
+	if err != nil {
+		return nil, err
+	}
+	return newPipeline(s, n)
+}
+
+func newPipeline(s *LogSelector, n *needed) (*Pipeline, error) {
+	p := &Pipeline{needed: n}
 	for _, stage := range s.Stages {
 		made, err := newStep(stage)
 		if err != nil {
@@ -57,7 +66,7 @@ func NewPipeline(s *LogSelector) (*Pipeline, error) {
 // its line, its stream's labels and its structured metadata. It reports
 // whether the entry is still there.
 func (p *Pipeline) Process(at int64, line string, stream, metadata labels.Labels) (Entry, bool) {
-	e, ok := p.run(at, line, stream, metadata, everything)
+	e, ok := p.run(at, line, stream, metadata)
 	if !ok {
 		return Entry{}, false
 	}
@@ -65,14 +74,14 @@ func (p *Pipeline) Process(at int64, line string, stream, metadata labels.Labels
 }
 
 // run leaves the entry's labels in p.fields.
-func (p *Pipeline) run(at int64, line string, stream, metadata labels.Labels, n *needed) (entry, bool) {
+func (p *Pipeline) run(at int64, line string, stream, metadata labels.Labels) (entry, bool) {
 	for _, f := range p.filters {
 		if !f.keeps(line) {
 			return entry{}, false
 		}
 	}
 	p.fields.reset(stream, metadata)
-	e := entry{fields: &p.fields, at: at, line: line, needed: n}
+	e := entry{fields: &p.fields, at: at, line: line, needed: p.needed}
 	for _, s := range p.steps {
 		if !s.process(&e) {
 			return entry{}, false

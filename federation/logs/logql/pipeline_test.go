@@ -55,7 +55,7 @@ func TestPipeline(t *testing.T) {
 		{`!= ip("::1")`, "from [::1]:80", "gone"},
 
 		{`| json`, `{"a":"x","b":{"c":1,"d-e":true},"f":[1],"app":"y","pod":"z"}`, `kept {a="x", app_extracted="y", b_c="1", b_d_e="true", pod_extracted="z"}`},
-		{`| json a="b.c[1]", d="b", e="nope"`, `{"b":{"c":[1,"x"]}}`, `kept {a="x", d="{\"c\":[1,\"x\"]}"}`},
+		{`| json a="b.c[1]", d="b", e="nope"`, `{"b":{"c":[1,"x"]}}`, `kept {a="x", d="{\"c\":[1,\"x\"]}", e=""}`},
 		{`| logfmt`, `a=1 b="x y" c d= app=y`, `kept {a="1", app_extracted="y", b="x y"}`},
 		{`| logfmt --keep-empty e="a"`, `a=1 b`, `kept {e="1"}`},
 		{`| regexp "(?P<a>\\w+) (?P<b>\\w+)"`, `x y`, `kept {a="x", b="y"}`},

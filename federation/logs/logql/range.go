@@ -14,7 +14,6 @@ import (
 type Range struct {
 	aggregation *RangeAggregation
 	grouping    *Grouping // of the aggregation, or of the sum around it
-	needed      *needed
 	pipeline    *Pipeline
 	unwrap      *unwrapStep // nil: lines or bytes are counted
 	evaluate    func(samples []sample, from, to int64) float64
@@ -63,12 +62,16 @@ func NewRange(leaf Expr, start, end int64, step time.Duration) (*Range, error) {
 	if !ok {
 		return nil, fmt.Errorf("%s is not a range aggregation or a sum of one", leaf)
 	}
-	p, err := NewPipeline(r.Selector)
+	n, err := newNeeded(grouping, r.Selector, r.Unwrap)
+	if err != nil {
+		return nil, err
+	}
+	p, err := newPipeline(r.Selector, n)
 	if err != nil {
 		return nil, err
 	}
 	e := &Range{
-		aggregation: r, grouping: grouping, needed: newNeeded(grouping, r.Selector, r.Unwrap), pipeline: p, evaluate: evaluation(r),
+		aggregation: r, grouping: grouping, pipeline: p, evaluate: evaluation(r),
 		at: start, end: end, step: int64(step), window: int64(r.Range), offset: int64(r.Offset),
 		series: map[string]*series{},
 	}
@@ -90,7 +93,7 @@ func (e *Range) Add(at int64, line string, stream, metadata labels.Labels) {
 	if e.done || e.err != nil || at <= e.at-e.offset-e.window {
 		return
 	}
-	entry, ok := e.pipeline.run(at, line, stream, metadata, e.needed)
+	entry, ok := e.pipeline.run(at, line, stream, metadata)
 	if !ok {
 		return
 	}
@@ -107,16 +110,15 @@ func (e *Range) Add(at int64, line string, stream, metadata labels.Labels) {
 	s.samples = append(s.samples, sample{at, value})
 }
 
-// seriesOf is the one of the entry's labels.
+// seriesOf is the one of the entry's labels. An entry with a problem is in one
+// of all of them, unless the query judges it.
 func (e *Range) seriesOf(entry *entry) *series {
 	f := entry.fields
-	kept := slices.DeleteFunc(f.all, func(l field) bool { return !e.keeps(l.name) })
+	fails := f.problem != "" && !f.preserved
 	if f.problem != "" {
-		kept = append(kept, field{name: ErrorLabel, value: f.problem})
-		if f.details != "" {
-			kept = append(kept, field{name: ErrorDetailsLabel, value: f.details})
-		}
+		f.all = append(f.all, field{name: ErrorLabel, value: f.problem}, field{name: ErrorDetailsLabel, value: f.details})
 	}
+	kept := slices.DeleteFunc(f.all, func(l field) bool { return l.value == "" || !fails && !e.keeps(l.name) })
 	f.all = kept
 	slices.SortFunc(kept, func(a, b field) int {
 		switch {
@@ -138,7 +140,10 @@ func (e *Range) seriesOf(entry *entry) *series {
 	for i := range kept {
 		f.builder.Add(kept[i].name, kept[i].value)
 	}
-	s := &series{metric: f.builder.Labels(), problem: f.problem}
+	s := &series{metric: f.builder.Labels()}
+	if !f.preserved {
+		s.problem = s.metric.Get(ErrorLabel)
+	}
 	e.series[string(e.key)] = s
 	e.order = append(e.order, s)
 	return s
@@ -172,10 +177,10 @@ func (e *Range) advance() {
 			continue
 		}
 		some = true
-		if s.problem != "" && e.err == nil {
-			e.err = &PipelineError{Problem: s.problem, Series: s.metric}
-		}
 		if e.aggregation.Op != AbsentOverTime {
+			if s.problem != "" && e.err == nil {
+				e.err = &PipelineError{Problem: s.problem, Series: s.metric}
+			}
 			s.points = append(s.points, promql.FPoint{T: ms, F: e.evaluate(s.samples, from, to)})
 		}
 	}

@@ -16,7 +16,7 @@ func (p *parser) pipeline() []Stage {
 		}
 		switch op := LineFilterOp(t.value); op {
 		case Contains, NotContains, MatchesRegexp, MatchesRegexpN, MatchesPattern, NotPattern:
-			p.countStage(p.next())
+			p.next()
 			stages = append(stages, p.lineFilter(op))
 			continue
 		}
@@ -38,12 +38,15 @@ func (p *parser) countStage(t token) {
 
 func (p *parser) lineFilter(op LineFilterOp) Stage {
 	f := &LineFilter{Op: op}
-	for p.err == nil {
-		f.Alternatives = append(f.Alternatives, p.linePattern(op))
-		if !p.acceptWord("or") {
-			break
-		}
+	start, ip := p.peek(), false
+	for more := true; more && p.err == nil; more = p.acceptWord("or") {
 		p.countStage(p.peek())
+		a := p.linePattern(op)
+		ip = ip || a.IP
+		f.Alternatives = append(f.Alternatives, a)
+	}
+	if ip && op == Contains && len(f.Alternatives) > 1 {
+		p.fail(start, "ip() can't be one of several alternatives of |=, where Loki would look for its text and not for addresses")
 	}
 	return f
 }
@@ -90,7 +93,7 @@ func (p *parser) stage() Stage {
 	if t.kind != word {
 		return &LabelFilterStage{Filter: p.labelFilter()}
 	}
-	switch t.value {
+	switch t.lower {
 	case "json":
 		p.next()
 		return &JSONParser{Extract: p.extractions(checkJSONPath)}
@@ -249,37 +252,36 @@ func (p *parser) labelChoices() []LabelChoice {
 	return all
 }
 
-// labelFilter reads alternatives of conditions.
-func (p *parser) labelFilter() LabelFilter {
-	left := p.labelConditions()
-	for p.err == nil {
-		t := p.peek()
-		if !p.acceptWord("or") {
-			break
-		}
-		p.countOperator(t)
-		left = &OrFilter{Left: left, Right: p.labelConditions()}
-	}
-	return left
-}
+func (p *parser) labelFilter() LabelFilter { return p.labelConditions(0) }
 
-// labelConditions reads conditions that all have to hold. Between them is and,
-// a comma, or nothing.
-func (p *parser) labelConditions() LabelFilter {
+// labelConditions reads conditions and the operators between them that bind
+// more strongly than floor. A comma, and nothing, is an and whose right side is
+// all that follows.
+func (p *parser) labelConditions(floor int) LabelFilter {
+	defer p.deeper(p.peek())()
 	left := p.labelCondition()
 	for p.err == nil {
 		t := p.peek()
 		switch {
-		case p.acceptWord("and"), p.accept(","):
-		case t.is("("), t.kind == word && p.second().kind == mark && isCompare(p.second().value):
+		case floor < orBinds && p.acceptWord("or"):
+			left = &OrFilter{Left: left, Right: p.labelConditions(orBinds)}
+		case floor < andBinds && p.acceptWord("and"):
+			left = &AndFilter{Left: left, Right: p.labelConditions(andBinds)}
+		case p.accept(","), t.is("("), t.kind == word && p.second().kind == mark && isCompare(p.second().value):
+			left = &AndFilter{Left: left, Right: p.labelConditions(0)}
 		default:
 			return left
 		}
 		p.countOperator(t)
-		left = &AndFilter{Left: left, Right: p.labelCondition()}
 	}
 	return left
 }
+
+// How strongly operators of label filters bind.
+const (
+	orBinds  = 1
+	andBinds = 2
+)
 
 func isCompare(m string) bool {
 	_, match := matchTypes[m]
@@ -290,8 +292,6 @@ func isCompare(m string) bool {
 var compareOps = map[string]CompareOp{"=": "==", "==": "==", "!=": "!=", ">": ">", ">=": ">=", "<": "<", "<=": "<="}
 
 func (p *parser) labelCondition() LabelFilter {
-	t := p.peek()
-	defer p.deeper(t)()
 	if p.accept("(") {
 		f := p.labelFilter()
 		p.expect(")", "to close the parenthesis")
@@ -303,7 +303,7 @@ func (p *parser) labelCondition() LabelFilter {
 		p.fail(op, "expected a comparison of %s, not %s", name, op)
 	}
 	value := p.peek()
-	if value.kind == word && value.value == "ip" {
+	if value.isWord("ip") {
 		p.next()
 		f := &IPFilter{Name: name, Not: op.value == "!=", Pattern: p.address()}
 		if !op.is("=") && !op.is("!=") {

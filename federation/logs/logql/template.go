@@ -124,7 +124,7 @@ func boundBranches(n *parse.BranchNode) error {
 	return boundLoops(n.ElseList)
 }
 
-// execute makes the text for an entry.
+// execute makes the text for an entry, of the labels as they are.
 func (t *lineTemplate) execute(e *entry) (string, error) {
 	t.text.Reset()
 	if t.simple != nil {
@@ -139,21 +139,32 @@ func (t *lineTemplate) execute(e *entry) (string, error) {
 		}
 		return t.text.String(), nil
 	}
-	clear(t.labels)
-	for i := range e.all {
-		t.labels[e.all[i].name] = e.all[i].value
-	}
-	if e.problem != "" {
-		t.labels[ErrorLabel] = e.problem
-	}
-	if e.details != "" {
-		t.labels[ErrorDetailsLabel] = e.details
-	}
+	e.copyTo(t.labels)
+	return t.executeOn(e, t.labels)
+}
+
+// executeOn makes the text for an entry, of the labels as they were copied.
+func (t *lineTemplate) executeOn(e *entry, labels map[string]string) (string, error) {
+	t.text.Reset()
 	t.functions.line, t.functions.at, t.functions.steps = e.line, e.at, 0
-	if err := t.template.Execute(&t.text, t.labels); err != nil {
+	if err := t.template.Execute(&t.text, labels); err != nil {
 		return "", err
 	}
 	return t.text.String(), nil
+}
+
+// copyTo makes the map the labels as they are.
+func (f *fields) copyTo(labels map[string]string) {
+	clear(labels)
+	for i := range f.all {
+		labels[f.all[i].name] = f.all[i].value
+	}
+	if f.problem != "" {
+		labels[ErrorLabel] = f.problem
+	}
+	if f.details != "" {
+		labels[ErrorDetailsLabel] = f.details
+	}
 }
 
 // limitedText is text of at most maxTemplateText bytes.

@@ -1,6 +1,7 @@
 package logql
 
 import (
+	"errors"
 	"regexp"
 )
 
@@ -34,7 +35,9 @@ func (s *regexpStep) process(e *entry) bool {
 		if at[2*i] >= 0 {
 			value = e.line[at[2*i]:at[2*i+1]]
 		}
-		e.extract(name, value)
+		if err := e.extract(name, value); err != nil {
+			return !errors.Is(err, errGone)
+		}
 	}
 	return true
 }
@@ -43,8 +46,8 @@ func (s *regexpStep) process(e *entry) bool {
 type patternStep struct{ pattern pattern }
 
 func (s *patternStep) process(e *entry) bool {
-	if !e.needed.none {
-		s.pattern.extract(e.line, func(name, value string) { e.extract(name, value) })
+	if e.needed.none {
+		return true
 	}
-	return true
+	return !errors.Is(s.pattern.extract(e.line, e.extract), errGone)
 }

@@ -43,7 +43,7 @@ func newUnwrapStep(u *Unwrap) (*unwrapStep, error) {
 // value is the entry's number. An entry without the label has none.
 func (s *unwrapStep) value(e *entry) (float64, bool) {
 	text, ok := e.get(s.label)
-	if !ok {
+	if !ok || text == "" {
 		return 0, false
 	}
 	v, err := s.read(text)

@@ -32,7 +32,7 @@ func Entries(r *rand.Rand, n int, start time.Time, every time.Duration) []Entry 
 		case 1:
 			e.Metadata = labels.FromStrings("level", pick(r, "info", "error"), "status", pick(r, "200", "500"))
 		case 2:
-			e.Metadata = labels.FromStrings("app", "inner", "pod", "a-3")
+			e.Metadata = labels.FromStrings("app", "outer", "pod", "a-3")
 		}
 		all[i] = e
 		at = at.Add(every/2 + time.Duration(r.Int64N(int64(every))))

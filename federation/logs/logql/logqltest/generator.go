@@ -12,6 +12,7 @@ package logqltest
 import (
 	"fmt"
 	"math/rand/v2"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -46,14 +47,18 @@ func (g *Generator) Range() string {
 // Loki reads fewer labels.
 func (g *Generator) SumOfRange() string {
 	g.metric = true
-	sum := "sum"
+	inner := g.rangeAggregationOf(one(g, logql.Rate, logql.CountOverTime, logql.BytesRate, logql.BytesOverTime, logql.SumOverTime))
+	names := g.labels(2)
+	if g.chance(5) {
+		names = "__error__"
+	}
 	switch g.r.IntN(4) {
 	case 0:
-		return sum + "(" + g.rangeAggregation() + ")"
+		return "sum(" + inner + ")"
 	case 1:
-		return sum + " without (" + g.labels(2) + ") (" + g.rangeAggregation() + ")"
+		return "sum without (" + names + ") (" + inner + ")"
 	default:
-		return sum + " by (" + g.labels(2) + ") (" + g.rangeAggregation() + ")"
+		return "sum by (" + names + ") (" + inner + ")"
 	}
 }
 
@@ -146,7 +151,10 @@ func (g *Generator) rangeAggregation() string {
 		logql.SumOverTime, logql.AvgOverTime, logql.MinOverTime, logql.MaxOverTime, logql.StdvarOverTime, logql.StddevOverTime,
 		logql.QuantileOverTime, logql.FirstOverTime, logql.LastOverTime,
 	}
-	op := one(g, ops...)
+	return g.rangeAggregationOf(one(g, ops...))
+}
+
+func (g *Generator) rangeAggregationOf(op logql.RangeOp) string {
 	unwraps := true
 	switch op {
 	case logql.CountOverTime, logql.BytesRate, logql.BytesOverTime:
@@ -232,14 +240,23 @@ func (g *Generator) label() string {
 		"count", "msg", "level_extracted", "none", "a", "b")
 }
 
+// setting are stages that may set labels.
+var setting = regexp.MustCompile(`^\| (json|logfmt|regexp|pattern|unpack|label_format)`)
+
 func (g *Generator) stages(n int) string {
 	var b strings.Builder
-	before := ""
+	before, sets := "", false
 	for range n {
 		stage := g.stage()
 		if choice := strings.HasPrefix(before, "| drop") || strings.HasPrefix(before, "| keep"); choice && stage[0] == '!' {
 			continue // != would be of the last label
 		}
+		// What logfmt extracts of a key that is a label already depends, in Loki,
+		// on the lines before.
+		if isLogfmt := strings.HasPrefix(stage, "| logfmt"); isLogfmt && sets && strings.ContainsAny(stage, "=,") {
+			continue
+		}
+		sets = sets || setting.MatchString(stage)
 		b.WriteString(one(g, " ", " ", "\n", "  "))
 		b.WriteString(stage)
 		before = stage
@@ -279,10 +296,13 @@ func (g *Generator) stage() string {
 func (g *Generator) lineFilter() string {
 	op := one(g, "|=", "|=", "!=", "|~", "!~", "|>", "!>")
 	var alternatives []string
+	if op == "|=" && g.chance(6) {
+		return "|= ip(" + g.quoted(g.addresses()) + ")"
+	}
 	for more := true; more; more = g.chance(4) {
 		var a string
 		switch {
-		case (op == "|=" || op == "!=") && g.chance(4):
+		case op == "!=" && g.chance(4):
 			a = "ip(" + g.quoted(g.addresses()) + ")"
 		case op == "|=" || op == "!=":
 			a = g.quoted(one(g, "error", "timeout", "level=", `"status":500`, "GET", "é", "a", "10.", "\n", "{", "zzz", "info", ""))
@@ -323,9 +343,15 @@ func (g *Generator) logfmtParser() string {
 	if !g.chance(4) {
 		return "| logfmt" + flags
 	}
+	// Which of two labels of one key gets it is left to chance by Loki.
+	seen := map[string]bool{}
 	var all []string
 	for more := true; more; more = g.chance(2) {
-		all = append(all, one(g, `level`, `a="level"`, `user_id="user"`, `b="msg"`, `app="app"`, `status="status"`, `count="none"`, `pod="latency"`, `latency`))
+		x := one(g, `level`, `a="count"`, `user_id="user"`, `b="msg"`, `app="app"`, `status="status"`, `count="none"`, `pod="method"`, `latency`)
+		if !seen[x] {
+			all = append(all, x)
+		}
+		seen[x] = true
 	}
 	return "| logfmt" + flags + " " + strings.Join(all, ", ")
 }
@@ -357,7 +383,7 @@ func (g *Generator) labelFilter(depth int) string {
 	case 7:
 		return one(g, "latency", "duration_ms", "level", "none") + " " + compare + " " + one(g, "10ms", "1s", "1h30m", "500us", "-5ms")
 	case 8:
-		return one(g, "size", "status", "level", "none") + " " + compare + " " + one(g, "20KB", "1MiB", "500B", "1.5kb")
+		return one(g, "size", "status", "level", "none") + " " + compare + " " + one(g, "20KB", "1MiB", "500B", "1.5KB")
 	default:
 		if g.metric || g.chance(2) {
 			return one(g, `__error__=""`, `__error__!="JSONParserErr"`, `__error__=~".*"`, `__error__!~"Log.*"`, `__error__!=""`)

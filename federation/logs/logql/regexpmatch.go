@@ -1,0 +1,127 @@
+package logql
+
+import (
+	"regexp"
+	"regexp/syntax"
+	"strings"
+)
+
+// match says whether a text satisfies something.
+type match func(text string) bool
+
+// newRegexpMatch is a regular expression of a line filter, which is looked for,
+// or, whole, of a label filter, which all of the text has to satisfy.
+//
+// As in Loki, those that are made of literals, .*, .+ and alternatives only are
+// no regular expressions when they run, which shows in two ways: the dot then
+// is any character, line ends included; and of several alternatives those that
+// everything satisfies, the empty one and .*, count for nothing. With nothing
+// but such ones all texts match.
+func newRegexpMatch(re string, whole bool) (match, error) {
+	parsed, err := syntax.Parse(re, syntax.Perl)
+	if err != nil {
+		return nil, err
+	}
+	if m, always, ok := simpleMatch(parsed, whole); ok {
+		if always {
+			return func(string) bool { return true }, nil
+		}
+		return m, nil
+	}
+	return compiledMatch(re, whole)
+}
+
+func compiledMatch(re string, whole bool) (match, error) {
+	if whole {
+		re = "^(?:" + re + ")$"
+	}
+	compiled, err := regexp.Compile(re)
+	if err != nil {
+		return nil, err
+	}
+	return compiled.MatchString, nil
+}
+
+// simpleMatch is what needs no regular expression to run. Always says that all
+// texts match.
+func simpleMatch(re *syntax.Regexp, whole bool) (m match, always, ok bool) {
+	switch re.Op {
+	case syntax.OpEmptyMatch:
+		return nil, true, true
+	case syntax.OpCapture:
+		return simpleMatch(re.Sub[0], whole)
+	case syntax.OpLiteral:
+		return literalMatch(re, whole)
+	case syntax.OpStar:
+		return nil, true, isAny(re.Sub[0])
+	case syntax.OpPlus:
+		return func(text string) bool { return text != "" }, false, isAny(re.Sub[0])
+	case syntax.OpAlternate:
+		return anyMatch(re.Sub, whole)
+	case syntax.OpConcat:
+		return aroundMatch(re.Sub, whole)
+	}
+	return nil, false, false
+}
+
+func isAny(re *syntax.Regexp) bool {
+	return re.Op == syntax.OpAnyChar || re.Op == syntax.OpAnyCharNotNL
+}
+
+func literalMatch(re *syntax.Regexp, whole bool) (m match, always, ok bool) {
+	literal := string(re.Rune)
+	switch {
+	case re.Flags&syntax.FoldCase != 0:
+		m, err := compiledMatch(re.String(), whole)
+		return m, false, err == nil
+	case whole:
+		return func(text string) bool { return text == literal }, false, true
+	default:
+		return func(text string) bool { return strings.Contains(text, literal) }, false, true
+	}
+}
+
+func anyMatch(alternatives []*syntax.Regexp, whole bool) (m match, always, ok bool) {
+	var all []match
+	for _, a := range alternatives {
+		m, always, ok := simpleMatch(a, whole)
+		switch {
+		case !ok:
+			return nil, false, false
+		case !always:
+			all = append(all, m)
+		}
+	}
+	return func(text string) bool {
+		for _, m := range all {
+			if m(text) {
+				return true
+			}
+		}
+		return false
+	}, len(all) == 0, true
+}
+
+// aroundMatch is a literal with .* before it, after it, or both.
+func aroundMatch(parts []*syntax.Regexp, whole bool) (m match, always, ok bool) {
+	isStar := func(re *syntax.Regexp) bool { return re.Op == syntax.OpStar && isAny(re.Sub[0]) }
+	before, after := isStar(parts[0]), isStar(parts[len(parts)-1])
+	if before {
+		parts = parts[1:]
+	}
+	if after && len(parts) > 0 {
+		parts = parts[:len(parts)-1]
+	}
+	if len(parts) != 1 || parts[0].Op != syntax.OpLiteral || parts[0].Flags&syntax.FoldCase != 0 {
+		return nil, false, false
+	}
+	literal := string(parts[0].Rune)
+	switch {
+	case !whole, before && after:
+		return func(text string) bool { return strings.Contains(text, literal) }, false, true
+	case before:
+		return func(text string) bool { return strings.HasSuffix(text, literal) }, false, true
+	default:
+		return func(text string) bool { return strings.HasPrefix(text, literal) }, false, true
+	}
+}
