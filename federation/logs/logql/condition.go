@@ -142,7 +142,11 @@ func (c ipCondition) holds(f *fields) bool {
 
 type andCondition struct{ left, right condition }
 
-func (c andCondition) holds(f *fields) bool { return c.left.holds(f) && c.right.holds(f) }
+// holds asks both: the right one may have a problem that a filter after it sees.
+func (c andCondition) holds(f *fields) bool {
+	left := c.left.holds(f)
+	return c.right.holds(f) && left
+}
 
 type orCondition struct{ left, right condition }
 

@@ -37,6 +37,10 @@ type fields struct {
 	problem, details string // of ErrorLabel and ErrorDetailsLabel; empty: none
 	preserved        bool   // the problem is the query's to judge
 
+	// deleted are labels that were there and aren't, or are again. Grouping by
+	// them finds nothing, as in Loki.
+	deleted []string
+
 	builder labels.ScratchBuilder
 }
 
@@ -57,7 +61,7 @@ func (f *fields) reset(stream, metadata labels.Labels) {
 	}
 	f.all = append(f.all[:0], f.base...)
 	f.changed = [ofParsed + 1]bool{}
-	f.parsed = f.parsed[:0]
+	f.parsed, f.deleted = f.parsed[:0], f.deleted[:0]
 	f.problem, f.details, f.preserved = "", "", false
 }
 
@@ -137,6 +141,7 @@ func (f *fields) delete(name string) {
 
 func (f *fields) remove(i int) {
 	f.changed[f.all[i].category] = true
+	f.deleted = append(f.deleted, f.all[i].name)
 	f.all = slices.Delete(f.all, i, i+1)
 }
 
@@ -148,11 +153,18 @@ func (f *fields) fail(problem, details string) {
 	}
 }
 
+// showsDetails says whether there are details of a problem to be seen. Without
+// a problem they are there in Loki when something else than the stream's labels
+// is, or was.
+func (f *fields) showsDetails() bool {
+	return f.details != "" && (f.problem != "" || !f.metadata.IsEmpty() || f.changed != [ofParsed + 1]bool{})
+}
+
 // of are the labels of one category.
 func (f *fields) of(c category) labels.Labels {
 	switch {
 	case f.changed[c]:
-	case c == ofParsed && f.problem == "" && f.details == "":
+	case c == ofParsed && f.problem == "" && !f.showsDetails():
 		return labels.EmptyLabels()
 	case c == ofStream:
 		return f.stream
@@ -166,7 +178,7 @@ func (f *fields) of(c category) labels.Labels {
 	if c == ofParsed && f.problem != "" {
 		f.builder.Add(ErrorLabel, f.problem)
 	}
-	if c == ofParsed && f.details != "" {
+	if c == ofParsed && f.showsDetails() {
 		f.builder.Add(ErrorDetailsLabel, f.details)
 	}
 	f.builder.Sort()

@@ -69,6 +69,9 @@ func Leaves(e Expr) []Expr {
 func leafOf(e Expr) (r *RangeAggregation, grouping *Grouping, ok bool) {
 	switch e := e.(type) {
 	case *RangeAggregation:
+		if e.Op == AbsentOverTime {
+			return e, &Grouping{}, true // what is absent has no labels
+		}
 		return e, e.Grouping, true
 	case *VectorAggregation:
 		r, ok := e.Expr.(*RangeAggregation)

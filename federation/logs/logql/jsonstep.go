@@ -30,7 +30,7 @@ func newJSONStep(s *JSONParser) (step, error) {
 type jsonStep struct{ names labelNames }
 
 func (s *jsonStep) process(e *entry) bool {
-	if e.needed.none {
+	if e.hasEnough() {
 		return true
 	}
 	switch err := s.object(e, "", viewed(e.line)); {
@@ -53,7 +53,13 @@ func (s *jsonStep) object(e *entry, outer string, data []byte) error {
 			}
 			return s.object(e, name, value)
 		case jsonparser.String, jsonparser.Number, jsonparser.Boolean:
-			return e.extract(name, jsonText(value, typ))
+			if err := e.extract(name, jsonText(value, typ)); err != nil {
+				// Loki's order here, which isn't that of other parsers.
+				if e.hasEnough() {
+					return errEnough
+				}
+				return err
+			}
 		}
 		return nil
 	})
@@ -88,7 +94,7 @@ func (e *entry) extract(name, value string) error {
 	switch {
 	case e.needed.gone(e.fields, name):
 		return errGone
-	case e.needed.enough(e.parsed):
+	case e.hasEnough():
 		return errEnough
 	}
 	return nil
@@ -135,7 +141,7 @@ type jsonExtractStep struct {
 }
 
 func (s *jsonExtractStep) process(e *entry) bool {
-	if e.line == "" || e.needed.none {
+	if e.line == "" || e.hasEnough() {
 		return true
 	}
 	if strings.IndexByte(`{["`, e.line[0]) < 0 {
@@ -156,8 +162,11 @@ func (s *jsonExtractStep) process(e *entry) bool {
 	if failed != nil {
 		e.problemOf(jsonProblem, failed.Error())
 	}
-	for i, name := range s.labels {
-		if !s.found[i] && e.index(name) < 0 {
+	if !slices.Contains(s.found, false) {
+		return true
+	}
+	for _, name := range s.labels {
+		if e.index(name) < 0 {
 			e.set(name, "")
 		}
 	}
@@ -178,7 +187,7 @@ type unpackStep struct{ names labelNames }
 const packedLine = "_entry"
 
 func (s *unpackStep) process(e *entry) bool {
-	if e.line == "" || e.needed.none {
+	if e.line == "" || e.hasEnough() {
 		return true
 	}
 	if e.line[0] != '{' {

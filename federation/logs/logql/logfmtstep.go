@@ -28,48 +28,63 @@ func newLogfmtStep(s *LogfmtParser) step {
 }
 
 func (s *logfmtStep) process(e *entry) bool {
-	if e.needed.none {
+	if e.hasEnough() {
 		return true
 	}
-	clear(s.found)
-	before := len(e.parsed)
 	d := logfmtReader{rest: e.line, strict: s.strict}
+	if len(s.labels) > 0 {
+		s.extractFrom(e, &d)
+		return true
+	}
 	for d.next() {
 		value := withoutInvalid(d.value)
-		switch {
-		case len(s.labels) > 0:
-			// As in Loki, a key that has been made a label before isn't looked at.
-			if i := s.wanted(d.key); i >= 0 && !slices.Contains(e.parsed[:before], d.key) {
-				s.found[i] = true
-				if name := s.labels[i]; !e.taken(name) || !slices.Contains(e.parsed, name+extractedSuffix) {
-					e.setExtracted(name, value)
-				}
-			}
-		case value == "" && !s.keepEmpty:
-		default:
-			if err := e.extract(s.names.name("", viewed(d.key)), value); err != nil {
-				return !errors.Is(err, errGone)
-			}
+		if value == "" && !s.keepEmpty {
+			continue
+		}
+		if err := e.extract(s.names.name("", viewed(d.key)), value); err != nil {
+			return !errors.Is(err, errGone)
 		}
 	}
+	s.judge(e, &d)
+	return d.err == nil || !s.strict || !e.needed.gone(e.fields, ErrorLabel)
+}
+
+func (s *logfmtStep) judge(e *entry, d *logfmtReader) {
 	if d.err != nil && s.strict {
 		e.problemOf(logfmtProblem, d.err.Error())
 	}
+}
+
+// extractFrom sets the labels that were asked for.
+func (s *logfmtStep) extractFrom(e *entry, d *logfmtReader) {
+	clear(s.found)
+	before := e.parsed
+	for d.next() {
+		i := slices.Index(s.keys, d.key)
+		if own := slices.Index(s.labels, d.key); own >= 0 && i < 0 {
+			i = own // as Loki has it, a key is also the label that is called so
+		} else if own < 0 && (slices.Contains(before, d.key) || !e.needed.has(d.key)) {
+			continue // nor is a key looked at that is a label already, or as one isn't needed
+		}
+		if i < 0 {
+			continue
+		}
+		name := s.labels[i]
+		if e.taken(name) {
+			name += extractedSuffix
+			if slices.Contains(e.parsed, name) || !e.needed.has(name) {
+				break
+			}
+		}
+		s.found[i] = true
+		e.set(name, withoutInvalid(d.value))
+	}
+	s.judge(e, d)
 	for i, name := range s.labels {
 		if !s.found[i] && !e.taken(name) {
 			e.set(name, "")
 		}
 	}
-	return true
-}
-
-// wanted is which label a key is extracted to: the one whose expression it is,
-// else, as Loki has it, the one that is called so; -1: none.
-func (s *logfmtStep) wanted(key string) int {
-	if i := slices.Index(s.keys, key); i >= 0 {
-		return i
-	}
-	return slices.Index(s.labels, key)
 }
 
 // logfmtReader reads key=value, one after the other.

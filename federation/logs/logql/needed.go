@@ -3,20 +3,23 @@ package logql
 import (
 	"slices"
 	"strings"
+
+	"github.com/prometheus/prometheus/model/labels"
 )
 
 // needed says which labels an aggregation needs of entries. Like Loki's, our
 // parsers then read no more than that: where one label is needed, what is
 // wrong in a line after it isn't seen, and where none is, nothing is parsed.
 type needed struct {
-	all, none bool
-	names     []string // unless all or none
+	all   bool
+	names []string // unless all; none: nothing is parsed
 	// preserve: the query looks at ErrorLabel, so that entries with a problem
 	// are for it to judge and don't fail it.
 	preserve bool
 	// early are conditions that are stages of their own, by the label that they
 	// are of. An entry that doesn't satisfy one when a parser finds the label is
-	// gone, whatever stages there are between. Loki does that to save time.
+	// gone, whatever stages there are between. Loki does that to save time, but
+	// for entries that are grouped by labels.
 	early map[string][]condition
 }
 
@@ -26,14 +29,14 @@ func newNeededOfLog(s *LogSelector) (*needed, error) {
 	return n, n.addEarly(s, nil)
 }
 
-// newNeeded is for grouped entries that go through the stages. The grouping is
-// nil if all labels are the result's.
-func newNeeded(g *Grouping, s *LogSelector, u *Unwrap) (*needed, error) {
+// newNeeded is for entries of a leaf whose result is grouped so; nil: by all
+// labels.
+func newNeeded(r *RangeAggregation, g *Grouping) (*needed, error) {
 	var names []string
-	for _, stage := range s.Stages {
+	for _, stage := range r.Selector.Stages {
 		names = append(names, stageLabels(stage)...)
 	}
-	if u != nil {
+	if u := r.Unwrap; u != nil {
 		names = append(names, u.Label)
 		for _, f := range u.Filters {
 			names = append(names, filterLabels(f)...)
@@ -42,9 +45,16 @@ func newNeeded(g *Grouping, s *LogSelector, u *Unwrap) (*needed, error) {
 	n := &needed{all: g == nil || g.Without}
 	if !n.all {
 		names = append(names, g.Labels...)
-		n.none = len(names) == 0
+		n.setNames(names)
+		if len(g.Labels) > 0 {
+			return n, nil
+		}
 	}
-	n.preserve = !n.all && slices.Contains(names, ErrorLabel)
+	return n, n.addEarly(r.Selector, r.Unwrap)
+}
+
+func (n *needed) setNames(names []string) {
+	n.preserve = slices.Contains(names, ErrorLabel)
 	for _, name := range names {
 		n.names = append(n.names, name)
 		if taken, ok := strings.CutSuffix(name, extractedSuffix); ok {
@@ -52,10 +62,6 @@ func newNeeded(g *Grouping, s *LogSelector, u *Unwrap) (*needed, error) {
 		}
 	}
 	n.names = sortedOnce(n.names)
-	if !n.all && len(g.Labels) == 0 {
-		return n, nil
-	}
-	return n, n.addEarly(s, u)
 }
 
 func (n *needed) addEarly(s *LogSelector, u *Unwrap) error {
@@ -65,7 +71,7 @@ func (n *needed) addEarly(s *LogSelector, u *Unwrap) error {
 			filters = append(filters, f.Filter)
 		}
 	}
-	if u != nil {
+	if u != nil && len(u.Filters) == 1 { // several are one to Loki
 		filters = append(filters, u.Filters...)
 	}
 	n.early = map[string][]condition{}
@@ -78,8 +84,9 @@ func (n *needed) addEarly(s *LogSelector, u *Unwrap) error {
 		if err != nil {
 			return err
 		}
-		name := filterLabels(f)[0]
-		n.early[name] = append(n.early[name], c)
+		for _, name := range filterLabels(f) {
+			n.early[name] = append(n.early[name], c)
+		}
 	}
 	return nil
 }
@@ -117,6 +124,9 @@ func stageLabels(s Stage) []string {
 func filterLabels(f LabelFilter) []string {
 	switch f := f.(type) {
 	case *StringFilter:
+		if f.Matcher.Type == labels.MatchRegexp && matchesAll(f.Matcher.Value) {
+			return nil
+		}
 		return []string{f.Matcher.Name}
 	case *NumberFilter:
 		return []string{f.Name}
@@ -142,13 +152,14 @@ func (n *needed) below(object string) bool {
 	return n.all || slices.ContainsFunc(n.names, func(name string) bool { return strings.HasPrefix(name, object) })
 }
 
-// enough says whether what parsers found is all that is needed.
-func (n *needed) enough(parsed []string) bool {
-	if n.all {
+// hasEnough says whether parsers have nothing to do: all that is needed was
+// found, or is nothing.
+func (e *entry) hasEnough() bool {
+	if e.needed.all {
 		return false
 	}
-	for _, name := range n.names {
-		if !slices.Contains(parsed, name) {
+	for _, name := range e.needed.names {
+		if !slices.Contains(e.parsed, name) {
 			return false
 		}
 	}

@@ -46,18 +46,31 @@ func NewPipeline(s *LogSelector) (*Pipeline, error) {
 	return newPipeline(s, n)
 }
 
+// newPipeline has line filters go first, but for what line_format and unpack
+// make of lines. As in Loki that is so for decolorize, too: filters look at its
+// lines with colours.
 func newPipeline(s *LogSelector, n *needed) (*Pipeline, error) {
 	p := &Pipeline{needed: n}
+	filters := 0 // where the next line filter goes in steps; 0: before all
 	for _, stage := range s.Stages {
 		made, err := newStep(stage)
 		if err != nil {
 			return nil, err
 		}
-		if f, ok := made.(lineFilter); ok && len(p.steps) == 0 {
+		f, isFilter := made.(lineFilter)
+		switch {
+		case isFilter && filters == 0:
 			p.filters = append(p.filters, f)
-			continue
+		case isFilter:
+			p.steps = slices.Insert(p.steps, filters, made)
+			filters++
+		default:
+			p.steps = append(p.steps, made)
 		}
-		p.steps = append(p.steps, made)
+		switch stage.(type) {
+		case *LineFormat, *UnpackParser:
+			filters = len(p.steps)
+		}
 	}
 	return p, nil
 }

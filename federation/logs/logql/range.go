@@ -62,7 +62,8 @@ func NewRange(leaf Expr, start, end int64, step time.Duration) (*Range, error) {
 	if !ok {
 		return nil, fmt.Errorf("%s is not a range aggregation or a sum of one", leaf)
 	}
-	n, err := newNeeded(grouping, r.Selector, r.Unwrap)
+	r = withoutIdleFormats(r)
+	n, err := newNeeded(r, grouping)
 	if err != nil {
 		return nil, err
 	}
@@ -83,6 +84,31 @@ func NewRange(leaf Expr, start, end int64, step time.Duration) (*Range, error) {
 		e.unwrap, err = newUnwrapStep(r.Unwrap)
 	}
 	return e, err
+}
+
+// withoutIdleFormats is r without formats of lines that nothing looks at: as in
+// Loki they aren't run, so what fails in them isn't seen.
+func withoutIdleFormats(r *RangeAggregation) *RangeAggregation {
+	if r.Op == BytesRate || r.Op == BytesOverTime {
+		return r
+	}
+	var stages []Stage
+	looked := false
+	for _, s := range slices.Backward(r.Selector.Stages) {
+		switch s.(type) {
+		case *LineFormat:
+			if !looked {
+				continue
+			}
+		case *LineFilter, *JSONParser, *LogfmtParser, *RegexpParser, *PatternParser, *UnpackParser:
+			looked = true
+		}
+		stages = append(stages, s)
+	}
+	slices.Reverse(stages)
+	reduced := *r
+	reduced.Selector = &LogSelector{Matchers: r.Selector.Matchers, Stages: stages}
+	return &reduced
 }
 
 // Add takes an entry, none of which may be earlier than the one before.
@@ -115,10 +141,13 @@ func (e *Range) Add(at int64, line string, stream, metadata labels.Labels) {
 func (e *Range) seriesOf(entry *entry) *series {
 	f := entry.fields
 	fails := f.problem != "" && !f.preserved
-	if f.problem != "" {
+	switch {
+	case f.problem != "":
 		f.all = append(f.all, field{name: ErrorLabel, value: f.problem}, field{name: ErrorDetailsLabel, value: f.details})
+	case e.grouping == nil && f.showsDetails():
+		f.all = append(f.all, field{name: ErrorDetailsLabel, value: f.details})
 	}
-	kept := slices.DeleteFunc(f.all, func(l field) bool { return l.value == "" || !fails && !e.keeps(l.name) })
+	kept := slices.DeleteFunc(f.all, func(l field) bool { return l.value == "" || !fails && !e.keeps(f, l.name) })
 	f.all = kept
 	slices.SortFunc(kept, func(a, b field) int {
 		switch {
@@ -150,11 +179,11 @@ func (e *Range) seriesOf(entry *entry) *series {
 }
 
 // keeps says whether a label is one of the result's.
-func (e *Range) keeps(name string) bool {
+func (e *Range) keeps(f *fields, name string) bool {
 	g := e.grouping
 	switch {
 	case g != nil && !g.Without:
-		return slices.Contains(g.Labels, name)
+		return slices.Contains(g.Labels, name) && !slices.Contains(f.deleted, name)
 	case e.unwrap != nil && name == e.unwrap.label:
 		return false
 	default:
@@ -177,10 +206,10 @@ func (e *Range) advance() {
 			continue
 		}
 		some = true
+		if s.problem != "" && e.err == nil {
+			e.err = &PipelineError{Problem: s.problem, Series: s.metric}
+		}
 		if e.aggregation.Op != AbsentOverTime {
-			if s.problem != "" && e.err == nil {
-				e.err = &PipelineError{Problem: s.problem, Series: s.metric}
-			}
 			s.points = append(s.points, promql.FPoint{T: ms, F: e.evaluate(s.samples, from, to)})
 		}
 	}

@@ -31,6 +31,17 @@ func newRegexpMatch(re string, whole bool) (match, error) {
 	return compiledMatch(re, whole)
 }
 
+// matchesAll says whether a label filter's regular expression is one that all
+// values satisfy, for which Loki doesn't need the label.
+func matchesAll(re string) bool {
+	parsed, err := syntax.Parse(re, syntax.Perl)
+	if err != nil {
+		return false
+	}
+	_, always, ok := simpleMatch(parsed, true)
+	return ok && always
+}
+
 func compiledMatch(re string, whole bool) (match, error) {
 	if whole {
 		re = "^(?:" + re + ")$"

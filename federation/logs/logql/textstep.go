@@ -20,7 +20,7 @@ func newRegexpStep(s *RegexpParser) (step, error) {
 }
 
 func (s *regexpStep) process(e *entry) bool {
-	if e.needed.none {
+	if e.hasEnough() {
 		return true
 	}
 	at := s.re.FindStringSubmatchIndex(e.line)
@@ -46,7 +46,7 @@ func (s *regexpStep) process(e *entry) bool {
 type patternStep struct{ pattern pattern }
 
 func (s *patternStep) process(e *entry) bool {
-	if e.needed.none {
+	if e.hasEnough() {
 		return true
 	}
 	return !errors.Is(s.pattern.extract(e.line, e.extract), errGone)

@@ -243,6 +243,8 @@ func (g *Generator) label() string {
 // setting are stages that may set labels.
 var setting = regexp.MustCompile(`^\| (json|logfmt|regexp|pattern|unpack|label_format)`)
 
+var bareLogfmt = regexp.MustCompile(`^\| logfmt( --\S+)*$`)
+
 func (g *Generator) stages(n int) string {
 	var b strings.Builder
 	before, sets := "", false
@@ -251,9 +253,9 @@ func (g *Generator) stages(n int) string {
 		if choice := strings.HasPrefix(before, "| drop") || strings.HasPrefix(before, "| keep"); choice && stage[0] == '!' {
 			continue // != would be of the last label
 		}
-		// What logfmt extracts of a key that is a label already depends, in Loki,
-		// on the lines before.
-		if isLogfmt := strings.HasPrefix(stage, "| logfmt"); isLogfmt && sets && strings.ContainsAny(stage, "=,") {
+		// What logfmt extracts of a key that is a label already, or that isn't
+		// needed, depends in Loki on the lines before and the keys before.
+		if isLogfmt := strings.HasPrefix(stage, "| logfmt"); isLogfmt && (sets || g.metric) && !bareLogfmt.MatchString(stage) {
 			continue
 		}
 		sets = sets || setting.MatchString(stage)
