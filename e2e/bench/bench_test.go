@@ -11,7 +11,8 @@
 //	BenchmarkThree/sum     three organizations through acme's gateway, against their
 //	                       three Prometheus servers asked directly and at once
 //	BenchmarkCells/sum     a gateway whose policy releases cells of at least five units,
-//	                       against its Prometheus, which counts nothing
+//	                       against its Prometheus, which counts nothing, and against
+//	                       the formula of cells, asked of that Prometheus
 //	BenchmarkView/sum      in process: a view with pseudonyms, against no policy
 //	BenchmarkDecide/cold   a decision of policy, with fifty partners
 //	BenchmarkReplay        recorded questions, decided once more; in seconds a million

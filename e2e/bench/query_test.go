@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -31,12 +32,31 @@ func BenchmarkThree(b *testing.B) {
 }
 
 // BenchmarkCells asks a gateway whose policy releases its own data in cells of
-// at least five pods, against the Prometheus that counts nothing.
+// at least five pods, against the Prometheus that counts nothing, and against
+// the same Prometheus asked for the cells by the formula that defines them: what
+// pushing them down would cost there.
 func BenchmarkCells(b *testing.B) {
 	orgs := world(b, map[string]string{"acme": ""}, map[string]string{"acme": releaseCells})
 	for _, q := range questions[:2] {
-		b.Run(q.name, func(b *testing.B) { measure(b, orgs, q) })
+		b.Run(q.name, func(b *testing.B) {
+			formula := q
+			formula.expression = formulas[q.name]
+			check(b, newClient(b), orgs, formula)
+			c := newClient(b)
+			measure(b, orgs, q, side{"x-formula", func() error { return direct(b.Context(), c, orgs, formula) }})
+		})
 	}
+}
+
+// formulas are the questions that cells answer, of what releaseCells releases.
+var formulas = map[string]string{
+	"sum":       "sum by (region, status) (" + formulaOf(`rate(http_requests_total[5m])`) + ")",
+	"selective": "sum(" + formulaOf(`rate(http_requests_total{region="eu-west",service="checkout",status="500"}[5m])`) + ")",
+}
+
+func formulaOf(leaf string) string {
+	const by = "(region, status, service)"
+	return fmt.Sprintf("sum by %[1]s (%[2]s) and on %[1]s count by %[1]s (group by (region, status, service, pod) (%[2]s)) >= 5", by, leaf)
 }
 
 func against(b *testing.B, orgs []*org) {
@@ -45,7 +65,7 @@ func against(b *testing.B, orgs []*org) {
 	}
 }
 
-func measure(b *testing.B, orgs []*org, q question) {
+func measure(b *testing.B, orgs []*org, q question, others ...side) {
 	ctx := b.Context()
 	c := newClient(b)
 	acme := orgs[0]
@@ -77,7 +97,7 @@ func measure(b *testing.B, orgs []*org, q question) {
 	}
 	inTurn(b,
 		counted("gateway", func() error { asked++; return c.discard(ctx, queryURL(door, q)) }),
-		side{"x-direct", counted("direct", func() error { return direct(ctx, c, orgs, q) })})
+		append([]side{{"x-direct", counted("direct", func() error { return direct(ctx, c, orgs, q) })}}, others...)...)
 
 	after, err := c.wireBytes(ctx, acme)
 	if err != nil {

@@ -35,6 +35,7 @@ func (r *results) render(goVersion, date string) string {
 		return 2.5
 	})
 	r.against(&b, "Cells", "Cells of at least five pods, over its own Prometheus", func(string) float64 { return 2 })
+	r.formula(&b)
 	r.border(&b)
 	r.view(&b)
 	r.plan(&b)
@@ -55,6 +56,19 @@ func (r *results) against(b *strings.Builder, benchmark, title string, aim func(
 		}
 		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s |\n", q.words, verdict(ratio, aim(q.name), ok, "%.2f"), number(aim(q.name), true, "%.1f"),
 			r.duration(name), r.number(name, "x-cpu", "%.2f"), r.number(name, "peak-MiB", "%.0f MiB"))
+	}
+}
+
+// formula compares cells with what pushing them down would cost: the aim is not
+// to be slower than that.
+func (r *results) formula(b *strings.Builder) {
+	b.WriteString("\n### Cells, against their formula at the same Prometheus\n\n| question | against the formula | aim |\n|---|---|---|\n")
+	for _, q := range questions {
+		if !summed(q.name) {
+			continue // not a question cells answer
+		}
+		ratio, ok := r.median("Cells/"+q.name, "x-formula")
+		fmt.Fprintf(b, "| %s | %s | 1.0 |\n", q.words, verdict(ratio, 1, ok, "%.2f"))
 	}
 }
 
