@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"slices"
 	"strings"
 	"syscall"
 
@@ -18,7 +17,6 @@ import (
 	"github.com/parley-gateway/parley/federation/metrics"
 	"github.com/parley-gateway/parley/gateway/config"
 	"github.com/parley-gateway/parley/gateway/rehearsal"
-	"github.com/parley-gateway/parley/policy"
 	"github.com/parley-gateway/parley/policy/inspect"
 	"github.com/parley-gateway/parley/tenants"
 )
@@ -219,117 +217,4 @@ func asMatrix(series []rehearsal.Series) model.Matrix {
 		out = append(out, stream)
 	}
 	return out
-}
-
-// withheld says what of the store isn't in the partner's answer.
-func (t tried) withheld(out *strings.Builder) {
-	if t.Account == nil {
-		return
-	}
-	t.heading(out, "BETWEEN THEM")
-	for _, s := range t.Account.Selectors {
-		fmt.Fprintf(out, "  %s matches %d series:\n", s.Selector, s.Series)
-		rows := [][]string{}
-		add := func(n int, what string) {
-			if n > 0 {
-				rows = append(rows, []string{" ", fmt.Sprint(n), what})
-			}
-		}
-		add(s.Rows, "released, one by one")
-		add(s.InCells, "counted into cells")
-		var denied []int
-		for i := range s.Denied {
-			denied = append(denied, i)
-		}
-		slices.Sort(denied)
-		for _, i := range denied {
-			add(s.Denied[i], "denied by the dataset "+t.Datasets[i].Name)
-		}
-		add(s.Outside, "in no dataset")
-		add(s.Unmatched, "released, but matched by what is hidden")
-		add(s.Elsewhen, "without samples in the time that may be seen")
-		out.WriteString(tabulate(rows))
-	}
-	t.labels(out)
-	for _, c := range t.Account.Cells {
-		d := t.Datasets[c.Dataset]
-		fmt.Fprintf(out, "  %s is %d series in %d cells of %s:\n", c.Leaf, c.Series, c.Cells, d.Name)
-		rows := [][]string{}
-		for _, row := range []struct {
-			n    int
-			what string
-		}{
-			{c.Released, "released"},
-			{c.Small, fmt.Sprintf("of fewer than %d %s", d.K, strings.Join(d.Units, " and "))},
-			{c.Dominated, "of which one " + strings.Join(d.Units, " and ") + " has too much"},
-			{c.Merged, fmt.Sprintf("buckets of fewer than %d observations, merged with others", d.K)},
-			{c.Mixed, "of floats and histograms, which have no sum"},
-		} {
-			if row.n > 0 {
-				rows = append(rows, []string{" ", fmt.Sprint(row.n), row.what})
-			}
-		}
-		out.WriteString(tabulate(rows))
-	}
-}
-
-// labels says how many values of each label the partner may see.
-func (t tried) labels(out *strings.Builder) {
-	counted := map[string]metrics.LabelAccount{}
-	var names []string
-	for _, s := range t.Account.Selectors {
-		for _, l := range s.Labels {
-			c, known := counted[l.Name]
-			if !known {
-				names = append(names, l.Name)
-			}
-			c.Values, c.Seen, c.Kept = max(c.Values, l.Values), max(c.Seen, l.Seen), max(c.Kept, l.Kept)
-			c.InCells = c.InCells || l.InCells
-			counted[l.Name] = c
-		}
-	}
-	if len(names) == 0 {
-		return
-	}
-	slices.Sort(names)
-	rows := [][]string{}
-	for _, name := range names {
-		rows = append(rows, []string{" ", name, count(counted[name].Values, "value"), t.seen(name, counted[name])})
-	}
-	out.WriteString("  their labels:\n" + tabulate(rows))
-}
-
-// seen says how many values of a label are seen, and how.
-func (t tried) seen(name string, l metrics.LabelAccount) string {
-	if l.Seen == 0 {
-		return "hidden"
-	}
-	out := fmt.Sprintf("%d seen, ", l.Seen)
-	if l.InCells {
-		out = fmt.Sprintf("%d seen where cells are released, ", l.Seen)
-	}
-	switch {
-	case l.Kept == 0:
-		return out + t.fate(name)
-	case l.Kept < l.Seen:
-		return out + fmt.Sprintf("%d of them as they are", l.Kept)
-	}
-	return out + policy.Keep.String()
-}
-
-// fate is what policy says of a label that is seen otherwise, in words.
-func (t tried) fate(name string) string {
-	for _, label := range []string{name, inspect.Others} {
-		for _, l := range t.Labels {
-			if l.Label == label && l.Mode != policy.Drop && l.Mode != policy.Keep {
-				return l.What
-			}
-			for _, p := range l.LabelFate.Partly {
-				if l.Label == label && p.Mode != policy.Drop {
-					return p.What
-				}
-			}
-		}
-	}
-	return policy.Drop.String()
 }

@@ -16,22 +16,27 @@ import (
 )
 
 // Account is what becomes of the series that a query's selectors match in the
-// store: numbers, and the names of labels. It is for the owner's eyes.
+// store: numbers, the names of labels, and which cells are suppressed. It is for
+// the owner's eyes.
 type Account struct {
-	Selectors []SelectorAccount `json:"selectors"`
-	Cells     []CellAccount     `json:"cells,omitempty"`
+	Selectors []SelectorAccount  `json:"selectors"`
+	Cells     []CellAccount      `json:"cells,omitempty"`
+	Events    []EventAccount     `json:"events,omitempty"`
+	Published []PublishedAccount `json:"published,omitempty"`
 }
 
 // SelectorAccount is what becomes of the series of a selector.
 type SelectorAccount struct {
 	Selector string `json:"selector"`
-	// Series match, as the owner would have it. They are Rows, InCells, Denied,
-	// Outside, Unmatched or Elsewhen.
+	// Series match, as the owner would have it. They are Rows, InCells, InTwo,
+	// Denied, Outside, Unmatched or Elsewhen.
 	Series int `json:"series"`
 	// Rows are in the view as series, one by one, and match there too.
 	Rows int `json:"rows"`
 	// InCells are counted into cells.
 	InCells int `json:"in_cells"`
+	// InTwo are in two datasets that release cells, and so in the cells of neither.
+	InTwo int `json:"in_two"`
 	// Denied are in a dataset that denies, by its index in the obligations.
 	Denied map[int]int `json:"denied,omitempty"`
 	// Outside are in no dataset.
@@ -58,25 +63,9 @@ type LabelAccount struct {
 	InCells bool `json:"in_cells,omitempty"`
 }
 
-// CellAccount is what becomes of the cells of a leaf, of one dataset. Over a
-// range a cell counts as released when it is at one time or more.
-type CellAccount struct {
-	Leaf    string `json:"leaf"`
-	Dataset int    `json:"dataset"`
-	Series  int    `json:"series"`
-	Cells   int    `json:"cells"`
-	// Released leave; of the others Small have too few units, one unit has too
-	// much of Dominated, Mixed have no sum, and Merged are buckets of too few
-	// observations to be told apart.
-	Released  int `json:"released"`
-	Merged    int `json:"merged"`
-	Small     int `json:"small"`
-	Dominated int `json:"dominated"`
-	Mixed     int `json:"mixed"`
-}
-
 // Account counts what becomes of an instant or range query's series under a
-// decision. Cells of events are not counted, nor what published queries select.
+// decision. Of published queries it counts what they give: what they select is
+// their author's to account for.
 func (l *Local) Account(ctx context.Context, q Question, o policy.Obligations, by Asking) (Account, error) {
 	var out Account
 	v, err := l.view(o, by)
@@ -93,7 +82,7 @@ func (l *Local) Account(ctx context.Context, q Question, o policy.Obligations, b
 	window := touched(expr, q)
 	for _, asked := range parser.ExtractSelectors(expr) {
 		if v.rules.published(asked) != nil {
-			continue // what it releases is its author's to account for
+			continue
 		}
 		sel := selection{mint: window.Start.UnixMilli(), maxt: window.End.UnixMilli(), matchers: asked, labelsOnly: true}
 		account, err := v.account(ctx, sel)
@@ -107,14 +96,9 @@ func (l *Local) Account(ctx context.Context, q Question, o policy.Obligations, b
 		return out, nil //nolint:nilerr // a refusal is not this function's to tell
 	}
 	for _, leaf := range plan.leaves {
-		if leaf.query != nil {
-			continue
-		}
-		accounts, err := l.accountCells(ctx, leaf, v, q)
-		if err != nil {
+		if err := l.accountLeaf(ctx, &out, leaf, v, q); err != nil {
 			return out, federation.AsError(err)
 		}
-		out.Cells = append(out.Cells, accounts...)
 	}
 	return out, nil
 }
@@ -185,8 +169,7 @@ type valuesOf struct {
 }
 
 func (r *rules) accountSeries(out *SelectorAccount, ls labels.Labels, asked []*labels.Matcher, counted map[string]*valuesOf) {
-	var rows []*policy.Dataset
-	var cells *policy.Dataset
+	var rows, cells []*policy.Dataset
 	for i := range r.datasets {
 		d := &r.datasets[i]
 		if !slices.ContainsFunc(d.Series, func(s policy.Selector) bool { return matches(s, ls) }) {
@@ -200,38 +183,38 @@ func (r *rules) accountSeries(out *SelectorAccount, ls labels.Labels, asked []*l
 			out.Denied[i]++
 			return
 		case policy.Aggregate:
-			cells = d
+			cells = append(cells, d)
 		case policy.Row:
 			rows = append(rows, d)
 		}
 	}
-	seen := labels.NewScratchBuilder(ls.Len())
-	see := func(name, value, as string) {
-		if counted[name] == nil {
-			counted[name] = &valuesOf{raw: map[string]bool{}, seen: map[string]bool{}, kept: map[string]bool{}}
-		}
-		counted[name].raw[value] = true
-		counted[name].inCells = counted[name].inCells || cells != nil
-		if as == value {
-			counted[name].kept[value] = true
-		}
-		if as != "" {
-			counted[name].seen[as] = true
-			seen.Add(name, as)
-		}
-	}
-	switch {
-	case cells != nil:
-		out.InCells++
+	see := func(shown labels.Labels) {
 		ls.Range(func(l labels.Label) {
-			as := ""
-			if l.Name != labels.MetricName && l.Name != orgLabel && slices.Contains(cells.Cells.Dimensions, l.Name) {
-				as, _ = r.inMode([]*policy.Dataset{cells}, l)
+			if l.Name == labels.MetricName || l.Name == orgLabel {
+				return
 			}
-			if l.Name != labels.MetricName && l.Name != orgLabel {
-				see(l.Name, l.Value, as)
+			c := counted[l.Name]
+			if c == nil {
+				c = &valuesOf{raw: map[string]bool{}, seen: map[string]bool{}, kept: map[string]bool{}}
+				counted[l.Name] = c
+			}
+			c.raw[l.Value] = true
+			c.inCells = c.inCells || len(cells) > 0
+			as := shown.Get(l.Name)
+			if as == l.Value {
+				c.kept[l.Value] = true
+			}
+			if as != "" {
+				c.seen[as] = true
 			}
 		})
+	}
+	switch {
+	case len(cells) > 1:
+		out.InTwo++
+	case len(cells) == 1:
+		out.InCells++
+		see(r.seenLabels(cells[0], ls.MatchLabels(true, cellLabels(cells[0], true)...)))
 	case len(rows) > 0:
 		shown, _ := r.visible(ls)
 		if !matches(asked, shown) {
@@ -239,53 +222,8 @@ func (r *rules) accountSeries(out *SelectorAccount, ls labels.Labels, asked []*l
 			return
 		}
 		out.Rows++
-		ls.Range(func(l labels.Label) {
-			if l.Name != labels.MetricName && l.Name != orgLabel {
-				see(l.Name, l.Value, shown.Get(l.Name))
-			}
-		})
+		see(shown)
 	default:
 		out.Outside++
 	}
-}
-
-// accountCells counts the cells of a leaf.
-func (l *Local) accountCells(ctx context.Context, leaf leaf, v *view, q Question) ([]CellAccount, error) {
-	var out []CellAccount
-	for i := range v.rules.datasets {
-		d := &v.rules.datasets[i]
-		if !slices.Contains(v.rules.cellsOf(leaf.selector.LabelMatchers), d) || countsEvents(d) || leaf.times.count() == 0 {
-			continue
-		}
-		raw, err := l.evaluateRaw(ctx, leaf, leaf.times.question(q.Lookback), v, d)
-		if err != nil {
-			return nil, err
-		}
-		a := CellAccount{Leaf: leaf.expr.String(), Dataset: i, Series: len(raw.matrix)}
-		released, err := releaseCells(ctx, raw, leaf, d, v.may)
-		if err != nil {
-			return nil, err
-		}
-		for _, c := range released {
-			if c.other {
-				continue
-			}
-			a.Cells++
-			switch c.best {
-			case cellLeaves:
-				a.Released++
-			case cellMerged:
-				a.Merged++
-			case cellDominated:
-				a.Dominated++
-			case cellMixed:
-				a.Mixed++
-			case cellSmall:
-				a.Small++
-			case cellEmpty:
-			}
-		}
-		out = append(out, a)
-	}
-	return out, nil
 }

@@ -79,13 +79,22 @@ func TestAccount(t *testing.T) {
 			Labels: []metrics.LabelAccount{{Name: "env", Values: 1}, {Name: "pod", Values: 3, Seen: 2}, {Name: "region", Values: 1, Seen: 1, Kept: 1}, {Name: "user", Values: 3}},
 		}}}},
 		{`sum(http{org="globex"})`, metrics.Account{Selectors: []metrics.SelectorAccount{{Selector: `http{org="globex"}`}}}},
-		{`published or sum(nowhere)`, metrics.Account{Selectors: []metrics.SelectorAccount{{Selector: "nowhere"}}}},
+		{`published or sum(nowhere)`, metrics.Account{
+			Selectors: []metrics.SelectorAccount{{Selector: "nowhere"}},
+			Published: []metrics.PublishedAccount{{Query: "published", Expression: "sum(http)", Series: 1}},
+		}},
 		{"sum by (region) (logins) or sum(nowhere)", metrics.Account{
 			Selectors: []metrics.SelectorAccount{
 				{Selector: "logins", Series: 7, InCells: 7, Labels: []metrics.LabelAccount{{Name: "region", Values: 3, Seen: 3, Kept: 3, InCells: true}, {Name: "user", Values: 3, InCells: true}}},
 				{Selector: "nowhere"},
 			},
-			Cells: []metrics.CellAccount{{Leaf: "logins", Dataset: 2, Series: 7, Cells: 3, Released: 1, Small: 1, Dominated: 1}},
+			Cells: []metrics.CellAccount{{
+				Leaf: "logins", Dataset: 2, Series: 7, Cells: 3, Times: 1, Released: 1, Small: 1, Dominated: 1,
+				Suppressed: []metrics.SuppressedCell{
+					{Labels: map[string]string{"__name__": "logins", "region": "ap"}, Fate: metrics.DominatedCell, Times: 1, Of: 1, LeastUnits: 3, MostUnits: 3},
+					{Labels: map[string]string{"__name__": "logins", "region": "us"}, Fate: metrics.SmallCell, Times: 1, Of: 1, LeastUnits: 1, MostUnits: 1},
+				},
+			}},
 		}},
 	} {
 		q := metrics.Question{Kind: policy.Instant, Expression: c.expression, Start: metricstest.End(), End: metricstest.End()}

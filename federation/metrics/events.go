@@ -51,57 +51,18 @@ func checkEvents(op parser.ItemType, l leaf, resolution int64) string {
 // releaseEvents returns the sums of a leaf over events.
 func (l *Local) releaseEvents(ctx context.Context, leaf leaf, v *view, d *policy.Dataset) (cells, error) {
 	w := windowsOf(leaf, v.rules.resolution)
-	if w.count() > maxWindows {
-		return cells{}, federation.Errorf(federation.OverLimit, "this is of more than %d intervals of %s; ask for less time", maxWindows, model.Duration(w.length*int64(time.Millisecond)))
-	}
-	matchers := v.rules.onFinest(d, leaf.selector.LabelMatchers)
-	q := times{start: w.first - w.length, end: w.last, step: w.length}.question(time.Millisecond)
-	matrix, err := v.may.run(ctx, v.raw(d), FormatSelector(matchers), q)
+	matrix, err := counters(ctx, leaf, w, v, d)
 	if err != nil {
 		return cells{}, err
 	}
 	before := v.may.bytes
-	byLabels := map[string]*eventCell{}
-	names := cellLabels(d, false)
-	for _, s := range matrix {
-		key := string(s.Metric.BytesWithLabels(nil, names...))
-		c := byLabels[key]
-		if c == nil {
-			if err := v.may.take(w.count() * intervalBytes); err != nil {
-				return cells{}, err
-			}
-			c = &eventCell{labels: s.Metric.MatchLabels(true, names...), when: map[string]moments{}}
-			byLabels[key] = c
-		}
-		if isBucket(c.labels) {
-			if err := v.may.take(w.count()/8 + seriesOverhead); err != nil {
-				return cells{}, err
-			}
-		}
-		c.add(s, w)
+	finest, err := sortIntoEventCells(ctx, matrix, w, d, v.may)
+	if err != nil {
+		return cells{}, err
 	}
-	byHistogram := map[string][]*eventCell{}
-	for _, c := range byLabels {
-		if err := ctx.Err(); err != nil {
-			return cells{}, err
-		}
-		c.sum(w.count())
-		if isBucket(c.labels) {
-			key := string(c.labels.BytesWithoutLabels(nil, labels.BucketLabel))
-			byHistogram[key] = append(byHistogram[key], c)
-			continue
-		}
-		for j, v := range c.sums {
-			if v > 0 && v < float64(d.Cells.K) {
-				c.sums[j] = math.NaN()
-			}
-		}
-	}
-	for _, cells := range byHistogram {
-		releaseEventBuckets(cells, w, d)
-	}
+	suppressEvents(finest, w, d)
 	var out cells
-	for _, c := range byLabels {
+	for _, c := range finest {
 		if err := ctx.Err(); err != nil {
 			return cells{}, err
 		}
@@ -116,6 +77,66 @@ func (l *Local) releaseEvents(ctx context.Context, leaf leaf, v *view, d *policy
 	}
 	v.may.bytes = before
 	return out, nil
+}
+
+// counters are a dataset's raw series, with the last value of each interval.
+func counters(ctx context.Context, leaf leaf, w windows, v *view, d *policy.Dataset) (promql.Matrix, error) {
+	if w.count() > maxWindows {
+		return nil, federation.Errorf(federation.OverLimit, "this is of more than %d intervals of %s; ask for less time", maxWindows, model.Duration(w.length*int64(time.Millisecond)))
+	}
+	matchers := v.rules.onFinest(d, leaf.selector.LabelMatchers)
+	q := times{start: w.first - w.length, end: w.last, step: w.length}.question(time.Millisecond)
+	return v.may.run(ctx, v.raw(d), FormatSelector(matchers), q)
+}
+
+// sortIntoEventCells puts counters in cells, and adds up their increases.
+func sortIntoEventCells(ctx context.Context, matrix promql.Matrix, w windows, d *policy.Dataset, may *allowance) (map[string]*eventCell, error) {
+	byLabels := map[string]*eventCell{}
+	names := cellLabels(d, false)
+	for _, s := range matrix {
+		key := string(s.Metric.BytesWithLabels(nil, names...))
+		c := byLabels[key]
+		if c == nil {
+			if err := may.take(w.count() * intervalBytes); err != nil {
+				return nil, err
+			}
+			c = &eventCell{labels: s.Metric.MatchLabels(true, names...), when: map[string]moments{}}
+			byLabels[key] = c
+		}
+		if isBucket(c.labels) {
+			if err := may.take(w.count()/8 + seriesOverhead); err != nil {
+				return nil, err
+			}
+		}
+		c.add(s, w)
+	}
+	for _, c := range byLabels {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		c.sum(w.count())
+	}
+	return byLabels, nil
+}
+
+// suppressEvents takes out of the intervals what is of too few events.
+func suppressEvents(finest map[string]*eventCell, w windows, d *policy.Dataset) {
+	byHistogram := map[string][]*eventCell{}
+	for _, c := range finest {
+		if isBucket(c.labels) {
+			key := string(c.labels.BytesWithoutLabels(nil, labels.BucketLabel))
+			byHistogram[key] = append(byHistogram[key], c)
+			continue
+		}
+		for j, v := range c.sums {
+			if v > 0 && v < float64(d.Cells.K) {
+				c.sums[j] = math.NaN()
+			}
+		}
+	}
+	for _, cells := range byHistogram {
+		releaseEventBuckets(cells, w, d)
+	}
 }
 
 const (
