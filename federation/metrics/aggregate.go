@@ -80,7 +80,7 @@ func (l *Local) releaseLeaf(ctx context.Context, leaf leaf, v *view, lookback ti
 		if err != nil {
 			return out, err
 		}
-		rows, err := rowsAsCells(matrix, leaf.times, v.may)
+		rows, err := rowsAsCells(matrix, v.may)
 		if err != nil {
 			return out, err
 		}

@@ -540,7 +540,7 @@ func (r *rules) seenLabels(d *policy.Dataset, raw labels.Labels) labels.Labels {
 }
 
 // rowsAsCells lets released rows stand beside cells: each is a sum over itself.
-func rowsAsCells(matrix promql.Matrix, t times, may *allowance) (cells, error) {
+func rowsAsCells(matrix promql.Matrix, may *allowance) (cells, error) {
 	var out cells
 	for _, s := range matrix {
 		count := promql.Series{Metric: s.Metric, Floats: make([]promql.FPoint, 0, len(s.Floats)+len(s.Histograms))}

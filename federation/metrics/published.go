@@ -99,7 +99,7 @@ func (l *Local) releasePublished(ctx context.Context, leaf leaf, v *view, q Ques
 			s.Histograms[j] = promql.HPoint{T: p.T + leaf.offset, H: p.H}
 		}
 	}
-	return rowsAsCells(matrix, leaf.times, v.may)
+	return rowsAsCells(matrix, v.may)
 }
 
 // whole is the store as it is, within the view's time.

@@ -221,9 +221,9 @@ func (g *Grants) announced(grant gateway.Grant) {
 // forget lets grants go that ended long ago. The caller holds opening, or is
 // alone.
 func (g *Grants) forget() {
-	now, before := g.config.Now(), 0
+	now := g.config.Now()
 	g.mu.Lock()
-	before = len(g.grants)
+	before := len(g.grants)
 	maps.DeleteFunc(g.grants, func(_ key, k kept) bool { return longAgo(k.Grant, now) })
 	forgotten := before - len(g.grants)
 	g.mu.Unlock()
