@@ -129,7 +129,7 @@ func (o *logqlOracle) differed(t *testing.T) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close() //nolint:errcheck // it was read
+	defer f.Close()
 	var all []string
 	for lines := bufio.NewScanner(f); lines.Scan(); {
 		if line := lines.Text(); line != "" {
@@ -189,7 +189,7 @@ func (o *logqlOracle) asked(t *testing.T, query string) ([]string, error) {
 	if err != nil {
 		t.Fatalf("asking Loki: %v", err)
 	}
-	defer response.Body.Close() //nolint:errcheck // nothing was written
+	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)
 	if err != nil {
 		t.Fatalf("asking Loki: %v", err)

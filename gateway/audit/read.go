@@ -39,7 +39,7 @@ type badLine struct{ error }
 func (b badLine) Unwrap() error { return b.error }
 
 // Is makes it an ErrLine.
-func (badLine) Is(target error) bool { return target == ErrLine } //nolint:errorlint // as errors.Is has it
+func (badLine) Is(target error) bool { return target == ErrLine }
 
 // ReadFrom yields the records of one file, as Read does. A torn line at its
 // end is an error.

@@ -40,7 +40,7 @@ func BenchmarkPipeline(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			p, err := logql.NewPipeline(expr.(*logql.LogSelector)) //nolint:errcheck // it is one
+			p, err := logql.NewPipeline(expr.(*logql.LogSelector))
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -22,7 +22,8 @@ func parseJSONPath(expression string) ([]string, error) {
 		dot   bool // before what is next
 	)
 	for rest != "" {
-		step, n := "", 0
+		var step string
+		var n int
 		switch {
 		case rest[0] == '[' && !dot:
 			var err error

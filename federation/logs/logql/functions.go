@@ -49,7 +49,7 @@ func (f *functions) funcs() template.FuncMap {
 		"TrimSpace":  strings.TrimSpace,
 
 		"Replace":                replaced,
-		"replace":                func(old, new, s string) (string, error) { return replaced(s, old, new, -1) },
+		"replace":                func(old, by, s string) (string, error) { return replaced(s, old, by, -1) },
 		"repeat":                 repeated,
 		"indent":                 indented,
 		"nindent":                func(n int, s string) (string, error) { s, err := indented(n, s); return "\n" + s, err },
@@ -93,11 +93,11 @@ func within(s string) (string, error) {
 	return s, nil
 }
 
-func replaced(s, old, new string, n int) (string, error) {
-	if strings.Count(s, old)*len(new) > maxTemplateText {
+func replaced(s, old, by string, n int) (string, error) {
+	if strings.Count(s, old)*len(by) > maxTemplateText {
 		return "", errTemplateText
 	}
-	return within(strings.Replace(s, old, new, n))
+	return within(strings.Replace(s, old, by, n))
 }
 
 func repeated(n int, s string) (string, error) {
@@ -216,14 +216,14 @@ func unixToTime(epoch string) (time.Time, error) {
 }
 
 // printed are arguments as one of text/template's functions prints them.
-func printed(args []any, print func(...any) string) (string, error) {
+func printed(args []any, write func(...any) string) (string, error) {
 	total := 0
 	for _, a := range args {
 		if total += sizeOf(a); total > maxTemplateText {
 			return "", errTemplateText
 		}
 	}
-	return within(print(args...))
+	return within(write(args...))
 }
 
 func sizeOf(v any) int {

@@ -105,10 +105,10 @@ func tokens(query string) ([]token, error) {
 // skip passes white space and comments.
 func (l *lexer) skip() {
 	for l.at < len(l.query) {
-		switch c := l.query[l.at]; {
-		case c == ' ', c == '\t', c == '\n', c == '\r':
+		switch l.query[l.at] {
+		case ' ', '\t', '\n', '\r':
 			l.at++
-		case c == '#':
+		case '#':
 			if i := strings.IndexByte(l.query[l.at:], '\n'); i >= 0 {
 				l.at += i
 			} else {

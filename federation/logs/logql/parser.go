@@ -463,25 +463,24 @@ func (p *parser) window(r *RangeAggregation) {
 		return
 	}
 	t := p.next()
-	if d, err := model.ParseDuration(t.value); err != nil || t.kind == text || d <= 0 {
+	d, err := model.ParseDuration(t.value)
+	if err != nil || t.kind == text || d <= 0 {
 		p.fail(t, "expected a duration such as 5m, 1h30m or 500ms that is more than 0, not %s", t)
 		return
-	} else {
-		r.Range = time.Duration(d)
 	}
+	r.Range = time.Duration(d)
 	p.expect("]", "after the range")
 	if !p.acceptWord("offset") {
 		return
 	}
-	sign := time.Duration(1)
-	if p.accept("-") {
-		sign = -1
-	}
+	negative := p.accept("-")
 	t = p.next()
 	if t.kind != duration {
 		p.fail(t, "expected a duration such as 5m after offset, not %s", t)
 	}
-	r.Offset = sign * t.duration
+	if r.Offset = t.duration; negative {
+		r.Offset = -r.Offset
+	}
 }
 
 // unwrap reads | unwrap and the label filters after it, if it is next.

@@ -1,7 +1,6 @@
 package logql
 
 import (
-	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
 )
@@ -342,7 +341,7 @@ func (p *parser) numericCondition(name string, op CompareOp) LabelFilter {
 		if negative {
 			d = -d
 		}
-		return &DurationFilter{Name: name, Op: op, Value: time.Duration(d)}
+		return &DurationFilter{Name: name, Op: op, Value: d}
 	case size:
 		if negative {
 			p.fail(t, "a size can't be negative")

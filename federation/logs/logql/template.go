@@ -146,7 +146,7 @@ func (t *lineTemplate) execute(e *entry) (string, error) {
 // executeOn makes the text for an entry, of the labels as they were copied.
 func (t *lineTemplate) executeOn(e *entry, labels map[string]string) (string, error) {
 	t.text.Reset()
-	t.functions.line, t.functions.at, t.functions.steps = e.line, e.at, 0
+	t.line, t.at, t.steps = e.line, e.at, 0
 	if err := t.template.Execute(&t.text, labels); err != nil {
 		return "", err
 	}

@@ -66,7 +66,7 @@ const (
 func (b badLine) Error() string { return string(b) }
 
 // Is makes it an ErrLine.
-func (badLine) Is(target error) bool { return target == ErrLine } //nolint:errorlint // as errors.Is has it
+func (badLine) Is(target error) bool { return target == ErrLine }
 
 // readFile yields the lines of one file and returns whether more is wanted. A
 // file that grows may end in an unfinished line.
