@@ -1,7 +1,6 @@
 package logql
 
 import (
-
 	"github.com/prometheus/prometheus/model/labels"
 )
 
