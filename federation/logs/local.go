@@ -148,7 +148,7 @@ func (l *Local) answer(ctx context.Context, q Question, v *view, limits tenants.
 		if selector, ok := expr.(*logql.LogSelector); ok {
 			return l.lines(ctx, q, selector, v, limits)
 		}
-		return l.numbers(ctx, q, expr, v)
+		return l.numbers(ctx, q, expr, v, limits)
 	case policy.Series, policy.LabelNames, policy.LabelValues:
 		return l.list(ctx, q, v)
 	}

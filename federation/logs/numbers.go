@@ -15,6 +15,7 @@ import (
 	"github.com/parley-gateway/parley/federation/logs/logql"
 	"github.com/parley-gateway/parley/federation/metrics"
 	"github.com/parley-gateway/parley/policy"
+	"github.com/parley-gateway/parley/tenants"
 )
 
 const (
@@ -23,6 +24,9 @@ const (
 	lookback = time.Millisecond
 
 	defaultMaxSamples = 50_000_000
+	// leastEntries may be aggregated, however few samples may leave: an
+	// aggregation makes few of many.
+	leastEntries = 1_000_000
 	// evaluationTimeout is a backstop; deadlines come with the question.
 	evaluationTimeout = 10 * time.Minute
 )
@@ -36,14 +40,14 @@ func newEngine(maxSamples int) *promql.Engine {
 
 // numbers answers a query that yields numbers: its range aggregations over the
 // view, and PromQL above them.
-func (l *Local) numbers(ctx context.Context, q Question, expr logql.Expr, v *view) (*Released, error) {
+func (l *Local) numbers(ctx context.Context, q Question, expr logql.Expr, v *view, limits tenants.Limits) (*Released, error) {
 	in, err := forAnswering(expr)
 	if err != nil {
 		return nil, err
 	}
 	store := leafStore{byName: map[string]promql.Matrix{}}
 	for i, leaf := range in.leaves {
-		matrix, err := v.leaf(ctx, leaf, q)
+		matrix, err := v.leaf(ctx, leaf, q, max(limits.Samples, leastEntries))
 		if err != nil {
 			return nil, err
 		}
@@ -70,8 +74,9 @@ func withoutName(m promql.Matrix) promql.Matrix {
 	return m
 }
 
-// leaf evaluates a leaf over the view, at all times of the question.
-func (v *view) leaf(ctx context.Context, leaf logql.Expr, q Question) (promql.Matrix, error) {
+// leaf evaluates a leaf over the view, at all times of the question. It reads at
+// most so many entries of the view: those of a window are held.
+func (v *view) leaf(ctx context.Context, leaf logql.Expr, q Question, most int) (promql.Matrix, error) {
 	over := rangeOf(leaf)
 	step := q.Step
 	if q.Kind == policy.Instant {
@@ -84,6 +89,9 @@ func (v *view) leaf(ctx context.Context, leaf logql.Expr, q Question) (promql.Ma
 	window := func(t time.Time, back time.Duration) int64 { return t.Add(-over.Offset-back).UnixNano() + 1 }
 	sel := selectionOf(over.Selector, window(q.Start, over.Range), window(q.End, 0))
 	err = v.entries(ctx, sel, func(e visibleEntry) error {
+		if most--; most < 0 {
+			return federation.Errorf(federation.OverLimit, "the question would aggregate too many lines; ask for less time or fewer streams")
+		}
 		at.Add(e.at, e.line, e.stream, e.metadata)
 		return nil
 	})

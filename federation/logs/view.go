@@ -82,8 +82,22 @@ func (v *view) metadataOf(s *visibleStream, raw labels.Labels) labels.Labels {
 		return raw
 	}
 	b := labels.NewBuilder(v.labels.WithOrg(raw)).Del(federation.OrgLabel)
+	// Metadata that is called like a label of its stream has another name in the
+	// store. It is what policy calls it all the same, and the other name would
+	// show that the stream has the label.
+	raw.Range(func(l labels.Label) {
+		for name, renamed := strings.CutSuffix(l.Name, renamedSuffix); renamed; name, renamed = strings.CutSuffix(name, renamedSuffix) {
+			if redact.Strictest(s.member, name).Mode != policy.Keep {
+				b.Del(l.Name)
+			}
+		}
+	})
 	return v.labels.Seen(s.member, b.Labels())
 }
+
+// renamedSuffix is what stores add to the name of metadata that a label of the
+// stream has too.
+const renamedSuffix = "_extracted"
 
 // entries calls take with each entry of the view that the selection matches,
 // in the order of the view: time, stream labels, structured metadata, line.

@@ -1,0 +1,88 @@
+package logs
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/parley-gateway/parley/federation"
+	"github.com/parley-gateway/parley/policy"
+	"github.com/parley-gateway/parley/tenants"
+)
+
+// asked answers acme's question about a store, as a dataset of all its streams
+// releases it.
+func asked(t *testing.T, store *Store, d policy.Dataset, limits tenants.Limits, q Question) (*Released, error) {
+	t.Helper()
+	local, err := NewLocal(LocalConfig{Org: "globex", Source: store, Secret: []byte(strings.Repeat("s", minSecret))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Release, d.Streams = policy.Row, []policy.Selector{{}}
+	released, _, err := local.Answer(t.Context(), q, policy.Decision{
+		Allow: true, Obligations: policy.Obligations{Datasets: []policy.Dataset{d}, Limits: limits},
+	}, federation.Asking{Org: "acme", ExchangeID: federation.NewExchangeID(time.Now())})
+	return released, err
+}
+
+// A stream that has a label which its entries' metadata has too renames the
+// latter. Neither the value nor the other name may show what policy drops.
+func TestRenamedMetadataIsWhatPolicyCallsIt(t *testing.T) {
+	at := time.Unix(1_000_000, 0)
+	answer := func(stream labels.Labels) Entry {
+		store := NewStore(StoreConfig{})
+		if err := store.Append(at, "hello", stream, labels.FromStrings("user", "ann", "shard", "7")); err != nil {
+			t.Fatal(err)
+		}
+		released, err := asked(t, store, policy.Dataset{
+			Labels: map[string]policy.LabelRule{"user": {}}, Others: policy.LabelRule{Mode: policy.Keep}, Line: policy.Line{Mode: policy.LineKeep},
+		}, tenants.Limits{}, Question{
+			Kind: policy.Range, Expression: `{org="globex"}`, Start: at, End: at.Add(time.Second), Limit: 10,
+		})
+		if err != nil || len(released.Entries()) != 1 {
+			t.Fatalf("got %v, %v", released, err)
+		}
+		return released.Entries()[0]
+	}
+	with := answer(labels.FromStrings("service", "a", "user", "hidden"))
+	without := answer(labels.FromStrings("service", "a"))
+	if !labels.Equal(with.Metadata, without.Metadata) || !labels.Equal(with.Stream, without.Stream) {
+		t.Errorf("a dropped label of the stream shows: %v %v, without it %v %v", with.Stream, with.Metadata, without.Stream, without.Metadata)
+	}
+	if want := labels.FromStrings("shard", "7"); !labels.Equal(with.Metadata, want) {
+		t.Errorf("metadata %v, want %v", with.Metadata, want)
+	}
+}
+
+func TestNumbersAreOfABoundedNumberOfLines(t *testing.T) {
+	at := time.Unix(1_000_000, 0)
+	store := NewStore(StoreConfig{})
+	for i := range 5 {
+		if err := store.Append(at.Add(time.Duration(i)*time.Millisecond), "hello", labels.FromStrings("service", "a"), labels.EmptyLabels()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for most, kind := range map[int]federation.Kind{5: "", 4: federation.OverLimit} {
+		local, err := NewLocal(LocalConfig{Org: "globex", Source: store, Secret: []byte(strings.Repeat("s", minSecret))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, err := local.view(policy.Obligations{Datasets: []policy.Dataset{{
+			Release: policy.Row, Streams: []policy.Selector{{}}, Others: policy.LabelRule{Mode: policy.Keep}, Line: policy.Line{Mode: policy.LineKeep},
+		}}}, federation.Asking{Org: "acme", ExchangeID: federation.NewExchangeID(at)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		q := Question{Kind: policy.Instant, Expression: `count_over_time({service="a"}[1h])`, Start: at.Add(time.Second), End: at.Add(time.Second)}
+		expr, err := q.parse()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = v.leaf(t.Context(), expr, q, most)
+		if got := federation.AsError(err); (got == nil) != (kind == "") || got != nil && got.Kind != kind {
+			t.Errorf("%d lines: %v, want %q", most, err, kind)
+		}
+	}
+}
