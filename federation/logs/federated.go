@@ -38,8 +38,8 @@ func NewFederated(maxSamples int, now func() time.Time) *Federated {
 // whole and stands in the completeness; the error is for when there is no
 // answer at all.
 func (f *Federated) Answer(ctx context.Context, q Question, members []Member) (*Released, federation.Completeness, error) {
-	if !q.queries() {
-		return fanOut(ctx, q, members, mergeLists)
+	if merge := mergers[q.Kind]; merge != nil {
+		return fanOut(ctx, q, members, merge)
 	}
 	expr, err := q.parse()
 	if err != nil {
@@ -49,6 +49,17 @@ func (f *Federated) Answer(ctx context.Context, q Question, members []Member) (*
 		return fanOut(ctx, q, members, mergeEntries)
 	}
 	return f.answerNumbers(ctx, q, expr, members)
+}
+
+// merger makes one answer of the members', in order of organization.
+type merger func(Question, []*Released) (*Released, error)
+
+// mergers are those of questions that every member is asked as they are, whatever
+// their text.
+var mergers = map[policy.Kind]merger{
+	policy.Series: mergeLists, policy.LabelNames: mergeLists, policy.LabelValues: mergeLists,
+	policy.Stats: mergeStats, policy.Volume: mergeVolumes, policy.Patterns: mergePatterns,
+	policy.DetectedLabels: mergeFields, policy.DetectedFields: mergeFields,
 }
 
 // part is what one member answered.
@@ -61,7 +72,7 @@ type part struct {
 
 // fanOut asks all members that the question concerns the same, and merges what
 // they answer.
-func fanOut(ctx context.Context, q Question, members []Member, merge func(Question, []*Released) *Released) (*Released, federation.Completeness, error) {
+func fanOut(ctx context.Context, q Question, members []Member, merge merger) (*Released, federation.Completeness, error) {
 	request, err := q.Request()
 	if err != nil {
 		return nil, nil, err
@@ -102,7 +113,8 @@ func fanOut(ctx context.Context, q Question, members []Member, merge func(Questi
 	if len(answers) == 0 && failed != nil {
 		return nil, completeness, failed
 	}
-	return merge(q, answers), completeness, nil
+	released, err := merge(q, answers)
+	return released, completeness, err
 }
 
 // concerns says whether one of the selectors can match at the member; no
@@ -114,7 +126,7 @@ func concerns(m *Member, selectors []policy.Selector) bool {
 }
 
 // mergeLists makes one list of the members', in order of organization.
-func mergeLists(q Question, parts []*Released) *Released {
+func mergeLists(q Question, parts []*Released) (*Released, error) {
 	out := &Released{}
 	for _, p := range parts {
 		out.names = append(out.names, p.names...)
@@ -123,12 +135,12 @@ func mergeLists(q Question, parts []*Released) *Released {
 	out.names = limited(compacted(out.names), q.Limit)
 	slices.SortFunc(out.streams, labels.Compare)
 	out.streams = limited(out.streams, q.Limit)
-	return out
+	return out, nil
 }
 
 // mergeEntries puts the members' entries, each in order already, in order of
 // time and then of organization, and takes as many as are wanted.
-func mergeEntries(q Question, parts []*Released) *Released {
+func mergeEntries(q Question, parts []*Released) (*Released, error) {
 	var all []Entry
 	if q.Backward {
 		slices.Reverse(parts) // the exact reverse of forward
@@ -142,7 +154,7 @@ func mergeEntries(q Question, parts []*Released) *Released {
 		}
 		return cmp.Compare(a.At, b.At)
 	})
-	return &Released{entries: limited(all, q.Limit)}
+	return &Released{entries: limited(all, q.Limit)}, nil
 }
 
 // answerNumbers evaluates a query that yields numbers: each owner its range

@@ -13,8 +13,11 @@ import (
 // text: functions that aren't answered, and steps and ranges that are shorter
 // than the view's resolution.
 func checkFloors(q Question, o policy.Obligations) error {
-	if !q.queries() || len(o.Functions) == 0 && o.Resolution == 0 {
+	if len(o.Functions) == 0 && o.Resolution == 0 {
 		return nil
+	}
+	if !q.Entries() && q.Kind != policy.Instant && q.Kind != policy.Range {
+		return checkSummaryFloors(q, o)
 	}
 	expr, err := q.parse()
 	if err != nil {
@@ -38,6 +41,32 @@ func checkFloors(q Question, o policy.Obligations) error {
 		if r.Range < o.Resolution {
 			return federation.Errorf(federation.NeedsAggregation, "policy says: one moment every %s; ask for ranges that aren't shorter", o.Resolution)
 		}
+	}
+	return nil
+}
+
+// asFunctions are the functions of LogQL that say the same as a kind of question.
+var asFunctions = map[policy.Kind][]string{
+	policy.Stats:  {string(logql.BytesOverTime), string(logql.CountOverTime)},
+	policy.Volume: {string(logql.BytesOverTime)},
+}
+
+// checkSummaryFloors is checkFloors of questions that sum up what there is.
+// Lines that aren't answered have no fields and patterns that are.
+func checkSummaryFloors(q Question, o policy.Obligations) error {
+	if q.Listing() {
+		return nil
+	}
+	functions, numbers := asFunctions[q.Kind]
+	refused := func(name string) bool { return !slices.Contains(o.Functions, name) }
+	if len(o.Functions) > 0 && (!numbers || slices.ContainsFunc(functions, refused)) {
+		return federation.Errorf(federation.NeedsAggregation, "%s is not answered, only numbers by %s", q.Kind, strings.Join(o.Functions, ", "))
+	}
+	if q.Step > 0 && q.Step < o.Resolution {
+		return federation.Errorf(federation.NeedsAggregation, "policy says: one moment every %s; ask with a step that isn't shorter", o.Resolution)
+	}
+	if numbers && q.End.Sub(q.Start) < o.Resolution {
+		return federation.Errorf(federation.NeedsAggregation, "policy says: one moment every %s; ask for a time that isn't shorter", o.Resolution)
 	}
 	return nil
 }

@@ -151,6 +151,16 @@ func (l *Local) answer(ctx context.Context, q Question, v *view, limits tenants.
 		return l.numbers(ctx, q, expr, v, limits)
 	case policy.Series, policy.LabelNames, policy.LabelValues:
 		return l.list(ctx, q, v)
+	case policy.Stats:
+		return v.stats(ctx, q, entriesRead(limits))
+	case policy.Volume:
+		return v.volume(ctx, q, entriesRead(limits))
+	case policy.Patterns:
+		return v.patterns(ctx, q, entriesRead(limits))
+	case policy.DetectedLabels:
+		return v.detectLabels(ctx, q)
+	case policy.DetectedFields:
+		return v.detectFields(ctx, q)
 	}
 	return nil, federation.Errorf(federation.BadQuestion, "%q is not a kind of question about logs", q.Kind)
 }
@@ -231,23 +241,10 @@ func selectionOf(s *logql.LogSelector, start, end int64) selection {
 
 // list answers what streams, names and values there are.
 func (l *Local) list(ctx context.Context, q Question, v *view) (*Released, error) {
-	selectors := q.Selectors
-	if len(selectors) == 0 {
-		if q.Kind == policy.Series {
-			return nil, federation.Errorf(federation.BadQuestion, "a question for streams has a selector")
-		}
-		selectors = []policy.Selector{nil}
+	streams, err := v.streamsOf(ctx, q)
+	if err != nil {
+		return nil, err
 	}
-	var streams []labels.Labels
-	for _, s := range selectors {
-		found, err := v.listStreams(ctx, selection{start: q.Start.UnixNano(), end: q.End.UnixNano(), matchers: s})
-		if err != nil {
-			return nil, err
-		}
-		streams = append(streams, found...)
-	}
-	slices.SortFunc(streams, labels.Compare)
-	streams = slices.CompactFunc(streams, labels.Equal)
 	if q.Kind == policy.Series {
 		return &Released{streams: limited(streams, q.Limit)}, nil
 	}
@@ -266,6 +263,28 @@ func (l *Local) list(ctx context.Context, q Question, v *view) (*Released, error
 	return &Released{names: limited(names, q.Limit)}, nil
 }
 
+// streamsOf are the streams that a listing's selectors choose, in order of their
+// labels.
+func (v *view) streamsOf(ctx context.Context, q Question) ([]labels.Labels, error) {
+	selectors := q.Selectors
+	if len(selectors) == 0 {
+		if q.Kind == policy.Series {
+			return nil, federation.Errorf(federation.BadQuestion, "a question for streams has a selector")
+		}
+		selectors = []policy.Selector{nil}
+	}
+	var streams []labels.Labels
+	for _, s := range selectors {
+		found, err := v.listStreams(ctx, selection{start: q.Start.UnixNano(), end: q.End.UnixNano(), matchers: s})
+		if err != nil {
+			return nil, err
+		}
+		streams = append(streams, found...)
+	}
+	slices.SortFunc(streams, labels.Compare)
+	return slices.CompactFunc(streams, labels.Equal), nil
+}
+
 func compacted(names []string) []string {
 	slices.Sort(names)
 	return slices.Compact(names)
@@ -282,8 +301,8 @@ func limited[T any](all []T, limit int) []T {
 func withinLimits(by tenants.OrgID, r *Released, limits tenants.Limits) error {
 	most := limits.OrDefault()
 	cost := r.Disclosed()
-	if err := limits.CheckSeries(by, cost.Series+len(r.names)); err != nil {
-		return &federation.Error{Kind: federation.OverLimit, Err: err, Message: fmt.Sprintf("the answer has more than %d series, streams or names; select fewer, or aggregate", most.Series)}
+	if err := limits.CheckSeries(by, cost.Series+len(r.names)+len(r.fields)); err != nil {
+		return &federation.Error{Kind: federation.OverLimit, Err: err, Message: fmt.Sprintf("the answer has more than %d series, streams, names or fields; select fewer, or aggregate", most.Series)}
 	}
 	if err := limits.CheckBytes(by, r.Bytes()); err != nil {
 		return &federation.Error{Kind: federation.OverLimit, Err: err, Message: fmt.Sprintf("the answer has more than %d bytes; ask for less time, or a lower limit", most.Bytes)}

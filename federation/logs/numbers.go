@@ -47,7 +47,7 @@ func (l *Local) numbers(ctx context.Context, q Question, expr logql.Expr, v *vie
 	}
 	store := leafStore{byName: map[string]promql.Matrix{}}
 	for i, leaf := range in.leaves {
-		matrix, err := v.leaf(ctx, leaf, q, max(limits.Samples, leastEntries))
+		matrix, err := v.leaf(ctx, leaf, q, entriesRead(limits))
 		if err != nil {
 			return nil, err
 		}
@@ -58,6 +58,14 @@ func (l *Local) numbers(ctx context.Context, q Question, expr logql.Expr, v *vie
 		return nil, err
 	}
 	return &Released{numbers: metrics.ReceivedMatrix(withoutName(matrix))}, nil
+}
+
+// entriesRead is how many entries a question may aggregate.
+func entriesRead(limits tenants.Limits) int { return max(limits.Samples, leastEntries) }
+
+// tooManyEntries is the error of one that would aggregate more.
+func tooManyEntries() error {
+	return federation.Errorf(federation.OverLimit, "the question would aggregate too many lines; ask for less time or fewer streams")
 }
 
 // asMetrics is a question for the metrics that stand in.
@@ -90,7 +98,7 @@ func (v *view) leaf(ctx context.Context, leaf logql.Expr, q Question, most int) 
 	sel := selectionOf(over.Selector, window(q.Start, over.Range), window(q.End, 0))
 	err = v.entries(ctx, sel, func(e visibleEntry) error {
 		if most--; most < 0 {
-			return federation.Errorf(federation.OverLimit, "the question would aggregate too many lines; ask for less time or fewer streams")
+			return tooManyEntries()
 		}
 		at.Add(e.at, e.line, e.stream, e.metadata)
 		return nil

@@ -14,26 +14,35 @@ import (
 // Question is one logs question, as it arrives at either door.
 type Question struct {
 	Kind policy.Kind
-	// Expression is LogQL, for Instant and Range. That of an Instant question
-	// yields numbers.
+	// Expression is LogQL, for Instant, Range and DetectedFields. That of an
+	// Instant question yields numbers, that of DetectedFields lines.
 	Expression string
 	// Start and End bound a log query and what a listing goes by: Start is
 	// included, End is not. Of a query that yields numbers they are the first and
 	// the last time it is evaluated at, whole milliseconds; an Instant question
 	// has Start equal to End.
 	Start, End time.Time
-	// Step is the resolution of a Range question that yields numbers.
+	// Step is the resolution of a Range question that yields numbers, of a Volume
+	// and of Patterns, in whole milliseconds. That of a Volume is zero for the whole
+	// time at once.
 	Step time.Duration
 	// Limit is how many entries of a log query are wanted: the first, or with
 	// Backward the last. It is above zero for one. Of a listing it is how many
-	// names, values or streams; zero is all.
+	// names, values or streams; zero is all. Of DetectedFields it is how many lines
+	// of each organization are looked at, the last ones.
 	Limit    int
 	Backward bool
-	// Selectors choose streams, any of them matching, for Series, LabelNames and
-	// LabelValues. Empty chooses everything visible; for Series that is refused.
+	// Selectors choose streams, any of them matching, for Series, LabelNames,
+	// LabelValues and DetectedLabels. Empty chooses everything visible; for Series
+	// that is refused. Stats, Volume and Patterns have one.
 	Selectors []policy.Selector
-	// Label is the label whose values are asked for.
+	// Label is the label whose values are asked for, or the field.
 	Label string
+	// By are the labels by which a Volume is told; none are those that the selector
+	// names, or all where it names none. A stream without one of them isn't counted.
+	By []string
+	// ByName asks for a Volume by names of labels rather than by their values.
+	ByName bool
 }
 
 // Signal is logs.
@@ -74,7 +83,9 @@ func (q Question) Request() (policy.Request, error) {
 }
 
 // queries says whether the question has an expression.
-func (q Question) queries() bool { return q.Kind == policy.Instant || q.Kind == policy.Range }
+func (q Question) queries() bool {
+	return q.Kind == policy.Instant || q.Kind == policy.Range || q.Kind == policy.DetectedFields
+}
 
 // parse reads the expression and refuses what doesn't go with the kind.
 func (q Question) parse() (logql.Expr, error) {
@@ -87,6 +98,8 @@ func (q Question) parse() (logql.Expr, error) {
 	}
 	_, entries := expr.(*logql.LogSelector)
 	switch {
+	case !entries && q.Kind == policy.DetectedFields:
+		return nil, federation.Errorf(federation.BadQuestion, "fields are those of lines: want a log query such as {service=\"checkout\"}, and not one that yields numbers")
 	case entries && q.Kind == policy.Instant:
 		return nil, federation.Errorf(federation.BadQuestion, "a log query has a range of time: ask it as query_range")
 	case entries && q.Limit <= 0:
@@ -99,7 +112,7 @@ func (q Question) parse() (logql.Expr, error) {
 
 // Entries says whether the answer to the question is lines of logs.
 func (q Question) Entries() bool {
-	if !q.queries() {
+	if q.Kind != policy.Instant && q.Kind != policy.Range {
 		return false
 	}
 	expr, err := logql.Parse(q.Expression)
@@ -125,7 +138,18 @@ func touched(expr logql.Expr, q Question) policy.Window {
 
 // Listing says whether it asks for names, values or streams.
 func (q Question) Listing() bool {
-	return q.Kind == policy.LabelNames || q.Kind == policy.LabelValues || q.Kind == policy.Series
+	return q.Kind == policy.LabelNames || q.Kind == policy.LabelValues || q.Kind == policy.Series || q.Kind == policy.DetectedLabels
+}
+
+// Numbers says whether the answer to the question is series.
+func (q Question) Numbers() bool {
+	switch q.Kind {
+	case policy.Volume, policy.Patterns:
+		return true
+	case policy.Instant, policy.Range:
+		return !q.Entries()
+	}
+	return false
 }
 
 // Within returns a listing for no more than a time before its end.

@@ -16,6 +16,8 @@ type Released struct {
 	numbers *metrics.Released // of a query that yields numbers; else nil
 	streams []labels.Labels
 	names   []string
+	fields  []Field
+	stats   Stats
 	// redactions are how often each rule of lines did something, at our own store.
 	redactions map[string]uint64
 }
@@ -31,7 +33,8 @@ type Entry struct {
 // structured metadata and line, as these were before the pipeline.
 func (r *Released) Entries() []Entry { return r.entries }
 
-// Numbers are the series of a query that yields numbers; nil for others.
+// Numbers are the series of a query that yields numbers, of a volume and of
+// patterns; nil for others.
 func (r *Released) Numbers() *metrics.Released { return r.numbers }
 
 // Streams are labels of streams, sorted, each once.
@@ -39,6 +42,12 @@ func (r *Released) Streams() []labels.Labels { return r.streams }
 
 // Names are label names or label values, sorted, each once.
 func (r *Released) Names() []string { return r.names }
+
+// Fields are labels or fields that were found, sorted by name, each once.
+func (r *Released) Fields() []Field { return r.fields }
+
+// Stats is how much there is, for a question of that kind.
+func (r *Released) Stats() Stats { return r.stats }
 
 // Redactions are how often each rule of what leaves of lines did something for
 // this answer, by its name in policy. It stays with the owner.
@@ -56,8 +65,8 @@ func (r *Released) Disclosed() federation.Cost {
 	return c
 }
 
-// Bytes is the size of what it holds: lines, labels, names, and 16 bytes for
-// each sample.
+// Bytes is the size of what it holds: lines, labels, names, fields, and 16
+// bytes for each sample.
 func (r *Released) Bytes() int {
 	total := 0
 	add := func(ls labels.Labels) {
@@ -75,6 +84,9 @@ func (r *Released) Bytes() int {
 	for _, name := range r.names {
 		total += len(name)
 	}
+	for _, f := range r.fields {
+		total += f.bytes()
+	}
 	if r.numbers != nil {
 		total += r.numbers.Bytes()
 	}
@@ -84,9 +96,19 @@ func (r *Released) Bytes() int {
 // timeBytes is what an entry's time takes.
 const timeBytes = 8
 
+// Answer is what a Released is made of.
+type Answer struct {
+	Entries []Entry
+	Numbers *metrics.Released
+	Streams []labels.Labels
+	Names   []string
+	Fields  []Field
+	Stats   Stats
+}
+
 // Received returns what a partner's gateway sent as Released. Its entries are
 // taken only when their label org, if they have one, is that of the gateway
 // that was asked; checking that is the caller's.
-func Received(entries []Entry, numbers *metrics.Released, streams []labels.Labels, names []string) *Released {
-	return &Released{entries: entries, numbers: numbers, streams: streams, names: names}
+func Received(a Answer) *Released {
+	return &Released{entries: a.Entries, numbers: a.Numbers, streams: a.Streams, names: a.Names, fields: a.Fields, stats: a.Stats}
 }

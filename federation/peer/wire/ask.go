@@ -132,8 +132,15 @@ func decodeUser(u *federationv1.User) (tenants.User, error) {
 	return user, nil
 }
 
-// What each kind of question consists of.
-var kinds = map[policy.Kind]struct{ expression, step, instant, selectors, needSelector, label, needLabel bool }{
+// parts are what a kind of question consists of.
+type parts struct {
+	expression, step, instant, selectors, needSelector, label, needLabel bool
+	// single: it has no more than one selector; needStep: the step isn't 0.
+	single, needStep bool
+}
+
+// kinds are those of metrics.
+var kinds = map[policy.Kind]parts{
 	policy.Instant:     {expression: true, instant: true},
 	policy.Range:       {expression: true, step: true},
 	policy.Exemplars:   {expression: true},
@@ -141,6 +148,20 @@ var kinds = map[policy.Kind]struct{ expression, step, instant, selectors, needSe
 	policy.LabelNames:  {selectors: true},
 	policy.LabelValues: {selectors: true, label: true, needLabel: true},
 	policy.Metadata:    {selectors: true, label: true},
+}
+
+// logsKinds are those of logs, in addition to and instead of these.
+var logsKinds = map[policy.Kind]parts{
+	policy.Instant:        kinds[policy.Instant],
+	policy.Range:          kinds[policy.Range],
+	policy.Series:         kinds[policy.Series],
+	policy.LabelNames:     kinds[policy.LabelNames],
+	policy.LabelValues:    kinds[policy.LabelValues],
+	policy.Stats:          {selectors: true, needSelector: true, single: true},
+	policy.Volume:         {selectors: true, needSelector: true, single: true, step: true},
+	policy.Patterns:       {selectors: true, needSelector: true, single: true, step: true, needStep: true},
+	policy.DetectedLabels: {selectors: true},
+	policy.DetectedFields: {expression: true, label: true},
 }
 
 func decodeMetrics(m *federationv1.MetricsQuestion) (metrics.Question, error) {

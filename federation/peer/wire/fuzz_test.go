@@ -40,6 +40,18 @@ func FuzzAskRequest(f *testing.F) {
 		}
 		f.Add(data)
 	}
+	for _, c := range logsAnswers(f) {
+		c.q.Start, c.q.End = begin, begin.Add(time.Hour)
+		request, err := wire.EncodeAsk(wire.Ask{ExchangeID: exchangeID, Purpose: "audit", Question: c.q})
+		if err != nil {
+			f.Fatal(err)
+		}
+		data, err := proto.Marshal(request)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		request := &federationv1.AskRequest{}
 		if proto.Unmarshal(data, request) != nil {

@@ -3,6 +3,7 @@ package wire
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -20,6 +21,7 @@ func encodeLogs(q logs.Question) *federationv1.LogsQuestion {
 	m := &federationv1.LogsQuestion{
 		Kind: string(q.Kind), Expression: q.Expression, StartNs: q.Start.UnixNano(), EndNs: q.End.UnixNano(),
 		StepNs: int64(q.Step), Limit: int64(q.Limit), Backward: q.Backward, Label: q.Label,
+		By: q.By, ByName: q.ByName,
 	}
 	for _, s := range q.Selectors {
 		m.Selectors = append(m.Selectors, logs.FormatSelector(s))
@@ -29,8 +31,8 @@ func encodeLogs(q logs.Question) *federationv1.LogsQuestion {
 
 func decodeLogs(m *federationv1.LogsQuestion) (logs.Question, error) {
 	q := logs.Question{Kind: policy.Kind(m.GetKind())}
-	has, known := kinds[q.Kind]
-	if !known || q.Kind == policy.Metadata || q.Kind == policy.Exemplars {
+	has, known := logsKinds[q.Kind]
+	if !known {
 		return logs.Question{}, bad("kind: none that this gateway knows")
 	}
 	q.Start, q.End = time.Unix(0, m.GetStartNs()).UTC(), time.Unix(0, m.GetEndNs()).UTC()
@@ -44,30 +46,62 @@ func decodeLogs(m *federationv1.LogsQuestion) (logs.Question, error) {
 	case has.instant && m.GetStartNs() != m.GetEndNs():
 		return q, bad("end_ns: an instant query has the same start and end")
 	case m.GetStepNs() < 0 || m.GetStepNs() > 0 && !has.step:
-		return q, bad("step_ms: only a range query has a step")
+		return q, bad("step_ns: this kind of question has none")
+	case has.needStep && m.GetStepNs() == 0:
+		return q, bad("step_ns: patterns have one")
+	case q.Kind != policy.Volume && (len(m.GetBy()) > 0 || m.GetByName()):
+		return q, bad("by, by_name: only a volume has them")
+	case len(m.GetBy()) > maxSelectors || slices.ContainsFunc(m.GetBy(), func(name string) bool { return name == "" || len(name) > maxLabel }):
+		return q, bad("by: want up to %d names of labels", maxSelectors)
+	case has.single && len(m.GetSelectors()) > 1:
+		return q, bad("selectors: %s has one", q.Kind)
 	case m.GetLimit() < 0 || m.GetLimit() > maxLines:
 		return q, bad("limit: want 0 to %d", maxLines)
 	case len(m.GetExpression()) > maxExpression:
 		return q, bad("expression: %d bytes, at most %d are accepted", len(m.GetExpression()), maxExpression)
 	case has.expression == (m.GetExpression() == ""):
-		return q, bad("expression: query and query_range have one, the others have none")
+		return q, bad("expression: query, query_range and detected_fields have one, the others have none")
 	case len(m.GetLabel()) > maxLabel:
 		return q, bad("label: %d bytes, at most %d are accepted", len(m.GetLabel()), maxLabel)
-	case has.needLabel == (m.GetLabel() == ""):
-		return q, bad("label: label_values has one, the others have none")
+	case has.needLabel && m.GetLabel() == "" || !has.label && m.GetLabel() != "":
+		return q, bad("label: label_values has one, detected_fields may have one, the others have none")
 	}
 	q.Expression, q.Label, q.Limit = m.GetExpression(), m.GetLabel(), int(m.GetLimit())
+	q.By, q.ByName = m.GetBy(), m.GetByName()
 	var err error
-	if q.Selectors, err = decodeSelectors(m.GetSelectors(), logs.ParseSelector, has.selectors, has.needSelector); err != nil || !has.expression {
+	q.Selectors, err = decodeSelectors(m.GetSelectors(), logs.ParseSelector, has.selectors, has.needSelector)
+	switch {
+	case err != nil:
 		return q, err
+	case has.expression:
+		return q, checkLogsQuery(q)
+	case has.step:
+		return q, checkIntervals(q)
 	}
-	return q, checkLogsQuery(q)
+	return q, nil
+}
+
+// checkIntervals checks the step of sums by intervals.
+func checkIntervals(q logs.Question) error {
+	switch {
+	case q.Step%time.Millisecond != 0:
+		return bad("step_ns: intervals are of whole milliseconds")
+	case q.Step > 0 && int64(q.End.Sub(q.Start)/q.Step) > maxIntervals:
+		return bad("step_ns: the range has more than %d steps; widen the step or shorten the range", maxIntervals)
+	}
+	return nil
 }
 
 // checkLogsQuery checks what depends on whether an expression yields numbers.
 func checkLogsQuery(q logs.Question) error {
 	if _, err := q.Request(); err != nil {
 		return err
+	}
+	if q.Kind == policy.DetectedFields {
+		if q.Limit == 0 || q.Backward {
+			return bad("limit, backward: fields are found in the last lines, of which it says how many")
+		}
+		return nil
 	}
 	if q.Entries() {
 		if q.Step != 0 {
@@ -97,7 +131,13 @@ func logsMessages(released *logs.Released) ([]*federationv1.AskResponse, error) 
 		}
 		messages = series
 	}
+	if stats := released.Stats(); stats != (logs.Stats{}) {
+		messages = append(messages, &federationv1.AskResponse{Message: &federationv1.AskResponse_LogsStats{LogsStats: &federationv1.LogsStats{
+			Streams: stats.Streams, Entries: stats.Entries, Bytes: stats.Bytes,
+		}}})
+	}
 	messages = append(messages, nameMessages(released.Names())...)
+	messages = append(messages, fieldMessages(released.Fields())...)
 	return append(messages, entryMessages(released)...), nil
 }
 
@@ -251,9 +291,26 @@ func (r *Receiver) asksLogs(q logs.Question) error {
 		r.asked.Kind = ""
 	case q.Kind == policy.Range, q.Kind == policy.Instant:
 		r.chunks.grid = grid{start: q.Start.UnixMilli(), end: q.End.UnixMilli(), step: q.Step.Milliseconds()}
-	case q.Kind == policy.LabelNames, q.Kind == policy.LabelValues:
+	case q.Kind == policy.Volume, q.Kind == policy.Patterns:
+		r.chunks.grid = intervalGrid(q)
+	case q.Kind == policy.DetectedFields && q.Label == "":
+		r.mostValues = q.Limit
+	case q.Kind == policy.DetectedLabels:
+		r.mostValues = r.limits.Series
+	case q.Kind == policy.LabelNames, q.Kind == policy.LabelValues, q.Kind == policy.Stats, q.Kind == policy.DetectedFields:
 	default:
 		return fmt.Errorf("a question of the kind %q can't be asked", q.Kind)
 	}
 	return nil
+}
+
+// intervalGrid are the times at which sums by intervals stand.
+func intervalGrid(q logs.Question) grid {
+	if q.Step == 0 {
+		at := q.Start.UnixMilli()
+		return grid{start: at, end: at}
+	}
+	return grid{
+		start: logs.Aligned(q.Start.UnixNano(), q.Step) / int64(time.Millisecond), end: q.End.UnixMilli(), step: q.Step.Milliseconds(),
+	}
 }

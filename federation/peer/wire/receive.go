@@ -73,6 +73,9 @@ type Receiver struct {
 	backward                   bool
 	entriesOf                  []logs.Entry
 	streams                    []labels.Labels
+	mostValues                 int // of a field; 0: none are asked for
+	fields                     []logs.Field
+	stats                      logs.Stats
 
 	series    []metrics.ReleasedSeries
 	names     []string
@@ -147,6 +150,10 @@ func (r *Receiver) Add(m *federationv1.AskResponse) (err error) {
 		return r.addExemplars(m.Exemplars)
 	case *federationv1.AskResponse_Entries:
 		return r.addEntries(m.Entries)
+	case *federationv1.AskResponse_Fields:
+		return r.addFields(m.Fields)
+	case *federationv1.AskResponse_LogsStats:
+		return r.addStats(m.LogsStats)
 	case *federationv1.AskResponse_Part:
 		r.part = m.Part
 		return nil
@@ -168,10 +175,12 @@ func (r *Receiver) Finish() (federation.Released, federation.Part, error) {
 		return metrics.Received(r.series, r.names, r.metadata, r.exemplars), part, nil
 	}
 	var numbers *metrics.Released
-	if r.asks(policy.Instant, policy.Range) {
+	if r.asks(policy.Instant, policy.Range, policy.Volume, policy.Patterns) {
 		numbers = metrics.Received(r.series, nil, nil, nil)
 	}
-	return logs.Received(r.entriesOf, numbers, r.streams, r.names), part, nil
+	return logs.Received(logs.Answer{
+		Entries: r.entriesOf, Numbers: numbers, Streams: r.streams, Names: r.names, Fields: r.fields, Stats: r.stats,
+	}), part, nil
 }
 
 // charge counts n bytes of memory.
@@ -196,7 +205,7 @@ const entryOverhead = 64
 func (r *Receiver) asks(kinds ...policy.Kind) bool { return slices.Contains(kinds, r.asked.Kind) }
 
 func (r *Receiver) addSeries(b *federationv1.SeriesBatch) error {
-	if !r.asks(policy.Instant, policy.Range, policy.Series) {
+	if !r.asks(policy.Instant, policy.Range, policy.Series, policy.Volume, policy.Patterns) {
 		return errUnasked
 	}
 	if hasUnknown(b) {
@@ -319,7 +328,7 @@ func (r *Receiver) labels(pairs func(func(name, value string) bool) error) (labe
 }
 
 func (r *Receiver) addNames(b *federationv1.NameBatch) error {
-	if !r.asks(policy.LabelNames, policy.LabelValues) {
+	if !r.asks(policy.LabelNames, policy.LabelValues) && (!r.asks(policy.DetectedFields) || r.mostValues > 0) {
 		return errUnasked
 	}
 	if hasUnknown(b) {

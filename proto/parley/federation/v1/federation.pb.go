@@ -443,26 +443,36 @@ func (x *MetricsQuestion) GetLabelsOnly() bool {
 
 type LogsQuestion struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// kind is "query", "query_range", "series", "labels" or "label_values".
+	// kind is "query", "query_range", "series", "labels", "label_values", "stats",
+	// "volume", "patterns", "detected_labels" or "detected_fields".
 	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
-	// expression is LogQL. That of a "query" yields numbers.
+	// expression is LogQL, of "query", "query_range" and "detected_fields". That of
+	// a "query" yields numbers, that of "detected_fields" lines.
 	Expression string `protobuf:"bytes,2,opt,name=expression,proto3" json:"expression,omitempty"`
 	// Times are Unix nanoseconds. start_ns is inclusive. end_ns is exclusive, but
 	// for an expression that yields numbers: then it is the last time it is
 	// evaluated at, and both are whole milliseconds.
 	StartNs int64 `protobuf:"varint,3,opt,name=start_ns,json=startNs,proto3" json:"start_ns,omitempty"`
 	EndNs   int64 `protobuf:"varint,4,opt,name=end_ns,json=endNs,proto3" json:"end_ns,omitempty"`
-	// step_ns is above 0, and whole milliseconds, for a "query_range" that yields
-	// numbers, and 0 for all else.
+	// step_ns is whole milliseconds: above 0 for a "query_range" that yields numbers
+	// and for "patterns", 0 for a "volume" of the whole time, and 0 for all else.
 	StepNs int64 `protobuf:"varint,5,opt,name=step_ns,json=stepNs,proto3" json:"step_ns,omitempty"`
 	// limit is how many entries or names are wanted: above 0 for a log query, 0 is
-	// all for a listing.
+	// all for a listing. Of "detected_fields" it is how many lines are looked at.
 	Limit int64 `protobuf:"varint,6,opt,name=limit,proto3" json:"limit,omitempty"`
 	// backward asks a log query for the last entries, the last of them first.
 	Backward bool `protobuf:"varint,7,opt,name=backward,proto3" json:"backward,omitempty"`
-	// selectors are stream selectors in LogQL's syntax, any of them matching.
-	Selectors     []string `protobuf:"bytes,8,rep,name=selectors,proto3" json:"selectors,omitempty"`
-	Label         string   `protobuf:"bytes,9,opt,name=label,proto3" json:"label,omitempty"`
+	// selectors are stream selectors in LogQL's syntax, any of them matching. There
+	// is one for "stats", "volume" and "patterns".
+	Selectors []string `protobuf:"bytes,8,rep,name=selectors,proto3" json:"selectors,omitempty"`
+	// label is the one whose values are asked for, or the field of
+	// "detected_fields": then the answer is its values.
+	Label string `protobuf:"bytes,9,opt,name=label,proto3" json:"label,omitempty"`
+	// by are the labels by which a "volume" is told: none are those that the
+	// selector has matchers of.
+	By []string `protobuf:"bytes,10,rep,name=by,proto3" json:"by,omitempty"`
+	// by_name asks for a "volume" by names of labels rather than by their values.
+	ByName        bool `protobuf:"varint,11,opt,name=by_name,json=byName,proto3" json:"by_name,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -560,6 +570,20 @@ func (x *LogsQuestion) GetLabel() string {
 	return ""
 }
 
+func (x *LogsQuestion) GetBy() []string {
+	if x != nil {
+		return x.By
+	}
+	return nil
+}
+
+func (x *LogsQuestion) GetByName() bool {
+	if x != nil {
+		return x.ByName
+	}
+	return false
+}
+
 type AskResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Message:
@@ -570,6 +594,8 @@ type AskResponse struct {
 	//	*AskResponse_Exemplars
 	//	*AskResponse_Part
 	//	*AskResponse_Entries
+	//	*AskResponse_LogsStats
+	//	*AskResponse_Fields
 	Message       isAskResponse_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -666,6 +692,24 @@ func (x *AskResponse) GetEntries() *EntryBatch {
 	return nil
 }
 
+func (x *AskResponse) GetLogsStats() *LogsStats {
+	if x != nil {
+		if x, ok := x.Message.(*AskResponse_LogsStats); ok {
+			return x.LogsStats
+		}
+	}
+	return nil
+}
+
+func (x *AskResponse) GetFields() *FieldBatch {
+	if x != nil {
+		if x, ok := x.Message.(*AskResponse_Fields); ok {
+			return x.Fields
+		}
+	}
+	return nil
+}
+
 type isAskResponse_Message interface {
 	isAskResponse_Message()
 }
@@ -695,6 +739,14 @@ type AskResponse_Entries struct {
 	Entries *EntryBatch `protobuf:"bytes,6,opt,name=entries,proto3,oneof"`
 }
 
+type AskResponse_LogsStats struct {
+	LogsStats *LogsStats `protobuf:"bytes,7,opt,name=logs_stats,json=logsStats,proto3,oneof"`
+}
+
+type AskResponse_Fields struct {
+	Fields *FieldBatch `protobuf:"bytes,8,opt,name=fields,proto3,oneof"`
+}
+
 func (*AskResponse_Series) isAskResponse_Message() {}
 
 func (*AskResponse_Names) isAskResponse_Message() {}
@@ -706,6 +758,10 @@ func (*AskResponse_Exemplars) isAskResponse_Message() {}
 func (*AskResponse_Part) isAskResponse_Message() {}
 
 func (*AskResponse_Entries) isAskResponse_Message() {}
+
+func (*AskResponse_LogsStats) isAskResponse_Message() {}
+
+func (*AskResponse_Fields) isAskResponse_Message() {}
 
 // SeriesBatch holds series, sorted by labels across all batches. Label names
 // and values are indexes into symbols, which holds this batch's strings, each
@@ -1386,6 +1442,197 @@ func (x *Entry) GetParsed() uint32 {
 	return 0
 }
 
+// LogsStats is the answer to "stats".
+type LogsStats struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Streams uint64                 `protobuf:"varint,1,opt,name=streams,proto3" json:"streams,omitempty"`
+	Entries uint64                 `protobuf:"varint,2,opt,name=entries,proto3" json:"entries,omitempty"`
+	// bytes are those of lines.
+	Bytes         uint64 `protobuf:"varint,3,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LogsStats) Reset() {
+	*x = LogsStats{}
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LogsStats) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LogsStats) ProtoMessage() {}
+
+func (x *LogsStats) ProtoReflect() protoreflect.Message {
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LogsStats.ProtoReflect.Descriptor instead.
+func (*LogsStats) Descriptor() ([]byte, []int) {
+	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *LogsStats) GetStreams() uint64 {
+	if x != nil {
+		return x.Streams
+	}
+	return 0
+}
+
+func (x *LogsStats) GetEntries() uint64 {
+	if x != nil {
+		return x.Entries
+	}
+	return 0
+}
+
+func (x *LogsStats) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+// FieldBatch holds labels or fields of lines, sorted by name across all batches,
+// each once.
+type FieldBatch struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Fields        []*Field               `protobuf:"bytes,1,rep,name=fields,proto3" json:"fields,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FieldBatch) Reset() {
+	*x = FieldBatch{}
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FieldBatch) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FieldBatch) ProtoMessage() {}
+
+func (x *FieldBatch) ProtoReflect() protoreflect.Message {
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FieldBatch.ProtoReflect.Descriptor instead.
+func (*FieldBatch) Descriptor() ([]byte, []int) {
+	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *FieldBatch) GetFields() []*Field {
+	if x != nil {
+		return x.Fields
+	}
+	return nil
+}
+
+type Field struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// type is "string", "int", "float", "boolean", "duration" or "bytes"; of a label
+	// "string", or "id" when all of its values are numbers or UUIDs.
+	Type string `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
+	// parsers are those that find it, of "json" and "logfmt"; none for structured
+	// metadata and labels.
+	Parsers []string `protobuf:"bytes,3,rep,name=parsers,proto3" json:"parsers,omitempty"`
+	// path is where "json" finds it.
+	Path []string `protobuf:"bytes,4,rep,name=path,proto3" json:"path,omitempty"`
+	// values are the XXH64 hashes of its values, ascending, each once, by which
+	// several owners' are counted together.
+	Values        []uint64 `protobuf:"fixed64,5,rep,packed,name=values,proto3" json:"values,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Field) Reset() {
+	*x = Field{}
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Field) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Field) ProtoMessage() {}
+
+func (x *Field) ProtoReflect() protoreflect.Message {
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Field.ProtoReflect.Descriptor instead.
+func (*Field) Descriptor() ([]byte, []int) {
+	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *Field) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Field) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *Field) GetParsers() []string {
+	if x != nil {
+		return x.Parsers
+	}
+	return nil
+}
+
+func (x *Field) GetPath() []string {
+	if x != nil {
+		return x.Path
+	}
+	return nil
+}
+
+func (x *Field) GetValues() []uint64 {
+	if x != nil {
+		return x.Values
+	}
+	return nil
+}
+
 // Part closes an answer: what it covers, what it cost, what was redacted.
 type Part struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1407,7 +1654,7 @@ type Part struct {
 
 func (x *Part) Reset() {
 	*x = Part{}
-	mi := &file_parley_federation_v1_federation_proto_msgTypes[19]
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1419,7 +1666,7 @@ func (x *Part) String() string {
 func (*Part) ProtoMessage() {}
 
 func (x *Part) ProtoReflect() protoreflect.Message {
-	mi := &file_parley_federation_v1_federation_proto_msgTypes[19]
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1432,7 +1679,7 @@ func (x *Part) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Part.ProtoReflect.Descriptor instead.
 func (*Part) Descriptor() ([]byte, []int) {
-	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{19}
+	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Part) GetStatus() string {
@@ -1503,7 +1750,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_parley_federation_v1_federation_proto_msgTypes[20]
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1515,7 +1762,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_parley_federation_v1_federation_proto_msgTypes[20]
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1528,7 +1775,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{20}
+	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Failure) GetKind() string {
@@ -1587,7 +1834,7 @@ const file_parley_federation_v1_federation_proto_rawDesc = "" +
 	"\x05limit\x18\t \x01(\x03R\x05limit\x12\x1f\n" +
 	"\vlabels_only\x18\n" +
 	" \x01(\bR\n" +
-	"labelsOnly\"\xf3\x01\n" +
+	"labelsOnly\"\x9c\x02\n" +
 	"\fLogsQuestion\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x1e\n" +
 	"\n" +
@@ -1599,14 +1846,20 @@ const file_parley_federation_v1_federation_proto_rawDesc = "" +
 	"\x05limit\x18\x06 \x01(\x03R\x05limit\x12\x1a\n" +
 	"\bbackward\x18\a \x01(\bR\bbackward\x12\x1c\n" +
 	"\tselectors\x18\b \x03(\tR\tselectors\x12\x14\n" +
-	"\x05label\x18\t \x01(\tR\x05label\"\x86\x03\n" +
+	"\x05label\x18\t \x01(\tR\x05label\x12\x0e\n" +
+	"\x02by\x18\n" +
+	" \x03(\tR\x02by\x12\x17\n" +
+	"\aby_name\x18\v \x01(\bR\x06byName\"\x84\x04\n" +
 	"\vAskResponse\x12;\n" +
 	"\x06series\x18\x01 \x01(\v2!.parley.federation.v1.SeriesBatchH\x00R\x06series\x127\n" +
 	"\x05names\x18\x02 \x01(\v2\x1f.parley.federation.v1.NameBatchH\x00R\x05names\x12A\n" +
 	"\bmetadata\x18\x03 \x01(\v2#.parley.federation.v1.MetadataBatchH\x00R\bmetadata\x12C\n" +
 	"\texemplars\x18\x04 \x01(\v2#.parley.federation.v1.ExemplarBatchH\x00R\texemplars\x120\n" +
 	"\x04part\x18\x05 \x01(\v2\x1a.parley.federation.v1.PartH\x00R\x04part\x12<\n" +
-	"\aentries\x18\x06 \x01(\v2 .parley.federation.v1.EntryBatchH\x00R\aentriesB\t\n" +
+	"\aentries\x18\x06 \x01(\v2 .parley.federation.v1.EntryBatchH\x00R\aentries\x12@\n" +
+	"\n" +
+	"logs_stats\x18\a \x01(\v2\x1f.parley.federation.v1.LogsStatsH\x00R\tlogsStats\x12:\n" +
+	"\x06fields\x18\b \x01(\v2 .parley.federation.v1.FieldBatchH\x00R\x06fieldsB\t\n" +
 	"\amessage\"]\n" +
 	"\vSeriesBatch\x12\x18\n" +
 	"\asymbols\x18\x01 \x03(\tR\asymbols\x124\n" +
@@ -1651,7 +1904,20 @@ const file_parley_federation_v1_federation_proto_rawDesc = "" +
 	"\x04line\x18\x02 \x01(\fR\x04line\x12\x16\n" +
 	"\x06stream\x18\x03 \x01(\rR\x06stream\x12\x1a\n" +
 	"\bmetadata\x18\x04 \x01(\rR\bmetadata\x12\x16\n" +
-	"\x06parsed\x18\x05 \x01(\rR\x06parsed\"\xec\x01\n" +
+	"\x06parsed\x18\x05 \x01(\rR\x06parsed\"U\n" +
+	"\tLogsStats\x12\x18\n" +
+	"\astreams\x18\x01 \x01(\x04R\astreams\x12\x18\n" +
+	"\aentries\x18\x02 \x01(\x04R\aentries\x12\x14\n" +
+	"\x05bytes\x18\x03 \x01(\x04R\x05bytes\"A\n" +
+	"\n" +
+	"FieldBatch\x123\n" +
+	"\x06fields\x18\x01 \x03(\v2\x1b.parley.federation.v1.FieldR\x06fields\"u\n" +
+	"\x05Field\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04type\x18\x02 \x01(\tR\x04type\x12\x18\n" +
+	"\aparsers\x18\x03 \x03(\tR\aparsers\x12\x12\n" +
+	"\x04path\x18\x04 \x03(\tR\x04path\x12\x16\n" +
+	"\x06values\x18\x05 \x03(\x06R\x06values\"\xec\x01\n" +
 	"\x04Part\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\tR\x06status\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12*\n" +
@@ -1681,7 +1947,7 @@ func file_parley_federation_v1_federation_proto_rawDescGZIP() []byte {
 	return file_parley_federation_v1_federation_proto_rawDescData
 }
 
-var file_parley_federation_v1_federation_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_parley_federation_v1_federation_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_parley_federation_v1_federation_proto_goTypes = []any{
 	(*DescribeRequest)(nil),  // 0: parley.federation.v1.DescribeRequest
 	(*DescribeResponse)(nil), // 1: parley.federation.v1.DescribeResponse
@@ -1702,8 +1968,11 @@ var file_parley_federation_v1_federation_proto_goTypes = []any{
 	(*EntryBatch)(nil),       // 16: parley.federation.v1.EntryBatch
 	(*LabelSet)(nil),         // 17: parley.federation.v1.LabelSet
 	(*Entry)(nil),            // 18: parley.federation.v1.Entry
-	(*Part)(nil),             // 19: parley.federation.v1.Part
-	(*Failure)(nil),          // 20: parley.federation.v1.Failure
+	(*LogsStats)(nil),        // 19: parley.federation.v1.LogsStats
+	(*FieldBatch)(nil),       // 20: parley.federation.v1.FieldBatch
+	(*Field)(nil),            // 21: parley.federation.v1.Field
+	(*Part)(nil),             // 22: parley.federation.v1.Part
+	(*Failure)(nil),          // 23: parley.federation.v1.Failure
 }
 var file_parley_federation_v1_federation_proto_depIdxs = []int32{
 	3,  // 0: parley.federation.v1.AskRequest.user:type_name -> parley.federation.v1.User
@@ -1713,24 +1982,27 @@ var file_parley_federation_v1_federation_proto_depIdxs = []int32{
 	10, // 4: parley.federation.v1.AskResponse.names:type_name -> parley.federation.v1.NameBatch
 	11, // 5: parley.federation.v1.AskResponse.metadata:type_name -> parley.federation.v1.MetadataBatch
 	13, // 6: parley.federation.v1.AskResponse.exemplars:type_name -> parley.federation.v1.ExemplarBatch
-	19, // 7: parley.federation.v1.AskResponse.part:type_name -> parley.federation.v1.Part
+	22, // 7: parley.federation.v1.AskResponse.part:type_name -> parley.federation.v1.Part
 	16, // 8: parley.federation.v1.AskResponse.entries:type_name -> parley.federation.v1.EntryBatch
-	8,  // 9: parley.federation.v1.SeriesBatch.series:type_name -> parley.federation.v1.Series
-	9,  // 10: parley.federation.v1.Series.chunks:type_name -> parley.federation.v1.Chunk
-	12, // 11: parley.federation.v1.MetadataBatch.metrics:type_name -> parley.federation.v1.MetricMetadata
-	14, // 12: parley.federation.v1.ExemplarBatch.series:type_name -> parley.federation.v1.SeriesExemplars
-	15, // 13: parley.federation.v1.SeriesExemplars.exemplars:type_name -> parley.federation.v1.Exemplar
-	17, // 14: parley.federation.v1.EntryBatch.label_sets:type_name -> parley.federation.v1.LabelSet
-	18, // 15: parley.federation.v1.EntryBatch.entries:type_name -> parley.federation.v1.Entry
-	0,  // 16: parley.federation.v1.Federation.Describe:input_type -> parley.federation.v1.DescribeRequest
-	2,  // 17: parley.federation.v1.Federation.Ask:input_type -> parley.federation.v1.AskRequest
-	1,  // 18: parley.federation.v1.Federation.Describe:output_type -> parley.federation.v1.DescribeResponse
-	6,  // 19: parley.federation.v1.Federation.Ask:output_type -> parley.federation.v1.AskResponse
-	18, // [18:20] is the sub-list for method output_type
-	16, // [16:18] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	19, // 9: parley.federation.v1.AskResponse.logs_stats:type_name -> parley.federation.v1.LogsStats
+	20, // 10: parley.federation.v1.AskResponse.fields:type_name -> parley.federation.v1.FieldBatch
+	8,  // 11: parley.federation.v1.SeriesBatch.series:type_name -> parley.federation.v1.Series
+	9,  // 12: parley.federation.v1.Series.chunks:type_name -> parley.federation.v1.Chunk
+	12, // 13: parley.federation.v1.MetadataBatch.metrics:type_name -> parley.federation.v1.MetricMetadata
+	14, // 14: parley.federation.v1.ExemplarBatch.series:type_name -> parley.federation.v1.SeriesExemplars
+	15, // 15: parley.federation.v1.SeriesExemplars.exemplars:type_name -> parley.federation.v1.Exemplar
+	17, // 16: parley.federation.v1.EntryBatch.label_sets:type_name -> parley.federation.v1.LabelSet
+	18, // 17: parley.federation.v1.EntryBatch.entries:type_name -> parley.federation.v1.Entry
+	21, // 18: parley.federation.v1.FieldBatch.fields:type_name -> parley.federation.v1.Field
+	0,  // 19: parley.federation.v1.Federation.Describe:input_type -> parley.federation.v1.DescribeRequest
+	2,  // 20: parley.federation.v1.Federation.Ask:input_type -> parley.federation.v1.AskRequest
+	1,  // 21: parley.federation.v1.Federation.Describe:output_type -> parley.federation.v1.DescribeResponse
+	6,  // 22: parley.federation.v1.Federation.Ask:output_type -> parley.federation.v1.AskResponse
+	21, // [21:23] is the sub-list for method output_type
+	19, // [19:21] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_parley_federation_v1_federation_proto_init() }
@@ -1749,6 +2021,8 @@ func file_parley_federation_v1_federation_proto_init() {
 		(*AskResponse_Exemplars)(nil),
 		(*AskResponse_Part)(nil),
 		(*AskResponse_Entries)(nil),
+		(*AskResponse_LogsStats)(nil),
+		(*AskResponse_Fields)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1756,7 +2030,7 @@ func file_parley_federation_v1_federation_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_parley_federation_v1_federation_proto_rawDesc), len(file_parley_federation_v1_federation_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   21,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

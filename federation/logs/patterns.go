@@ -1,0 +1,32 @@
+package logs
+
+import (
+	"context"
+
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/parley-gateway/parley/federation"
+	"github.com/parley-gateway/parley/federation/logs/line"
+)
+
+// PatternLabel is the label under which Patterns say which one it is.
+const PatternLabel = "pattern"
+
+// patterns answers which patterns the lines of the view have, and how many lines
+// there are of each in each interval. A Loki finds patterns by comparing lines
+// with one another; these are of each line by itself, so that no line shows in
+// the pattern of another.
+func (v *view) patterns(ctx context.Context, q Question, most int) (*Released, error) {
+	counts := newIntervals(q)
+	var scratch []byte
+	err := v.counted(ctx, q, most, func(e visibleEntry) {
+		if e.line == "" {
+			return // of which nothing leaves has no pattern
+		}
+		scratch = line.AppendPattern(scratch[:0], e.line)
+		counts.add(labels.FromStrings(federation.OrgLabel, e.stream.Get(federation.OrgLabel), PatternLabel, string(scratch)), e.at, 1)
+	})
+	return counts.released(), err
+}
+
+func mergePatterns(_ Question, parts []*Released) (*Released, error) { return addUp(parts, false) }
