@@ -76,6 +76,9 @@ func writeError(w http.ResponseWriter, e apiError) {
 
 // notServed says what this gateway does serve.
 func (f *Front) notServed(w http.ResponseWriter, r *http.Request) {
+	if out, ok := w.(*response); ok {
+		out.loki = strings.HasPrefix(r.URL.Path, lokiPrefix)
+	}
 	var paths []string
 	for _, e := range served() {
 		paths = append(paths, e.path)

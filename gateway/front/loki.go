@@ -29,7 +29,9 @@ var (
 )
 
 // lokiEndpoints are what this door serves of Loki's API.
-var lokiEndpoints = under(lokiPrefix, []endpoint{
+var lokiEndpoints = under(lokiPrefix, slices.Concat(lokiQueries, lokiSummaries, lokiDetected))
+
+var lokiQueries = []endpoint{
 	{path: "query", methods: getOrPost, params: []param{lokiQuery, one("time"), one("limit"), one("direction")}, serve: serveLokiQuery},
 	{path: "query_range", methods: getOrPost, params: append([]param{lokiQuery, one("step"), one("interval"), one("limit"), one("direction")}, lokiTimes...), serve: serveLokiRange},
 	{path: "labels", methods: getOrPost, params: append([]param{lokiQuery}, lokiTimes...), serve: serveLokiLabels},
@@ -38,7 +40,7 @@ var lokiEndpoints = under(lokiPrefix, []endpoint{
 	{path: "series", methods: getOrPost, params: append([]param{{name: "match[]", many: true, check: checkLogQL}, {name: "match", many: true, check: checkLogQL}}, lokiTimes...), serve: serveLokiSeries},
 	{path: "format_query", methods: getOrPost, params: []param{lokiQuery}, serve: serveLokiFormat},
 	{path: "status/buildinfo", methods: getOnly, serve: serveLokiBuildInfo},
-})
+}
 
 // under are Loki's endpoints below a prefix.
 func under(prefix string, endpoints []endpoint) []endpoint {
@@ -114,20 +116,27 @@ func lokiRange(r *http.Request, now time.Time) (logs.Question, error) {
 		return q, lokiLines(r, &q)
 	}
 	q.Start, q.End = q.Start.Truncate(time.Millisecond), q.End.Truncate(time.Millisecond)
-	q.Step = max(time.Second, (q.End.Sub(q.Start) / defaultLokiSteps).Truncate(time.Second))
+	q.Step, err = lokiStep(r, q.Start, q.End)
+	return q, err
+}
+
+// lokiStep reads how far apart the points of a range are, in whole milliseconds.
+func lokiStep(r *http.Request, start, end time.Time) (time.Duration, error) {
+	step := max(time.Second, (end.Sub(start) / defaultLokiSteps).Truncate(time.Second))
 	if text := r.FormValue("step"); text != "" {
-		if q.Step, err = lokiDuration(text); err != nil {
-			return q, fmt.Errorf("invalid parameter %q: %w", "step", err)
+		var err error
+		if step, err = lokiDuration(text); err != nil {
+			return 0, fmt.Errorf("invalid parameter %q: %w", "step", err)
 		}
-		q.Step = q.Step.Truncate(time.Millisecond)
+		step = step.Truncate(time.Millisecond)
 	}
 	switch {
-	case q.Step <= 0:
-		return q, errors.New("invalid parameter \"step\": it must be at least a millisecond")
-	case q.End.Sub(q.Start)/q.Step > maxSteps:
-		return q, fmt.Errorf("the range has more than %d steps; widen the step or shorten the range", maxSteps)
+	case step <= 0:
+		return 0, errors.New("invalid parameter \"step\": it must be at least a millisecond")
+	case end.Sub(start)/step > maxSteps:
+		return 0, fmt.Errorf("the range has more than %d steps; widen the step or shorten the range", maxSteps)
 	}
-	return q, nil
+	return step, nil
 }
 
 // lokiLines reads the limit and the direction of a log query.
@@ -161,7 +170,11 @@ func lokiSpan(r *http.Request, now time.Time) (start, end time.Time, err error) 
 			return start, end, fmt.Errorf("invalid parameter %q: %w", "since", err)
 		}
 	}
-	if start, err = lokiTime(r.FormValue("start"), end.Add(-span)); err != nil {
+	until := end
+	if until.After(now) {
+		until = now // of an end in the future, as Loki has it
+	}
+	if start, err = lokiTime(r.FormValue("start"), until.Add(-span)); err != nil {
 		return start, end, fmt.Errorf("invalid parameter %q: %w", "start", err)
 	}
 	if start.After(end) {

@@ -1,6 +1,7 @@
 package front
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/http"
 	"slices"
@@ -17,9 +18,25 @@ import (
 // lokiResponse is an answer as Loki's API gives it. The warnings are what is
 // missing and what was redacted.
 type lokiResponse struct {
-	Status   string   `json:"status"`
-	Data     any      `json:"data"`
+	Status string `json:"status"`
+	Data   any    `json:"data"`
+	noted
+}
+
+// noted are warnings beside an answer.
+type noted struct {
 	Warnings []string `json:"warnings,omitempty"`
+}
+
+func notedOf(s *session) noted {
+	c, _ := s.outcome()
+	var out noted
+	for _, words := range []string{missing(c), redacted(c)} {
+		if words != "" {
+			out.Warnings = append(out.Warnings, words)
+		}
+	}
+	return out
 }
 
 type lokiData struct {
@@ -46,24 +63,19 @@ func categorizes(r *http.Request) bool {
 }
 
 func writeLoki(w http.ResponseWriter, s *session, data any) {
-	c, _ := s.outcome()
-	out := lokiResponse{Status: "success", Data: data}
-	for _, words := range []string{missing(c), redacted(c)} {
-		if words != "" {
-			out.Warnings = append(out.Warnings, words)
-		}
-	}
-	writeJSON(w, out)
+	writeJSON(w, lokiResponse{Status: "success", Data: data, noted: notedOf(s)})
 }
 
 func writeJSON(w http.ResponseWriter, v any) {
-	body, err := json.Marshal(v)
-	if err != nil {
+	var body bytes.Buffer
+	encoder := json.NewEncoder(&body)
+	encoder.SetEscapeHTML(false) // people read it as it is: <email> and "a < b"
+	if err := encoder.Encode(v); err != nil {
 		writeError(w, unexpected)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json; charset=UTF-8")
-	_, _ = w.Write(append(body, '\n')) // the client may have left; there is nobody to tell
+	_, _ = w.Write(body.Bytes()) // the client may have left; there is nobody to tell
 }
 
 // lokiStream is entries with the same labels.
