@@ -48,17 +48,24 @@ func badRequest(err error) apiError {
 var unexpected = render(federation.Errorf(federation.Internal, "internal error; the gateway's log has the details"))
 
 func (e apiError) body() []byte {
-	var b bytes.Buffer
-	encoder := json.NewEncoder(&b)
-	encoder.SetEscapeHTML(false) // people read it as it is: <name> and "a < b"
-	if err := encoder.Encode(struct {
+	body, err := asRead(struct {
 		Status    string `json:"status"`
 		ErrorType string `json:"errorType"`
 		Error     string `json:"error"`
-	}{"error", e.kind, e.message}); err != nil {
+	}{"error", e.kind, e.message})
+	if err != nil {
 		return []byte(`{"status":"error","errorType":"internal","error":"internal error"}`)
 	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+	return bytes.TrimSuffix(body, []byte("\n"))
+}
+
+// asRead is JSON in which people read texts as they are: <name> and "a < b".
+func asRead(v any) ([]byte, error) {
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	err := encoder.Encode(v)
+	return b.Bytes(), err
 }
 
 // writeError answers with e, unless part of an answer has been sent already.
@@ -76,11 +83,15 @@ func writeError(w http.ResponseWriter, e apiError) {
 
 // notServed says what this gateway does serve.
 func (f *Front) notServed(w http.ResponseWriter, r *http.Request) {
-	if out, ok := w.(*response); ok {
-		out.loki = strings.HasPrefix(r.URL.Path, lokiPrefix)
+	all := endpoints
+	if strings.HasPrefix(r.URL.Path, lokiPrefix) {
+		all = lokiEndpoints
+		if out, ok := w.(*response); ok {
+			out.loki = true
+		}
 	}
 	var paths []string
-	for _, e := range served() {
+	for _, e := range all {
 		paths = append(paths, e.path)
 	}
 	writeError(w, apiError{

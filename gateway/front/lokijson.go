@@ -1,7 +1,6 @@
 package front
 
 import (
-	"bytes"
 	"encoding/json"
 	"net/http"
 	"slices"
@@ -67,15 +66,13 @@ func writeLoki(w http.ResponseWriter, s *session, data any) {
 }
 
 func writeJSON(w http.ResponseWriter, v any) {
-	var body bytes.Buffer
-	encoder := json.NewEncoder(&body)
-	encoder.SetEscapeHTML(false) // people read it as it is: <email> and "a < b"
-	if err := encoder.Encode(v); err != nil {
+	body, err := asRead(v)
+	if err != nil {
 		writeError(w, unexpected)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json; charset=UTF-8")
-	_, _ = w.Write(body.Bytes()) // the client may have left; there is nobody to tell
+	_, _ = w.Write(body) // the client may have left; there is nobody to tell
 }
 
 // lokiStream is entries with the same labels.
@@ -201,7 +198,7 @@ func lokiError(e apiError) (int, []byte) {
 			status = http.StatusForbidden
 		}
 	}
-	body, err := json.Marshal(map[string]string{"status": "error", "errorType": e.kind, "error": e.message, "message": e.message})
+	body, err := asRead(map[string]string{"status": "error", "errorType": e.kind, "error": e.message, "message": e.message})
 	if err != nil {
 		return http.StatusInternalServerError, []byte(`{"status":"error","message":"internal error"}`)
 	}
