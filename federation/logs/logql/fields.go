@@ -139,6 +139,17 @@ func (f *fields) delete(name string) {
 	}
 }
 
+// deleteMatched deletes a label whose value matched. One that isn't there, but
+// whose emptiness matched, counts as deleted all the same, as in Loki.
+func (f *fields) deleteMatched(name string) {
+	if f.index(name) < 0 && name != ErrorLabel && name != ErrorDetailsLabel {
+		f.changed[ofParsed] = true
+		f.deleted = append(f.deleted, name)
+		return
+	}
+	f.delete(name)
+}
+
 func (f *fields) remove(i int) {
 	f.changed[f.all[i].category] = true
 	f.deleted = append(f.deleted, f.all[i].name)

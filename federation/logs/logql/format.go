@@ -1,6 +1,7 @@
 package logql
 
 import (
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -159,7 +160,19 @@ func writeOperand(b *strings.Builder, e Expr) {
 	b.WriteByte(')')
 }
 
-func (e *Literal) write(b *strings.Builder) { b.WriteString(numberText(e.Value)) }
+// write writes what has no digits, and only operations yield, as one.
+func (e *Literal) write(b *strings.Builder) {
+	switch {
+	case math.IsNaN(e.Value):
+		b.WriteString("(0 / 0)")
+	case math.IsInf(e.Value, 1):
+		b.WriteString("(10 ^ 309)")
+	case math.IsInf(e.Value, -1):
+		b.WriteString("(-10 * 10 ^ 309)")
+	default:
+		b.WriteString(numberText(e.Value))
+	}
+}
 
 func (e *Vector) write(b *strings.Builder) {
 	b.WriteString("vector(" + numberText(e.Value) + ")")

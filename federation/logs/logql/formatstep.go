@@ -14,7 +14,7 @@ func (s *lineFormatStep) process(e *entry) bool {
 }
 
 // labelFormatStep sets labels. All its templates see them as they are when the
-// first one is run.
+// first one is run; as in Loki, the first of which there are any.
 type labelFormatStep struct {
 	formats   []Format
 	templates []*lineTemplate // by format; nil: it renames
@@ -37,7 +37,7 @@ func newLabelFormatStep(s *LabelFormat) (step, error) {
 }
 
 func (s *labelFormatStep) process(e *entry) bool {
-	copied := false
+	clear(s.seen)
 	for i, f := range s.formats {
 		if f.Rename {
 			if value, ok := e.get(f.Source); ok {
@@ -46,9 +46,8 @@ func (s *labelFormatStep) process(e *entry) bool {
 			}
 			continue
 		}
-		if !copied {
+		if len(s.seen) == 0 {
 			e.copyTo(s.seen)
-			copied = true
 		}
 		text, err := s.templates[i].executeOn(e, s.seen)
 		if err != nil {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/parley-gateway/parley/federation/logs/logql"
@@ -15,9 +16,9 @@ import (
 
 // same compares expressions; a matcher's compiled regular expression isn't
 // part of it.
-var same = cmp.Comparer(func(a, b *labels.Matcher) bool {
+var same = cmp.Options{cmpopts.EquateNaNs(), cmp.Comparer(func(a, b *labels.Matcher) bool {
 	return a == b || a != nil && b != nil && a.Type == b.Type && a.Name == b.Name && a.Value == b.Value
-})
+})}
 
 // FuzzParse parses what may be LogQL. What is has a canonical text that parses
 // to an equal expression, and a pipeline.

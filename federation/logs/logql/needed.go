@@ -30,8 +30,8 @@ func newNeededOfLog(s *LogSelector) (*needed, error) {
 }
 
 // newNeeded is for entries of a leaf whose result is grouped so; nil: by all
-// labels.
-func newNeeded(r *RangeAggregation, g *Grouping) (*needed, error) {
+// labels. The given labels are none that lines are read for.
+func newNeeded(r *RangeAggregation, g *Grouping, given []string) (*needed, error) {
 	var names []string
 	for _, stage := range r.Selector.Stages {
 		names = append(names, stageLabels(stage)...)
@@ -44,9 +44,10 @@ func newNeeded(r *RangeAggregation, g *Grouping) (*needed, error) {
 	}
 	n := &needed{all: g == nil || g.Without}
 	if !n.all {
-		names = append(names, g.Labels...)
+		grouped := slices.DeleteFunc(slices.Clone(g.Labels), func(name string) bool { return slices.Contains(given, name) })
+		names = append(names, grouped...)
 		n.setNames(names)
-		if len(g.Labels) > 0 {
+		if len(grouped) > 0 {
 			return n, nil
 		}
 	}

@@ -172,8 +172,56 @@ func (p *parser) expression(floor int) Expr {
 		b.RHS = p.expression(binds)
 		p.checkOperand(b.Op, left, start, "left")
 		p.checkOperand(b.Op, b.RHS, right, "right")
-		left = b
+		left = folded(b)
 	}
+}
+
+// folded is the number that an operation on two numbers yields, as in Loki; a
+// comparison yields 1 or 0.
+func folded(b *BinaryOperation) Expr {
+	l, ok := b.LHS.(*Literal)
+	r, also := b.RHS.(*Literal)
+	if !ok || !also || isSetOp(b.Op) {
+		return b
+	}
+	return &Literal{Value: computed(b.Op, l.Value, r.Value)}
+}
+
+func computed(op BinaryOp, l, r float64) float64 {
+	is := false
+	switch op {
+	case "+":
+		return l + r
+	case "-":
+		return l - r
+	case "*":
+		return l * r
+	case "/":
+		if r == 0 {
+			return math.NaN()
+		}
+		return l / r
+	case "%":
+		return math.Mod(l, r)
+	case "^":
+		return math.Pow(l, r)
+	case "==":
+		is = l == r
+	case "!=":
+		is = l != r
+	case ">":
+		is = l > r
+	case ">=":
+		is = l >= r
+	case "<":
+		is = l < r
+	case "<=":
+		is = l <= r
+	}
+	if is {
+		return 1
+	}
+	return 0
 }
 
 func (p *parser) checkOperand(op BinaryOp, operand Expr, at token, side string) {

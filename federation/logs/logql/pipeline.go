@@ -153,9 +153,14 @@ type dropStep []LabelChoice
 
 func (s dropStep) process(e *entry) bool {
 	for _, c := range s {
-		if c.holds(e.fields) {
-			e.delete(c.Name)
+		if !c.holds(e.fields) {
+			continue
 		}
+		if c.Matcher != nil {
+			e.deleteMatched(c.Name)
+			continue
+		}
+		e.delete(c.Name)
 	}
 	return true
 }

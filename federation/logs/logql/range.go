@@ -56,14 +56,16 @@ func (e *PipelineError) Error() string {
 
 // NewRange evaluates one of the Leaves of an expression at start, and every
 // step until end; once, at start, if the step is 0. Times are Unix nanoseconds.
-// At t it is of the entries in (t-offset-range, t-offset].
-func NewRange(leaf Expr, start, end int64, step time.Duration) (*Range, error) {
+// At t it is of the entries in (t-offset-range, t-offset]. The given are labels
+// that every entry comes with and that no line has: grouping by them is no
+// reason to parse one.
+func NewRange(leaf Expr, start, end int64, step time.Duration, given ...string) (*Range, error) {
 	r, grouping, ok := leafOf(leaf)
 	if !ok {
 		return nil, fmt.Errorf("%s is not a range aggregation or a sum of one", leaf)
 	}
 	r = withoutIdleFormats(r)
-	n, err := newNeeded(r, grouping)
+	n, err := newNeeded(r, grouping, given)
 	if err != nil {
 		return nil, err
 	}
@@ -144,7 +146,7 @@ func (e *Range) seriesOf(entry *entry) *series {
 	switch {
 	case f.problem != "":
 		f.all = append(f.all, field{name: ErrorLabel, value: f.problem}, field{name: ErrorDetailsLabel, value: f.details})
-	case e.grouping == nil && f.showsDetails():
+	case e.grouping == nil && e.unwrap == nil && f.showsDetails(): // Loki groups by all but what is unwrapped
 		f.all = append(f.all, field{name: ErrorDetailsLabel, value: f.details})
 	}
 	kept := slices.DeleteFunc(f.all, func(l field) bool { return l.value == "" || !fails && !e.keeps(f, l.name) })

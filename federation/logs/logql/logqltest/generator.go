@@ -26,10 +26,16 @@ type Generator struct {
 	// metric is set while a query of numbers is made, in which an entry with a
 	// problem would fail all of it most of the time.
 	metric bool
+	// orgs are the values of a label org, if entries have one.
+	orgs []string
 }
 
 // New is a Generator that draws from r.
 func New(r *rand.Rand) *Generator { return &Generator{r: r} }
+
+// Across is a Generator whose queries also ask for the label org, which has
+// the given values.
+func Across(r *rand.Rand, orgs ...string) *Generator { return &Generator{r: r, orgs: orgs} }
 
 // Log makes a log query.
 func (g *Generator) Log() string {
@@ -65,7 +71,14 @@ func (g *Generator) SumOfRange() string {
 // Metric makes a query of numbers: range aggregations and what is above them.
 func (g *Generator) Metric() string {
 	g.metric = true
-	return g.expression(1 + g.r.IntN(3))
+	query := g.expression(1 + g.r.IntN(3))
+	if g.chance(8) {
+		// Which of equal ones are among them is nobody's to say, so that nothing
+		// depends on it.
+		grouping := one(g, "", " by (org) ", " by ("+g.label()+") ")
+		return fmt.Sprintf("%s%s(%d, %s)", one(g, logql.TopK, logql.BottomK), grouping, 1+g.r.IntN(4), query)
+	}
+	return query
 }
 
 func one[T any](g *Generator, of ...T) T { return of[g.r.IntN(len(of))] }
@@ -98,9 +111,7 @@ func (g *Generator) vectorAggregation(depth int) string {
 	if !g.chance(4) {
 		grouping = one(g, "by", "by", "without") + " (" + g.labels(2) + ") "
 	}
-	switch op := one(g, logql.Sum, logql.Avg, logql.Min, logql.Max, logql.Count, logql.Stddev, logql.Stdvar, logql.TopK, logql.BottomK, logql.Sort, logql.SortDesc); op {
-	case logql.TopK, logql.BottomK:
-		return fmt.Sprintf("%s %s(%d, %s)", op, grouping, 1+g.r.IntN(4), inner)
+	switch op := one(g, logql.Sum, logql.Avg, logql.Min, logql.Max, logql.Count, logql.Stddev, logql.Stdvar, logql.Sort, logql.SortDesc); op {
 	case logql.Sort, logql.SortDesc:
 		return fmt.Sprintf("%s(%s)", op, inner)
 	default:
@@ -224,6 +235,9 @@ func (g *Generator) selector() string {
 	for g.chance(3) {
 		matchers = append(matchers, one(g, `env!="dev"`, `env=~"prod|dev"`, `app!~"a.*"`, `format!="plain"`, `format=~"json|logfmt|odd"`, `none=""`, `env!~"x"`))
 	}
+	if len(g.orgs) > 0 && g.chance(3) {
+		matchers = append(matchers, "org"+one(g, "=", "!=", "=~")+strconv.Quote(one(g, g.orgs...)), `org=~".+"`)
+	}
 	return "{" + strings.Join(matchers, one(g, ",", ", ")) + "}"
 }
 
@@ -236,6 +250,9 @@ func (g *Generator) quoted(s string) string {
 }
 
 func (g *Generator) label() string {
+	if len(g.orgs) > 0 && g.chance(6) {
+		return "org"
+	}
 	return one(g, "app", "env", "format", "pod", "trace", "level", "status", "duration_ms", "latency", "size", "amount", "user_id", "user_name", "method", "addr",
 		"count", "msg", "level_extracted", "none", "a", "b")
 }
@@ -322,8 +339,12 @@ func (g *Generator) addresses() string {
 	return one(g, "10.0.0.0/8", "10.0.0.1", "10.0.0.1-10.0.0.200", "192.168.1.0/24", "::1", "2001:db8::/32", "0.0.0.0/0")
 }
 
+// onlySet says that labels aren't to be empty: to an engine of PromQL one that
+// is empty isn't there.
+func (g *Generator) onlySet() bool { return g.metric && len(g.orgs) > 0 }
+
 func (g *Generator) jsonParser() string {
-	if !g.chance(3) {
+	if g.onlySet() || !g.chance(3) {
 		return "| json"
 	}
 	var all []string
@@ -339,7 +360,7 @@ func (g *Generator) logfmtParser() string {
 	if g.chance(4) {
 		flags += " --strict"
 	}
-	if g.chance(4) {
+	if !g.onlySet() && g.chance(4) {
 		flags += " --keep-empty"
 	}
 	if !g.chance(4) {
