@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -158,7 +159,8 @@ func (b *entryBatch) ref(symbol string) uint32 {
 	if !ok {
 		ref = uint32(len(b.out.Symbols))
 		b.symbols[symbol] = ref
-		b.out.Symbols = append(b.out.Symbols, symbol)
+		// What was taken from a line needn't be text.
+		b.out.Symbols = append(b.out.Symbols, strings.ToValidUTF8(symbol, "\uFFFD"))
 		b.size += len(symbol) + 3
 	}
 	b.size += 3
@@ -220,7 +222,7 @@ func (r *Receiver) addEntries(b *federationv1.EntryBatch) error {
 		if hasUnknown(set) {
 			return errUnknown
 		}
-		ls, err := r.referenced(b.GetSymbols(), set.GetLabelRefs())
+		ls, err := r.referenced(b.GetSymbols(), set.GetLabelRefs(), r.wantsEntries)
 		if err != nil {
 			return err
 		}

@@ -264,11 +264,11 @@ func (r *Receiver) addChunks(s *metrics.ReleasedSeries, in []*federationv1.Chunk
 
 // seriesLabels returns the labels that the references stand for.
 func (r *Receiver) seriesLabels(symbols []string, refs []uint32) (labels.Labels, error) {
-	return r.owned(r.referenced(symbols, refs))
+	return r.owned(r.referenced(symbols, refs, false))
 }
 
 // referenced returns the labels that references stand for.
-func (r *Receiver) referenced(symbols []string, refs []uint32) (labels.Labels, error) {
+func (r *Receiver) referenced(symbols []string, refs []uint32, emptyValues bool) (labels.Labels, error) {
 	if len(refs)%2 != 0 {
 		return labels.EmptyLabels(), errors.New("a label without a value")
 	}
@@ -283,13 +283,13 @@ func (r *Receiver) referenced(symbols []string, refs []uint32) (labels.Labels, e
 			}
 		}
 		return nil
-	})
+	}, emptyValues)
 }
 
 // ownedLabels builds the labels of a series, whose org must be the one that
 // was asked.
 func (r *Receiver) ownedLabels(pairs func(func(name, value string) bool) error) (labels.Labels, error) {
-	return r.owned(r.labels(pairs))
+	return r.owned(r.labels(pairs, false))
 }
 
 func (r *Receiver) owned(ls labels.Labels, err error) (labels.Labels, error) {
@@ -302,7 +302,9 @@ func (r *Receiver) owned(ls labels.Labels, err error) (labels.Labels, error) {
 	return ls, nil
 }
 
-func (r *Receiver) labels(pairs func(func(name, value string) bool) error) (labels.Labels, error) {
+// labels builds labels of what a partner sent. What a pipeline sets of a line may
+// be empty; no other label is.
+func (r *Receiver) labels(pairs func(func(name, value string) bool) error, emptyValues bool) (labels.Labels, error) {
 	r.builder.Reset()
 	var bad error
 	last := ""
@@ -310,7 +312,7 @@ func (r *Receiver) labels(pairs func(func(name, value string) bool) error) (labe
 		switch {
 		case name <= last: // the empty name among them
 			bad = errors.New("labels that are out of order or there twice")
-		case value == "":
+		case value == "" && !emptyValues:
 			bad = errors.New("a label without a value")
 		case federation.Reserved(name):
 			bad = errors.New("a label with a reserved name")
@@ -422,7 +424,7 @@ func (r *Receiver) addExemplars(b *federationv1.ExemplarBatch) error {
 			if !r.chunks.grid.holds(e.GetTimestampMs()) {
 				return errors.New("an exemplar outside the time that was asked for")
 			}
-			els, err := r.labels(textPairs(e.GetLabels()))
+			els, err := r.labels(textPairs(e.GetLabels()), false)
 			if err != nil {
 				return err
 			}
