@@ -51,6 +51,30 @@ type Part struct {
 	Notices []string `json:"notices,omitempty"`
 }
 
+// Sum is what an organization contributed to one answer by several that it was
+// asked for; none: it was not asked.
+func Sum(org tenants.OrgID, parts []Part) Part {
+	if len(parts) == 0 {
+		return Part{Org: org, Status: NotAsked, Reason: "the question does not concern it"}
+	}
+	out := Part{Org: org, Status: Complete}
+	for _, p := range parts {
+		if p.Status != Complete {
+			out.Status, out.Reason = p.Status, p.Reason
+		}
+		out.Coverage = out.Coverage.Union(p.Coverage)
+		out.Cost.Series += p.Cost.Series
+		out.Cost.Samples += p.Cost.Samples
+		out.Cost.Lines += p.Cost.Lines
+		out.Cost.Bytes += p.Cost.Bytes
+		out.Cost.Latency = max(out.Cost.Latency, p.Cost.Latency)
+		out.Notices = append(out.Notices, p.Notices...)
+	}
+	slices.Sort(out.Notices)
+	out.Notices = slices.Compact(out.Notices)
+	return out
+}
+
 // Cost is what a part took to carry.
 type Cost struct {
 	Series  int `json:"series"`

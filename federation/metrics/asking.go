@@ -209,25 +209,15 @@ func (a *asking) completeness() federation.Completeness {
 
 // part sums up what a member contributed.
 func (m *member) part() federation.Part {
-	out := federation.Part{Org: m.Org, Status: federation.NotAsked, Reason: "the question does not concern it"}
-	_, failed := m.results()
-	for i, p := range m.sorted() {
-		if failed == nil && (i == 0 || p.part.Status != federation.Complete) {
-			out.Status, out.Reason = p.part.Status, p.part.Reason
-		}
-		out.Coverage = out.Coverage.Union(p.part.Coverage)
-		out.Cost.Series += p.part.Cost.Series
-		out.Cost.Samples += p.part.Cost.Samples
-		out.Cost.Bytes += p.part.Cost.Bytes
-		out.Cost.Latency = max(out.Cost.Latency, p.part.Cost.Latency)
-		out.Notices = append(out.Notices, p.part.Notices...)
+	var parts []federation.Part
+	for _, p := range m.sorted() {
+		parts = append(parts, p.part)
 	}
-	if failed != nil {
+	out := federation.Sum(m.Org, parts)
+	if _, failed := m.results(); failed != nil {
 		out.Coverage = policy.Window{}
 		out.Status, out.Reason = federation.StatusOf(failed), federation.AsError(failed).Message
 	}
-	slices.Sort(out.Notices)
-	out.Notices = slices.Compact(out.Notices)
 	return out
 }
 
