@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
 
 	"github.com/parley-gateway/parley/federation"
@@ -23,14 +24,16 @@ type Member = federation.Member[Question, *Released]
 
 // Federated answers one question from several organizations.
 type Federated struct {
-	// numbers evaluates what is above range aggregations.
+	// numbers evaluates what is above range aggregations, asking the owners as
+	// much of it as they can do; engine what they can't.
 	numbers *metrics.Federated
+	engine  *promql.Engine
 }
 
 // NewFederated returns a Federated. maxSamples bounds an evaluation; zero is 50
 // million.
 func NewFederated(maxSamples int, now func() time.Time) *Federated {
-	return &Federated{numbers: metrics.NewFederated(maxSamples, lookback, now)}
+	return &Federated{numbers: metrics.NewFederated(maxSamples, lookback, now), engine: newEngine(maxSamples)}
 }
 
 // Answer asks the members what it takes and returns one answer with a part for
@@ -161,12 +164,12 @@ func mergeEntries(q Question, parts []*Released) (*Released, error) {
 // aggregations and as much above them as can be pushed to it, the engine of
 // metrics the rest.
 func (f *Federated) answerNumbers(ctx context.Context, q Question, expr logql.Expr, members []Member) (*Released, federation.Completeness, error) {
-	in, err := forAsking(expr)
+	in, err := forAsking(across(expr, members))
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := refuseWithoutOrg(in, members); err != nil {
-		return nil, nil, err
+	if slices.ContainsFunc(in.leaves, func(leaf logql.Expr) bool { return merges(rangeOf(leaf), members) }) {
+		return f.gather(ctx, q, in, members)
 	}
 	asked := make([]metrics.Member, len(members))
 	for i, m := range members {
@@ -230,42 +233,4 @@ func (s *standIn) ask(ctx context.Context, q Question, mq metrics.Question, m Me
 		matrix[i].Metric = labels.NewBuilder(matrix[i].Metric).Set(labels.MetricName, name).Labels()
 	}
 	return metrics.ReceivedMatrix(matrix), part, nil
-}
-
-// refuseWithoutOrg refuses range aggregations that merge series of several
-// organizations: it takes all their lines to do so.
-func refuseWithoutOrg(in standIn, members []Member) error {
-	for _, leaf := range in.leaves {
-		concerned := 0
-		for i := range members {
-			if concerns(&members[i], []policy.Selector{rangeOf(leaf).Selector.Matchers}) {
-				concerned++
-			}
-		}
-		if concerned > 1 && !carriesOrg(rangeOf(leaf)) {
-			return federation.Errorf(federation.BadQuestion,
-				"%s would merge lines of several organizations, which isn't answered: keep the label org in it, or select one organization", rangeOf(leaf).Op)
-		}
-	}
-	return nil
-}
-
-// carriesOrg says whether the series of a range aggregation have the label org.
-func carriesOrg(r *logql.RangeAggregation) bool {
-	if g := r.Grouping; g != nil && slices.Contains(g.Labels, federation.OrgLabel) == g.Without {
-		return false
-	}
-	for _, stage := range r.Selector.Stages {
-		switch s := stage.(type) {
-		case *logql.Keep:
-			if !slices.ContainsFunc(s.Labels, func(c logql.LabelChoice) bool { return c.Name == federation.OrgLabel && c.Matcher == nil }) {
-				return false
-			}
-		case *logql.Drop:
-			if slices.ContainsFunc(s.Labels, func(c logql.LabelChoice) bool { return c.Name == federation.OrgLabel }) {
-				return false
-			}
-		}
-	}
-	return true
 }

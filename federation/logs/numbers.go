@@ -86,13 +86,9 @@ func withoutName(m promql.Matrix) promql.Matrix {
 // most so many entries of the view: those of a window are held.
 func (v *view) leaf(ctx context.Context, leaf logql.Expr, q Question, most int) (promql.Matrix, error) {
 	over := rangeOf(leaf)
-	step := q.Step
-	if q.Kind == policy.Instant {
-		step = 0
-	}
-	at, err := logql.NewRange(leaf, q.Start.UnixNano(), q.End.UnixNano(), step)
+	at, err := newRange(leaf, q)
 	if err != nil {
-		return nil, federation.Errorf(federation.BadQuestion, "%v", err)
+		return nil, err
 	}
 	window := func(t time.Time, back time.Duration) int64 { return t.Add(-over.Offset-back).UnixNano() + 1 }
 	sel := selectionOf(over.Selector, window(q.Start, over.Range), window(q.End, 0))
@@ -106,6 +102,24 @@ func (v *view) leaf(ctx context.Context, leaf logql.Expr, q Question, most int) 
 	if err != nil {
 		return nil, err
 	}
+	return matrixOf(at)
+}
+
+// newRange evaluates a leaf at the times of a question.
+func newRange(leaf logql.Expr, q Question) (*logql.Range, error) {
+	step := q.Step
+	if q.Kind == policy.Instant {
+		step = 0
+	}
+	at, err := logql.NewRange(leaf, q.Start.UnixNano(), q.End.UnixNano(), step, federation.OrgLabel)
+	if err != nil {
+		return nil, federation.Errorf(federation.BadQuestion, "%v", err)
+	}
+	return at, nil
+}
+
+// matrixOf is the result of a leaf that got all its entries.
+func matrixOf(at *logql.Range) (promql.Matrix, error) {
 	matrix, err := at.Matrix()
 	var problem *logql.PipelineError
 	if errors.As(err, &problem) {

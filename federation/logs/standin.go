@@ -24,6 +24,8 @@ type standIn struct {
 	// leaves are by the number in the name of the metric that stands in for each.
 	leaves []logql.Expr
 	isLeaf func(logql.Expr) bool
+	// absent are, by leaf, the aggregations that ask whether it has nothing.
+	absent map[int]logql.Expr
 }
 
 // leafName is the metric that stands in for a leaf. A result doesn't keep it.
@@ -45,7 +47,7 @@ func forAnswering(expr logql.Expr) (standIn, error) {
 }
 
 func takeApart(expr logql.Expr, isLeaf func(logql.Expr) bool) (standIn, error) {
-	s := standIn{isLeaf: isLeaf}
+	s := standIn{isLeaf: isLeaf, absent: map[int]logql.Expr{}}
 	text, err := s.write(expr)
 	s.promQL = text
 	return s, err
@@ -63,7 +65,7 @@ func (s *standIn) write(expr logql.Expr) (string, error) {
 	case *logql.LabelReplace:
 		inner, err := s.write(e.Expr)
 		return fmt.Sprintf("label_replace(%s, %s, %s, %s, %s)", inner,
-			strconv.Quote(e.Target), strconv.Quote(e.Replacement), strconv.Quote(e.Source), strconv.Quote(e.Re)), err
+			strconv.Quote(e.Target), strconv.Quote(e.Replacement), strconv.Quote(e.Source), strconv.Quote(lineWise+e.Re+")")), err
 	case *logql.VectorAggregation:
 		return s.aggregation(e)
 	case *logql.BinaryOperation:
@@ -72,11 +74,15 @@ func (s *standIn) write(expr logql.Expr) (string, error) {
 	return "", federation.Errorf(federation.BadQuestion, "%T is not answered", expr)
 }
 
+// lineWise begins a regular expression whose dot, as LogQL's, isn't a newline;
+// PromQL's is.
+const lineWise = "(?-s:"
+
 // leaf writes the selector that stands in for a leaf. It has the matchers of its
 // streams, which tell whom it concerns, and of which absent takes its labels.
 func (s *standIn) leaf(leaf logql.Expr) string {
 	r, ok := leaf.(*logql.RangeAggregation)
-	absent := ok && r.Op == logql.AbsentOverTime
+	absent, asked := ok && r.Op == logql.AbsentOverTime, leaf
 	if absent {
 		// Whether entries are absent everywhere is known when all were asked.
 		counted := *r
@@ -84,7 +90,7 @@ func (s *standIn) leaf(leaf logql.Expr) string {
 		if r.Unwrap != nil {
 			counted.Op = logql.SumOverTime
 		}
-		leaf = &counted
+		leaf = &logql.VectorAggregation{Op: logql.Sum, Grouping: &logql.Grouping{Labels: []string{federation.OrgLabel}}, Expr: &counted}
 	}
 	at := slices.IndexFunc(s.leaves, func(other logql.Expr) bool { return other.String() == leaf.String() })
 	if at < 0 {
@@ -100,6 +106,7 @@ func (s *standIn) leaf(leaf logql.Expr) string {
 		}
 	}
 	if absent {
+		s.absent[at] = asked
 		return "absent(" + selector.String() + ")"
 	}
 	return selector.String()
@@ -144,6 +151,14 @@ func (s *standIn) operation(e *logql.BinaryOperation) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if e.Op == "/" {
+		// In LogQL what is divided by 0 is NaN, as the remainder is in both.
+		if zero, ok := e.RHS.(*logql.Literal); ok && zero.Value == 0 {
+			e = &logql.BinaryOperation{Op: "%", LHS: e.LHS, RHS: e.RHS}
+		} else if !ok {
+			rhs = fmt.Sprintf("((%s != 0) or (%s %% 0))", rhs, rhs)
+		}
+	}
 	parts := []string{lhs, string(e.Op)}
 	if e.Bool {
 		parts = append(parts, "bool")
@@ -172,13 +187,13 @@ func (s *standIn) logQL(expr parser.Expr) (text string, ok bool) {
 	case *parser.StepInvariantExpr:
 		return s.logQL(e.Expr)
 	case *parser.NumberLiteral:
-		return number(e.Val), true
+		return (&logql.Literal{Value: e.Val}).String(), true
 	case *parser.VectorSelector:
-		leaf, ok := s.leafOf(e)
+		at, ok := s.leafOf(e)
 		if !ok {
 			return "", false
 		}
-		return leaf.String(), true
+		return s.leaves[at].String(), true
 	case *parser.AggregateExpr:
 		return s.aggregateLogQL(e)
 	case *parser.BinaryExpr:
@@ -189,17 +204,17 @@ func (s *standIn) logQL(expr parser.Expr) (text string, ok bool) {
 	return "", false
 }
 
-// leafOf is the leaf that a selector stands in for.
-func (s *standIn) leafOf(selector *parser.VectorSelector) (logql.Expr, bool) {
+// leafOf is which leaf a selector stands in for.
+func (s *standIn) leafOf(selector *parser.VectorSelector) (at int, ok bool) {
 	if selector.OriginalOffset != 0 || selector.Timestamp != nil || selector.StartOrEnd != 0 {
-		return nil, false
+		return 0, false
 	}
-	for i, leaf := range s.leaves {
+	for i := range s.leaves {
 		if selector.Name == leafName(i) || named(selector.LabelMatchers, leafName(i)) {
-			return leaf, true
+			return i, true
 		}
 	}
-	return nil, false
+	return 0, false
 }
 
 func named(matchers []*labels.Matcher, name string) bool {
@@ -269,6 +284,16 @@ func (s *standIn) binaryLogQL(e *parser.BinaryExpr) (string, bool) {
 
 func (s *standIn) callLogQL(e *parser.Call) (string, bool) {
 	switch e.Func.Name {
+	case "absent":
+		selector, ok := e.Args[0].(*parser.VectorSelector)
+		if !ok {
+			return "", false
+		}
+		at, ok := s.leafOf(selector)
+		if !ok || s.absent[at] == nil {
+			return "", false
+		}
+		return s.absent[at].String(), true
 	case "vector":
 		value, ok := s.logQL(e.Args[0])
 		return "vector(" + value + ")", ok
@@ -280,14 +305,20 @@ func (s *standIn) callLogQL(e *parser.Call) (string, bool) {
 		if !ok {
 			return "", false
 		}
-		parts := []string{inner}
+		parts, re := []string{inner}, ""
 		for _, arg := range e.Args[1:] {
 			text, ok := arg.(*parser.StringLiteral)
 			if !ok {
 				return "", false
 			}
 			parts = append(parts, strconv.Quote(text.Val))
+			re = text.Val
 		}
+		re, ok = strings.CutPrefix(re, lineWise)
+		if !ok {
+			return "", false
+		}
+		parts[len(parts)-1] = strconv.Quote(strings.TrimSuffix(re, ")"))
 		return "label_replace(" + strings.Join(parts, ", ") + ")", true
 	}
 	return "", false

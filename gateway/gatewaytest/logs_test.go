@@ -1,6 +1,7 @@
 package gatewaytest_test
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -91,10 +92,43 @@ func TestLogsOfThreeOrganizations(t *testing.T) {
 		`sum(count_over_time({service="checkout", org="globex"}[1h])) / 3`:                     {"{}": "1"},
 		`absent_over_time({service="nothing"}[1h])`:                                            {`{service="nothing"}`: "1"},
 		`vector(1) + vector(1)`: {"{}": "2"},
+		// Of entries of all organizations together: put together of each one's, or
+		// evaluated at acme over redacted entries.
+		`count_over_time({service="checkout"} | keep service [1h])`:                                         {`{service="checkout"}`: "6"},
+		`sum by (level) (count_over_time({service="checkout"} | drop org [1h]))`:                            {`{level="error"}`: "2", `{level="info"}`: "4"},
+		`max_over_time({service="checkout"} | json | unwrap duration_ms [1h]) by (service)`:                 {`{service="checkout"}`: "700"},
+		`avg_over_time({service="checkout"} | json | unwrap duration_ms [1h]) by (level)`:                   {`{level="error"}`: "700", `{level="info"}`: "10"},
+		`quantile_over_time(0.5, {service="checkout"} | json | unwrap duration_ms [1h]) by () / vector(10)`: {"{}": "1"},
+		`count_over_time({service="checkout"} | drop org | json | org="" | keep level [1h])`:                {`{level="error"}`: "2", `{level="info"}`: "4"},
+		`avg_over_time({service="checkout", org="globex"} | json | unwrap duration_ms [1h]) by (service)`:   {`{service="checkout"}`: "240"},
 	} {
 		if diff := cmp.Diff(want, acme.AsksLogsNow(expr).Vector(t)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", expr, diff)
 		}
+	}
+}
+
+// A question that reads the lines of all organizations says so where one of
+// them lets none leave, or has too many.
+func TestAnswersOverAllEntriesAreWholeOrSaySo(t *testing.T) {
+	t.Parallel()
+	world := threeWithLogs(t)
+	world.Org("initech").Releases("acme", `{"allow": true, "datasets": [{"name": "checkout", "streams": ["{service=\"checkout\"}"], "release": "row", "labels": {"service": "keep"}, "line": "none"}]}`)
+	var many []gatewaytest.Line
+	for i := range 12_000 {
+		many = append(many, gatewaytest.Line{Ago: 1 + i/4, Text: fmt.Sprintf(`{"n":%d}`, i), Stream: labels.FromStrings("service", "many")})
+	}
+	world.Org("globex").Writes(many...)
+	world.Org("globex").Releases("acme", `{"allow": true, "datasets": [{"name": "all", "streams": ["{}"], "release": "row", "labels": {"*": "keep"}, "line": "keep"}]}`)
+	world.Start()
+	acme := world.Org("acme")
+	none := acme.AsksLogsNow(`avg_over_time({service="checkout"} | json | unwrap duration_ms [1h]) by (service)`)
+	if part := none.Completeness(t)["initech"]; part.Status != federation.Denied || !strings.Contains(part.Reason, "no lines") {
+		t.Errorf("no lines leave initech: %+v", part)
+	}
+	got := acme.AsksLogsNow(`stddev_over_time({service="many"} | json | unwrap n [1h]) by (service)`).Vector(t)
+	if diff := cmp.Diff(map[string]string{`{service="many"}`: "3464.1016031096237"}, got); diff != "" {
+		t.Errorf("pages of entries (-want +got):\n%s", diff)
 	}
 }
 
