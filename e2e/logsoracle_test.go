@@ -1,0 +1,134 @@
+package e2e
+
+import (
+	"flag"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/parley-gateway/parley/e2e/servers"
+	"github.com/parley-gateway/parley/federation/logs"
+	"github.com/parley-gateway/parley/federation/logs/logql/logqltest"
+	"github.com/parley-gateway/parley/gateway/gatewaytest"
+	"github.com/parley-gateway/parley/tenants"
+)
+
+var logsQueries = flag.Int("e2e.logs", 5000, "how many random queries TestLogsOracle compares")
+
+// everyLine lets a partner see all of an owner's logs.
+const everyLine = `{"allow": true, "datasets": [{"name": "all", "streams": ["{}"], "release": "row", "labels": {"*": "keep"}, "line": "keep"}]}`
+
+// TestLogsOracle asks a federation of three gateways, through acme's front
+// door, and one real Loki that holds what the three of them hold.
+func TestLogsOracle(t *testing.T) {
+	seed := seedOf(t)
+	r := rand.New(rand.NewPCG(uint64(seed), 6))
+	loki := startLogQLLoki(t)
+	orgs := []tenants.OrgID{"acme", "globex", "initech"}
+	start := time.Unix(1767323000, 0).Truncate(time.Minute)
+	world := gatewaytest.New(t, orgs...)
+	stores := map[tenants.OrgID]*logs.Store{}
+	for _, org := range orgs {
+		stores[org] = world.Org(org).Writes()
+		if org != "acme" {
+			world.Org(org).Releases("acme", everyLine)
+			world.Org(org).Agrees("acme", func(a *gatewaytest.Agreement) { a.Limits = "{queries_per_minute: 1000000, range: 100y}" })
+		}
+	}
+	tenant := "union-" + strconv.FormatUint(uint64(r.Uint32()), 10)
+	streams := map[string]*servers.LokiStream{}
+	for _, e := range logqltest.Entries(r, 900, start, 700*time.Millisecond) {
+		org := orgs[r.IntN(len(orgs))]
+		if err := stores[org].Append(time.Unix(0, e.At), e.Line, e.Stream, e.Metadata); err != nil {
+			t.Fatal(err)
+		}
+		stream := labels.NewBuilder(e.Stream).Set("org", string(org)).Labels()
+		s := streams[stream.String()]
+		if s == nil {
+			s = &servers.LokiStream{Labels: stream.Map()}
+			streams[stream.String()] = s
+		}
+		s.Entries = append(s.Entries, servers.LokiEntry{Time: time.Unix(0, e.At), Line: e.Line, Metadata: e.Metadata.Map()})
+	}
+	for _, s := range streams {
+		loki.Push(t, tenant, *s)
+	}
+	world.Start()
+
+	client := &http.Client{Transport: &http.Transport{}}
+	t.Cleanup(client.CloseIdleConnections)
+	g := logqltest.Across(r, "acme", "globex", "initech|acme")
+	same, empty, failed, refused, vague := 0, 0, 0, map[string]int{}, 0
+	for range *logsQueries {
+		query := g.Metric()
+		if r.IntN(2) == 0 {
+			query = g.Log()
+		}
+		parameters := url.Values{
+			"query": {query}, "direction": {[]string{"forward", "backward"}[r.IntN(2)]}, "limit": {[]string{"1", "7", "100", "5000"}[r.IntN(4)]}, "step": {"20s"},
+			"start": {strconv.FormatInt(start.UnixNano(), 10)}, "end": {strconv.FormatInt(start.Add(12*time.Minute).UnixNano(), 10)},
+		}
+		want, wantErr := askLoki(t, client, loki.URL, tenant, parameters)
+		got, gotErr := askLoki(t, client, world.Org("acme").URL(), "", parameters)
+		if why := refusedByName(query, gotErr); why != "" && wantErr == nil {
+			refused[why]++
+			continue
+		}
+		if unclear(want) {
+			vague++
+			continue
+		}
+		if strings.HasPrefix(query, "topk") || strings.HasPrefix(query, "bottomk") {
+			got, want = valuesOf(got), valuesOf(want) // which of equal ones are among them is left open
+		}
+		diff := differenceOf(got, gotErr, want, wantErr)
+		switch {
+		case diff != "":
+			t.Errorf("%s\n direction %s limit %s\n%s", strings.ReplaceAll(query, "\n", " "), parameters.Get("direction"), parameters.Get("limit"), diff)
+		case wantErr != nil:
+			failed++
+		case len(want) == 0:
+			empty++
+		default:
+			same++
+		}
+	}
+	t.Logf("%d queries: %d with the same answer, %d with none, %d refused by both, %d unclear, refused by us: %v", *logsQueries, same, empty, failed, vague, refused)
+	if same < *logsQueries/3 {
+		t.Error("that shows too little")
+	}
+}
+
+// valuesOf are points without their labels.
+func valuesOf(points []string) []string {
+	var out []string
+	for _, p := range points {
+		out = append(out, p[strings.LastIndex(p, "} at ")+1:])
+	}
+	slices.Sort(out)
+	return out
+}
+
+// refusedByName is why a gateway doesn't answer what a Loki does, if it is one
+// of the reasons that the documents name.
+func refusedByName(query string, err error) string {
+	if err == nil {
+		return ""
+	}
+	for _, refusal := range []struct{ of, says, why string }{
+		{"", "no stage may set it", "sets the label org"},
+		{"label_replace", "the expression can't be evaluated", "label_replace makes two series one"},
+	} {
+		if strings.Contains(query, refusal.of) && strings.Contains(err.Error(), refusal.says) {
+			return refusal.why
+		}
+	}
+	return ""
+}
