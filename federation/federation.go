@@ -46,6 +46,12 @@ type Part struct {
 	// Zero when nothing was contributed.
 	Coverage policy.Window `json:"coverage,omitzero"`
 	Cost     Cost          `json:"cost,omitzero"`
+	// Dropped is how many lines of a tail were left out, since the last time this
+	// was said, because more were written than could be passed on.
+	Dropped int `json:"dropped,omitempty"`
+	// Exchange is under which id the organization was asked, where that is another
+	// than the question's: a tail is asked again under a new one.
+	Exchange ExchangeID `json:"exchange,omitempty"`
 	// Notices are the redactions that apply, in words, sorted; they derive
 	// from policy alone, never from data.
 	Notices []string `json:"notices,omitempty"`

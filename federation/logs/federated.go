@@ -17,6 +17,7 @@ import (
 	"github.com/parley-gateway/parley/federation/logs/logql"
 	"github.com/parley-gateway/parley/federation/metrics"
 	"github.com/parley-gateway/parley/policy"
+	"github.com/parley-gateway/parley/tenants"
 )
 
 // Member is an organization that can be asked, our own among them.
@@ -85,7 +86,7 @@ func fanOut(ctx context.Context, q Question, members []Member, merge merger) (*R
 	for i := range members {
 		p := &parts[i]
 		p.member = &members[i]
-		if !concerns(p.member, request.Selectors) {
+		if !concerns(p.member.Org, request.Selectors) {
 			p.part = federation.Part{Org: p.member.Org, Status: federation.NotAsked, Reason: "the question does not concern it"}
 			continue
 		}
@@ -120,11 +121,11 @@ func fanOut(ctx context.Context, q Question, members []Member, merge merger) (*R
 	return released, completeness, err
 }
 
-// concerns says whether one of the selectors can match at the member; no
+// concerns says whether one of the selectors can match at an organization; no
 // selectors are all.
-func concerns(m *Member, selectors []policy.Selector) bool {
+func concerns(org tenants.OrgID, selectors []policy.Selector) bool {
 	return len(selectors) == 0 || slices.ContainsFunc(selectors, func(s policy.Selector) bool {
-		return !slices.ContainsFunc(s, func(x *labels.Matcher) bool { return x.Name == federation.OrgLabel && !x.Matches(string(m.Org)) })
+		return !slices.ContainsFunc(s, func(x *labels.Matcher) bool { return x.Name == federation.OrgLabel && !x.Matches(string(org)) })
 	})
 }
 

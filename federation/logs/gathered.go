@@ -112,7 +112,7 @@ func contributionOf(ctx context.Context, q Question, in standIn, members []Membe
 }
 
 func concernedBy(m *Member, r *logql.RangeAggregation) bool {
-	return concerns(m, []policy.Selector{r.Selector.Matchers})
+	return concerns(m.Org, []policy.Selector{r.Selector.Matchers})
 }
 
 // entriesOf are all entries of a member that a range aggregation reads, page by

@@ -143,7 +143,7 @@ func TestLokiIsAway(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for what, err := range map[string]error{"select": loki.selectRaw(t.Context(), s, take), "tail": loki.tailRaw(t.Context(), s, take)} {
+	for what, err := range map[string]error{"select": loki.selectRaw(t.Context(), s, take), "tail": loki.tailRaw(t.Context(), s, func() {}, take)} {
 		if got := said(err); got != "unavailable: the logs store can't be read now" || strings.Contains(err.Error(), "shop") {
 			t.Errorf("%s from nobody: %v", what, err)
 		}
@@ -336,7 +336,7 @@ func TestLokiTailEnds(t *testing.T) {
 				_, _, _ = conn.Read(r.Context()) // until the other side has ended
 			})
 			taken := 0
-			err := loki.tailRaw(t.Context(), selection{matchers: shop()}, func(e rawEntry) error {
+			err := loki.tailRaw(t.Context(), selection{matchers: shop()}, func() {}, func(e rawEntry) error {
 				taken++
 				if e.line != "a" || e.metadata.Get("pod") != "b" || e.stream.Get("app") != "shop" {
 					t.Errorf("took %v", e)
@@ -354,7 +354,7 @@ func TestLokiTailEnds(t *testing.T) {
 	}
 	t.Run("refused", func(t *testing.T) {
 		loki := scripted(t, LokiConfig{}, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, secret, http.StatusTooManyRequests) })
-		err := loki.tailRaw(t.Context(), selection{matchers: shop()}, func(rawEntry) error { return nil })
+		err := loki.tailRaw(t.Context(), selection{matchers: shop()}, func() {}, func(rawEntry) error { return nil })
 		if !strings.Contains(fmt.Sprint(err), "status 429") || strings.Contains(err.Error(), secret) {
 			t.Errorf("refused, and the error is %v", err)
 		}
@@ -368,13 +368,13 @@ func TestLokiTailEnds(t *testing.T) {
 			}
 		})
 		enough := errors.New("enough")
-		if err := loki.tailRaw(t.Context(), selection{matchers: shop()}, func(rawEntry) error { return enough }); !errors.Is(err, enough) {
+		if err := loki.tailRaw(t.Context(), selection{matchers: shop()}, func() {}, func(rawEntry) error { return enough }); !errors.Is(err, enough) {
 			t.Errorf("the error is %v", err)
 		}
 	})
 	t.Run("no stream is named", func(t *testing.T) {
 		loki := scripted(t, LokiConfig{}, http.NotFound)
-		err := loki.tailRaw(t.Context(), selection{}, func(rawEntry) error { return nil })
+		err := loki.tailRaw(t.Context(), selection{}, func() {}, func(rawEntry) error { return nil })
 		if federation.AsError(err).Kind != federation.BadQuestion {
 			t.Errorf("a tail of everything: %v", err)
 		}

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/coder/websocket"
@@ -18,8 +19,9 @@ import (
 )
 
 const (
-	// tailSince is how far before now a tail begins, for a server whose clock is
-	// behind ours refuses one that begins later than now.
+	// tailSince is how far before now a tail begins: what is written while a server
+	// makes the tail is among what it had before, and one whose clock is behind ours
+	// refuses a tail that begins later than now.
 	tailSince = 5 * time.Second
 	// A server that is gone without a word is noticed by its silence on pings.
 	pingEvery, pongWithin = 20 * time.Second, 10 * time.Second
@@ -27,14 +29,14 @@ const (
 
 // tailRaw reads /loki/api/v1/tail, over WebSocket. Loki ends a tail after
 // tail_max_duration, by default an hour.
-func (l *Loki) tailRaw(ctx context.Context, s selection, take func(rawEntry) error) error {
+func (l *Loki) tailRaw(ctx context.Context, s selection, begun func(), take func(rawEntry) error) error {
 	known := pushable(s.matchers)
 	if !demanding(known) {
 		return federation.Errorf(federation.BadQuestion, "a tail has to name its streams: with a matcher of a label that doesn't match its absence")
 	}
 	target := l.endpoint("tail")
 	target.RawQuery = url.Values{
-		"query": {queryText(selectorText(known), s.contains)}, "start": {timestamp(l.config.Now().Add(-tailSince))}, "limit": {"1"},
+		"query": {queryText(selectorText(known), s.contains)}, "start": {timestamp(l.config.Now().Add(-tailSince))}, "limit": {strconv.Itoa(l.config.PageEntries)},
 	}.Encode()
 	conn, response, err := websocket.Dial(ctx, target.String(), &websocket.DialOptions{ //nolint:bodyclose // Dial has read it, or it is the connection
 		HTTPClient: l.config.Client, HTTPHeader: http.Header{encodingHeader: {categorizeLabels}},
@@ -44,6 +46,7 @@ func (l *Loki) tailRaw(ctx context.Context, s selection, take func(rawEntry) err
 	}
 	defer conn.CloseNow() //nolint:errcheck // whatever was to be read has been
 	conn.SetReadLimit(l.maxAnswer)
+	begun() // the tail begins earlier: see tailSince
 	ctx, cancel := context.WithCancelCause(ctx)
 	pinged := make(chan struct{})
 	go func() { defer close(pinged); ping(ctx, conn, cancel) }()

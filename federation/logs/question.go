@@ -14,13 +14,15 @@ import (
 // Question is one logs question, as it arrives at either door.
 type Question struct {
 	Kind policy.Kind
-	// Expression is LogQL, for Instant, Range and DetectedFields. That of an
-	// Instant question yields numbers, that of DetectedFields lines.
+	// Expression is LogQL, for Instant, Range, Tail and DetectedFields. That of an
+	// Instant question yields numbers, that of Tail and DetectedFields lines.
 	Expression string
 	// Start and End bound a log query and what a listing goes by: Start is
 	// included, End is not. Of a query that yields numbers they are the first and
 	// the last time it is evaluated at, whole milliseconds; an Instant question
-	// has Start equal to End.
+	// has Start equal to End. A Tail asks for what is written from End on, when it
+	// is asked, and for what there is already from Start: with Backward the last
+	// Limit lines, which may be none, and otherwise all.
 	Start, End time.Time
 	// Step is the resolution of a Range question that yields numbers, of a Volume
 	// and of Patterns, in whole milliseconds. That of a Volume is zero for the whole
@@ -84,7 +86,11 @@ func (q Question) Request() (policy.Request, error) {
 
 // queries says whether the question has an expression.
 func (q Question) queries() bool {
-	return q.Kind == policy.Instant || q.Kind == policy.Range || q.Kind == policy.DetectedFields
+	switch q.Kind {
+	case policy.Instant, policy.Range, policy.Tail, policy.DetectedFields:
+		return true
+	}
+	return false
 }
 
 // parse reads the expression and refuses what doesn't go with the kind.
@@ -100,6 +106,10 @@ func (q Question) parse() (logql.Expr, error) {
 	switch {
 	case !entries && q.Kind == policy.DetectedFields:
 		return nil, federation.Errorf(federation.BadQuestion, "fields are those of lines: want a log query such as {service=\"checkout\"}, and not one that yields numbers")
+	case !entries && q.Kind == policy.Tail:
+		return nil, federation.Errorf(federation.BadQuestion, "a tail is of lines, and this yields numbers: ask it as query or query_range")
+	case q.Kind == policy.Tail:
+		return expr, nil
 	case entries && q.Kind == policy.Instant:
 		return nil, federation.Errorf(federation.BadQuestion, "a log query has a range of time: ask it as query_range")
 	case entries && q.Limit <= 0:

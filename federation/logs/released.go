@@ -1,6 +1,8 @@
 package logs
 
 import (
+	"hash/maphash"
+
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/parley-gateway/parley/federation"
@@ -69,17 +71,11 @@ func (r *Released) Disclosed() federation.Cost {
 // bytes for each sample.
 func (r *Released) Bytes() int {
 	total := 0
-	add := func(ls labels.Labels) {
-		ls.Range(func(l labels.Label) { total += len(l.Name) + len(l.Value) })
-	}
 	for _, e := range r.entries {
-		total += len(e.Line) + timeBytes
-		add(e.Stream)
-		add(e.Metadata)
-		add(e.Parsed)
+		total += e.bytes()
 	}
 	for _, s := range r.streams {
-		add(s)
+		total += labelBytes(s)
 	}
 	for _, name := range r.names {
 		total += len(name)
@@ -95,6 +91,32 @@ func (r *Released) Bytes() int {
 
 // timeBytes is what an entry's time takes.
 const timeBytes = 8
+
+func (e Entry) bytes() int {
+	return timeBytes + len(e.Line) + labelBytes(e.Stream) + labelBytes(e.Metadata) + labelBytes(e.Parsed)
+}
+
+func labelBytes(ls labels.Labels) (n int) {
+	ls.Range(func(l labels.Label) { n += len(l.Name) + len(l.Value) })
+	return n
+}
+
+// hash is the same for entries that are the same.
+func (e Entry) hash(seed maphash.Seed) uint64 {
+	var h maphash.Hash
+	h.SetSeed(seed)
+	text := func(s string) {
+		maphash.WriteComparable(&h, len(s))
+		_, _ = h.WriteString(s) // never fails
+	}
+	maphash.WriteComparable(&h, e.At)
+	text(e.Line)
+	for _, ls := range []labels.Labels{e.Stream, e.Metadata, e.Parsed} {
+		maphash.WriteComparable(&h, ls.Len())
+		ls.Range(func(l labels.Label) { text(l.Name); text(l.Value) })
+	}
+	return h.Sum64()
+}
 
 // Answer is what a Released is made of.
 type Answer struct {

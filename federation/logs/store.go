@@ -255,7 +255,7 @@ func (t *storeTail) offer(e rawEntry) {
 	}
 }
 
-func (s *Store) tailRaw(ctx context.Context, sel selection, take func(rawEntry) error) error {
+func (s *Store) tailRaw(ctx context.Context, sel selection, begun func(), take func(rawEntry) error) error {
 	t := &storeTail{selection: sel, entries: make(chan rawEntry, tailBuffer), lost: make(chan struct{})}
 	s.mu.Lock()
 	s.tails[t] = struct{}{}
@@ -265,6 +265,7 @@ func (s *Store) tailRaw(ctx context.Context, sel selection, take func(rawEntry) 
 		delete(s.tails, t)
 		s.mu.Unlock()
 	}()
+	begun()
 	for {
 		select {
 		case e := <-t.entries:

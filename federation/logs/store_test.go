@@ -112,7 +112,7 @@ func TestStoreTailThatIsTooSlow(t *testing.T) {
 	begun, ended := make(chan struct{}), make(chan error, 1)
 	go func() {
 		first := true
-		ended <- s.tailRaw(t.Context(), selection{}, func(rawEntry) error {
+		ended <- s.tailRaw(t.Context(), selection{}, func() {}, func(rawEntry) error {
 			if first {
 				first = false
 				close(begun)

@@ -118,20 +118,30 @@ func (v *view) entries(ctx context.Context, sel selection, take func(visibleEntr
 	}
 	pending := ordered{backward: sel.backward, take: take}
 	err := v.source.selectRaw(ctx, sel, func(raw rawEntry) error {
-		s, err := v.stream(raw.stream)
-		if err != nil {
-			return err
-		}
 		at, ok := v.moment(raw.at)
-		if !ok || at < from || at >= to || len(s.member) == 0 || !redact.Matches(asked, s.visible) {
+		if !ok || at < from || at >= to {
 			return nil
 		}
-		return pending.add(visibleEntry{at: at, line: v.redacted(s, raw.line), stream: s.visible, metadata: v.metadataOf(s, raw.metadata)})
+		e, ok, err := v.see(raw, at, asked)
+		if err != nil || !ok {
+			return err
+		}
+		return pending.add(e)
 	})
 	if err != nil {
 		return err
 	}
 	return pending.flush()
+}
+
+// see is what the view has of an entry, at a moment; ok is false for one that it
+// doesn't hold or that the asker's matchers don't match.
+func (v *view) see(raw rawEntry, at int64, asked []*labels.Matcher) (e visibleEntry, ok bool, err error) {
+	s, err := v.stream(raw.stream)
+	if err != nil || len(s.member) == 0 || !redact.Matches(asked, s.visible) {
+		return visibleEntry{}, false, err
+	}
+	return visibleEntry{at: at, line: v.redacted(s, raw.line), stream: s.visible, metadata: v.metadataOf(s, raw.metadata)}, true, nil
 }
 
 // moment is when an entry is, for the view; ok is false while that isn't told.

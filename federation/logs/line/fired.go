@@ -62,3 +62,6 @@ func (f *Fired) Counts() []Count {
 	slices.SortFunc(out, func(a, b Count) int { return cmp.Compare(a.Rule, b.Rule) })
 	return out
 }
+
+// Reset has all counts begin again.
+func (f *Fired) Reset() { f.by, f.counts, f.all = nil, nil, nil }

@@ -1,0 +1,471 @@
+package logs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/parley-gateway/parley/federation"
+	"github.com/parley-gateway/parley/policy"
+	"github.com/parley-gateway/parley/tenants"
+)
+
+// The tests run in bubbles of testing/synctest: time passes when all wait, so a
+// minute is no time and the order of things is the same each time.
+
+// sleeps lets so much of a bubble's time pass.
+func sleeps(d time.Duration) { time.Sleep(d) } //nolint:forbidigo // it is no real time
+
+// tailedOrg is an organization whose logs acme may tail.
+type tailedOrg struct {
+	t     *testing.T
+	local *Local
+	store *Store
+
+	mu       sync.Mutex
+	decision policy.Decision // guarded by mu
+}
+
+// showing is a decision on the logs of everything: service is kept, level is
+// kept, and of lines e-mail addresses are masked.
+func showing() policy.Decision {
+	return policy.Decision{Allow: true, Obligations: policy.Obligations{Datasets: []policy.Dataset{{
+		Name: "all", Release: policy.Row, Streams: []policy.Selector{{labels.MustNewMatcher(labels.MatchNotEqual, "service", "payroll")}},
+		Labels: map[string]policy.LabelRule{"service": {Mode: policy.Keep}, "level": {Mode: policy.Keep}},
+		Line:   policy.Line{Mode: policy.LineByRules, Rules: []policy.LineRule{{Masks: []policy.Mask{{Name: string(policy.EmailDetector)}}}}},
+	}}}}
+}
+
+func newTailed(t *testing.T, org tenants.OrgID, d policy.Decision) *tailedOrg {
+	t.Helper()
+	store := NewStore(StoreConfig{})
+	local, err := NewLocal(LocalConfig{Org: org, Source: store, Secret: []byte(strings.Repeat("s", minSecret))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &tailedOrg{t: t, local: local, store: store, decision: d}
+}
+
+func (o *tailedOrg) writes(line string, stream ...string) {
+	o.t.Helper()
+	if len(stream) == 0 {
+		stream = []string{"service", "checkout"}
+	}
+	if err := o.store.Append(time.Now(), line, labels.FromStrings(stream...), labels.EmptyLabels()); err != nil {
+		o.t.Fatal(err)
+	}
+}
+
+func (o *tailedOrg) decides(d policy.Decision) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.decision = d
+}
+
+// decide gives times as policy does: from what is now.
+func (o *tailedOrg) decide(context.Context) (policy.Decision, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	d := o.decision
+	if delay := d.Obligations.Delay; delay > 0 {
+		d.Obligations.NotAfter = time.Now().Add(-delay)
+	}
+	if age := d.Obligations.MaxAge; age > 0 {
+		d.Obligations.NotBefore = time.Now().Add(-age)
+	}
+	return d, nil
+}
+
+// tailOf is a question for what is written from now on, and the last lines
+// before.
+func tailOf(expr string, limit int) Question {
+	return Question{Kind: policy.Tail, Expression: expr, Start: time.Now().Add(-time.Hour), End: time.Now(), Limit: limit, Backward: true}
+}
+
+// reader is who reads a tail.
+type reader struct {
+	cancel context.CancelFunc
+	ended  chan error
+
+	mu      sync.Mutex
+	slow    time.Duration // guarded by mu; how long a part takes
+	lines   []string      // guarded by mu
+	entries []Entry       // guarded by mu
+	dropped int           // guarded by mu
+	said    []string      // guarded by mu; what became of organizations
+	status  map[tenants.OrgID]federation.Status
+	fired   map[string]uint64
+}
+
+func (r *reader) took(released *Released, parts ...federation.Part) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, e := range released.Entries() {
+		r.lines = append(r.lines, e.Stream.Get(federation.OrgLabel)+" "+e.Line)
+		r.entries = append(r.entries, e)
+	}
+	for _, p := range parts {
+		r.dropped += p.Dropped
+		if r.status == nil {
+			r.status = map[tenants.OrgID]federation.Status{}
+		}
+		if len(parts) > 1 && r.status[p.Org] != p.Status {
+			r.said = append(r.said, string(p.Org)+" is "+string(p.Status))
+		}
+		r.status[p.Org] = p.Status
+	}
+	for rule, n := range released.Redactions() {
+		r.fired[rule] += n
+	}
+}
+
+func (r *reader) wait(t *testing.T) {
+	t.Helper()
+	r.mu.Lock()
+	slow := r.slow
+	r.mu.Unlock()
+	sleeps(slow)
+}
+
+func (r *reader) has() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.lines)
+}
+
+// asked begins a tail of one organization.
+func (o *tailedOrg) asked(q Question) *reader {
+	o.t.Helper()
+	ctx, cancel := context.WithCancel(o.t.Context())
+	r := &reader{cancel: cancel, ended: make(chan error, 1), fired: map[string]uint64{}}
+	by := federation.Asking{Org: "acme", ExchangeID: federation.NewExchangeID(time.Now())}
+	go func() {
+		r.ended <- o.local.Tail(ctx, q, o.decide, by, func(released *Released, p federation.Part) error {
+			r.took(released, p)
+			r.wait(o.t)
+			return ctx.Err()
+		})
+	}()
+	synctest.Wait()
+	return r
+}
+
+// stops ends a tail that runs.
+func (r *reader) stops(t *testing.T) {
+	t.Helper()
+	r.cancel()
+	if err := <-r.ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("the tail had ended with %v", err)
+	}
+}
+
+func same(t *testing.T, what string, got []string, want ...string) {
+	t.Helper()
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", what, diff)
+	}
+}
+
+func TestTailGivesWhatIsWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		globex := newTailed(t, "globex", showing())
+		for n := range 4 {
+			globex.writes(fmt.Sprint("before ", n))
+			sleeps(time.Second)
+		}
+		r := globex.asked(tailOf(`{service="checkout"} != "not that"`, 3))
+		same(t, "at first", r.has(), "globex before 1", "globex before 2", "globex before 3")
+
+		sleeps(gatherFor)
+		globex.writes("order of ann@example.com")
+		globex.writes("not that")
+		globex.writes("salary of ann", "service", "payroll")
+		synctest.Wait()
+		if got := r.has(); len(got) != 4 || got[3] != "globex order of <email>" {
+			t.Errorf("a line that follows nothing comes at once: got %q", got)
+		}
+		globex.writes("gathered 1")
+		globex.writes("gathered 2")
+		sleeps(gatherFor)
+		synctest.Wait()
+		if got := r.has(); len(got) != 6 {
+			t.Errorf("got %q", got)
+		}
+		if r.fired["mask email"] != 1 {
+			t.Errorf("rules fired %v", r.fired)
+		}
+		r.stops(t)
+
+		r = globex.asked(tailOf(`{service="checkout"} | line_format "x"`, 0))
+		same(t, "without what was before", r.has())
+		globex.writes("after")
+		sleeps(gatherFor)
+		synctest.Wait()
+		same(t, "after", r.has(), "globex x")
+		r.stops(t)
+	})
+}
+
+// What comes late, with an earlier time, comes all the same.
+func TestTailGivesWhatComesLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		globex := newTailed(t, "globex", showing())
+		start := time.Now()
+		sleeps(time.Minute)
+		r := globex.asked(tailOf(`{service="checkout"}`, 10))
+		if err := globex.store.Append(start, "late", labels.FromStrings("service", "checkout"), labels.EmptyLabels()); err != nil {
+			t.Fatal(err)
+		}
+		sleeps(gatherFor)
+		synctest.Wait()
+		same(t, "got", r.has(), "globex late")
+		r.stops(t)
+	})
+}
+
+// Policy shows what is old enough: a delay, and intervals that are over.
+func TestTailShowsLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		delayed := showing()
+		delayed.Obligations.Delay = 5 * time.Minute
+		globex := newTailed(t, "globex", delayed)
+		globex.writes("before")
+		sleeps(time.Minute)
+		r := globex.asked(tailOf(`{service="checkout"}`, 10))
+		globex.writes("after")
+		sleeps(4*time.Minute - time.Second)
+		synctest.Wait()
+		same(t, "too early", r.has())
+		sleeps(2*time.Second + pollEvery)
+		synctest.Wait()
+		same(t, "five minutes after the first", r.has(), "globex before")
+		sleeps(time.Minute + pollEvery)
+		synctest.Wait()
+		same(t, "five minutes after the second", r.has(), "globex before", "globex after")
+		r.stops(t)
+
+		coarse := showing()
+		coarse.Obligations.Resolution = time.Minute
+		globex = newTailed(t, "globex", coarse)
+		sleeps(time.Until(time.Now().Truncate(time.Minute).Add(time.Minute))) // a whole minute
+		r = globex.asked(tailOf(`{service="checkout"}`, 10))
+		sleeps(10 * time.Second)
+		globex.writes("at ten seconds")
+		sleeps(40 * time.Second)
+		synctest.Wait()
+		same(t, "before the minute is over", r.has())
+		sleeps(10*time.Second + pollEvery)
+		synctest.Wait()
+		same(t, "when it is over", r.has(), "globex at ten seconds")
+		if at := time.Unix(0, r.entries[0].At); !at.Equal(at.Truncate(time.Minute)) {
+			t.Errorf("it is at %s", at)
+		}
+		r.stops(t)
+	})
+}
+
+func TestTailThatIsReadSlowly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := showing()
+		d.Obligations.Limits.Lines = 1_000_000
+		globex := newTailed(t, "globex", d)
+		r := globex.asked(tailOf(`{service="checkout"}`, 10))
+		r.mu.Lock()
+		r.slow = time.Hour
+		r.mu.Unlock()
+		sleeps(gatherFor)
+		const written = 3 * maxQueueLines
+		for n := range written {
+			globex.writes(fmt.Sprint("line ", n))
+			synctest.Wait() // the store's own tail isn't what is slow
+		}
+		r.mu.Lock()
+		r.slow = 0
+		r.mu.Unlock()
+		sleeps(2 * time.Hour)
+		synctest.Wait()
+		if n := len(r.has()); r.dropped == 0 || n+r.dropped != written || n < maxQueueLines {
+			t.Errorf("%d lines came and %d were left out, of %d", n, r.dropped, written)
+		}
+		r.stops(t)
+	})
+}
+
+func TestTailKeepsToLimits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := showing()
+		d.Obligations.Limits.Lines = 10
+		globex := newTailed(t, "globex", d)
+		for n := range 20 {
+			globex.writes(fmt.Sprint("before ", n))
+			sleeps(time.Second)
+		}
+		r := globex.asked(tailOf(`{service="checkout"}`, 1000))
+		if n := len(r.has()); n != 10 {
+			t.Errorf("%d lines came of those that were there", n)
+		}
+		sleeps(gatherFor)
+		globex.writes("one more than a minute has")
+		sleeps(aliveEvery)
+		synctest.Wait()
+		if n := len(r.has()); n != 10 || r.dropped != 1 {
+			t.Errorf("%d lines came, %d were left out", n, r.dropped)
+		}
+		sleeps(time.Minute)
+		globex.writes("of the next minute")
+		sleeps(gatherFor)
+		synctest.Wait()
+		if got := r.has(); len(got) != 11 || r.dropped != 1 {
+			t.Errorf("%d lines came, %d were left out", len(got), r.dropped)
+		}
+		r.stops(t)
+	})
+}
+
+func TestTailRefuses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		none := showing()
+		none.Obligations.Datasets[0].Line = policy.Line{Mode: policy.LineNone}
+		numbers := showing()
+		numbers.Obligations.Functions = []string{"count_over_time"}
+		for _, c := range []struct {
+			expr string
+			d    policy.Decision
+			kind federation.Kind
+			want string
+		}{
+			{`count_over_time({service="checkout"}[5m])`, showing(), federation.BadQuestion, "a tail is of lines"},
+			{`{service=`, showing(), federation.BadQuestion, ""},
+			{`{service="checkout"} | label_format org="x"`, showing(), federation.BadQuestion, "org"},
+			{`{service="checkout"}`, policy.Decision{}, federation.Refused, federation.NotAllowed},
+			{`{service="checkout"}`, none, federation.NeedsAggregation, "no lines of this are released"},
+			{`{service="checkout"}`, numbers, federation.NeedsAggregation, "not answered, only numbers by"},
+		} {
+			r := newTailed(t, "globex", c.d).asked(tailOf(c.expr, 10))
+			var e *federation.Error
+			if err := <-r.ended; !errors.As(err, &e) || e.Kind != c.kind || !strings.Contains(e.Message, c.want) {
+				t.Errorf("%s: %v", c.expr, err)
+			}
+		}
+	})
+}
+
+// What policy says counts for what comes next, not for the next tail.
+func TestTailFollowsPolicy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		globex := newTailed(t, "globex", showing())
+		r := globex.asked(tailOf(`{service="checkout"}`, 10))
+		sleeps(gatherFor)
+		globex.decides(policy.Decision{})
+		globex.writes("nobody sees this")
+		var e *federation.Error
+		if err := <-r.ended; !errors.As(err, &e) || e.Kind != federation.Refused {
+			t.Errorf("the tail ended with %v", err)
+		}
+		same(t, "got", r.has())
+
+		epoch := showing()
+		epoch.Obligations.Epoch = time.Hour
+		globex.decides(epoch)
+		r = globex.asked(tailOf(`{service="checkout"}`, 0))
+		if err := <-r.ended; err != nil {
+			t.Errorf("at the end of the epoch of its pseudonyms the tail ended with %v", err)
+		}
+		if at := time.Now(); !at.Equal(at.Truncate(time.Hour)) {
+			t.Errorf("it ended at %s", at)
+		}
+	})
+}
+
+// Two stores that differ in what is hidden alone give the same tail, to the
+// byte and the moment.
+func TestHiddenDifferencesDontShowInTails(t *testing.T) {
+	came := 0
+	for seed := range uint64(40) {
+		synctest.Test(t, func(t *testing.T) {
+			r := rand.New(rand.NewPCG(seed, 1))
+			d := showing()
+			switch seed % 4 {
+			case 1:
+				d.Obligations.Delay = 7 * time.Second
+			case 2:
+				d.Obligations.Resolution = 5 * time.Second
+			case 3:
+				d.Obligations.MaxAge = 20 * time.Second
+				d.Obligations.Limits.Lines = 15
+			}
+			expr := []string{
+				`{org="globex"} |= "ann"`, `{org="globex"} != "ann"`, `{org="globex"} |~ "[a-m]@"`, `{service=~".+", pod="a"}`,
+				`{org="globex"} | logfmt | user="ann"`, `{org="globex"} | line_format "{{.pod}} {{__line__}}"`, `{service=~".+"} != "cy"`,
+				`{org="globex"} | regexp "(?P<who>\\w+)@" | who != ""`, `{service="payroll"}`, `{org="globex", level="info"} | drop level`,
+			}[int(seed/4)%10]
+			one, other := newTailed(t, "globex", d), newTailed(t, "globex", d)
+			write := func() {
+				service, level := []string{"checkout", "cart"}[r.IntN(2)], []string{"info", "error"}[r.IntN(2)]
+				name := func() string { return []string{"ann", "bob", "cy"}[r.IntN(3)] }
+				for _, o := range []*tailedOrg{one, other} {
+					o.writes(fmt.Sprintf("user=%s@example.com took", name()), "service", service, "level", level, "pod", name())
+					for range r.IntN(3) {
+						o.writes("ann@example.com earns", "service", "payroll", "level", name())
+					}
+				}
+			}
+			for range 30 {
+				write()
+				sleeps(time.Duration(r.IntN(1000)) * time.Millisecond)
+			}
+			asked := tailOf(expr, 1000)
+			readers := []*reader{one.asked(asked), other.asked(asked)}
+			for range 60 {
+				write()
+				sleeps(time.Duration(r.IntN(1500)) * time.Millisecond)
+				synctest.Wait()
+				if diff := cmp.Diff(readers[0].entries, readers[1].entries, cmp.Comparer(labels.Equal)); diff != "" {
+					t.Fatalf("%s (-one +other):\n%s", expr, diff)
+				}
+			}
+			if readers[0].dropped != readers[1].dropped {
+				t.Errorf("%s: %d and %d lines were left out", expr, readers[0].dropped, readers[1].dropped)
+			}
+			came += len(readers[0].entries)
+			// Nothing more is written, so what isn't shown yet is soon.
+			sleeps(30 * time.Second)
+			for i, r := range readers {
+				r.stops(t)
+				if d.Obligations.MaxAge == 0 {
+					o := []*tailedOrg{one, other}[i]
+					same(t, expr, r.has(), o.queried(expr, asked.Start)...)
+				}
+			}
+		})
+	}
+	if came < 500 {
+		t.Errorf("only %d lines came: the test is blind", came)
+	}
+}
+
+// queried is what a query gives from a time on.
+func (o *tailedOrg) queried(expr string, start time.Time) []string {
+	o.t.Helper()
+	d, _ := o.decide(o.t.Context())
+	q := Question{Kind: policy.Range, Expression: expr, Start: start, End: time.Now(), Limit: 1000}
+	released, _, err := o.local.Answer(o.t.Context(), q, d, federation.Asking{Org: "acme", ExchangeID: federation.NewExchangeID(time.Now())})
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	var lines []string
+	for _, e := range released.Entries() {
+		lines = append(lines, e.Stream.Get(federation.OrgLabel)+" "+e.Line)
+	}
+	return lines
+}
