@@ -30,14 +30,20 @@ func (c replierCheck) GetRequestMetadata(ctx context.Context, _ ...string) (map[
 	if !ok {
 		return nil, status.Error(codes.Unauthenticated, "the connection is not TLS")
 	}
-	id, err := c.verify(tlsInfo.State)
+	note(ctx, tlsInfo.State)
+	return nil, c.is(tlsInfo.State)
+}
+
+// is returns an error when the other end of a connection isn't who is wanted.
+func (c replierCheck) is(state tls.ConnectionState) error {
+	id, err := c.verify(state)
 	if err == nil && id != c.want {
 		err = fmt.Errorf("the other end is %s, want %s", id, c.want)
 	}
 	if err != nil {
-		return nil, status.Error(codes.Unauthenticated, err.Error())
+		return status.Error(codes.Unauthenticated, err.Error())
 	}
-	return nil, nil
+	return nil
 }
 
 func (replierCheck) RequireTransportSecurity() bool { return true }

@@ -70,6 +70,7 @@ func encodePart(released federation.Released, part federation.Part) (*federation
 		Series:  int64(disclosed.Series),
 		Samples: int64(disclosed.Samples),
 		Lines:   int64(disclosed.Lines),
+		Dropped: int64(part.Dropped),
 	}
 	for _, notice := range part.Notices[:min(len(part.Notices), maxNotices)] {
 		out.Notices = append(out.Notices, shown(notice))

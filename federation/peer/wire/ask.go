@@ -157,6 +157,7 @@ var logsKinds = map[policy.Kind]parts{
 	policy.Series:         kinds[policy.Series],
 	policy.LabelNames:     kinds[policy.LabelNames],
 	policy.LabelValues:    kinds[policy.LabelValues],
+	policy.Tail:           {expression: true},
 	policy.Stats:          {selectors: true, needSelector: true, single: true},
 	policy.Volume:         {selectors: true, needSelector: true, single: true, step: true},
 	policy.Patterns:       {selectors: true, needSelector: true, single: true, step: true, needStep: true},

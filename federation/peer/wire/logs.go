@@ -3,6 +3,7 @@ package wire
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -61,7 +62,9 @@ func decodeLogs(m *federationv1.LogsQuestion) (logs.Question, error) {
 	case len(m.GetExpression()) > maxExpression:
 		return q, bad("expression: %d bytes, at most %d are accepted", len(m.GetExpression()), maxExpression)
 	case has.expression == (m.GetExpression() == ""):
-		return q, bad("expression: query, query_range and detected_fields have one, the others have none")
+		return q, bad("expression: query, query_range, tail and detected_fields have one, the others have none")
+	case q.Kind == policy.Tail && !q.Backward && m.GetLimit() != 0:
+		return q, bad("limit: a tail that isn't backward is of all that there is from start_ns")
 	case len(m.GetLabel()) > maxLabel:
 		return q, bad("label: %d bytes, at most %d are accepted", len(m.GetLabel()), maxLabel)
 	case has.needLabel && m.GetLabel() == "" || !has.label && m.GetLabel() != "":
@@ -104,7 +107,7 @@ func checkLogsQuery(q logs.Question) error {
 		}
 		return nil
 	}
-	if q.Entries() {
+	if q.Kind == policy.Tail || q.Entries() {
 		if q.Step != 0 {
 			return bad("step_ns: a log query has none")
 		}
@@ -284,6 +287,12 @@ func (r *Receiver) asksLogs(q logs.Question) error {
 	r.signal = q.Signal()
 	r.asked.Kind, r.asked.Label = q.Kind, q.Label
 	switch {
+	case q.Kind == policy.Tail && !r.tail:
+		return errors.New("a tail has no answer that ends")
+	case q.Kind == policy.Tail:
+		r.wantsEntries, r.mostEntries = true, maxPartEntries
+		r.earliest, r.latest = math.MinInt64, math.MaxInt64
+		r.asked.Kind = ""
 	case q.Entries():
 		r.wantsEntries, r.mostEntries, r.backward = true, q.Limit, q.Backward
 		r.earliest, r.latest = q.Start.UnixNano(), q.End.UnixNano()

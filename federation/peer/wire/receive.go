@@ -71,6 +71,7 @@ type Receiver struct {
 	mostEntries                int
 	earliest, latest           int64 // the latter excluded
 	backward                   bool
+	tail                       bool // the answer is a part of a tail
 	entriesOf                  []logs.Entry
 	streams                    []labels.Labels
 	mostValues                 int // of a field; 0: none are asked for
@@ -95,7 +96,7 @@ type Receiver struct {
 // NewReceiver returns a Receiver for org's answer to q. The error is a
 // BadQuestion.
 func NewReceiver(org tenants.OrgID, question federation.Question, l Limits) (*Receiver, error) {
-	r := &Receiver{org: org, limits: l.orDefault(), builder: labels.NewScratchBuilder(16)}
+	r := newReceiver(org, l)
 	switch q := question.(type) {
 	case metrics.Question:
 		return r, r.asksMetrics(q)
@@ -103,6 +104,10 @@ func NewReceiver(org tenants.OrgID, question federation.Question, l Limits) (*Re
 		return r, r.asksLogs(q)
 	}
 	return nil, bad("a question of type %T can't be asked", question)
+}
+
+func newReceiver(org tenants.OrgID, l Limits) *Receiver {
+	return &Receiver{org: org, limits: l.orDefault(), builder: labels.NewScratchBuilder(16)}
 }
 
 // asksMetrics prepares the receiver for an answer about metrics.
@@ -458,6 +463,7 @@ func (r *Receiver) decodePart(p *federationv1.Part) (federation.Part, error) {
 		Status:  federation.Status(p.GetStatus()),
 		Reason:  p.GetReason(),
 		Cost:    federation.Cost{Series: len(r.series) + len(r.streams), Samples: r.samples, Lines: len(r.entriesOf), Bytes: r.received},
+		Dropped: int(p.GetDropped()),
 		Notices: p.GetNotices(),
 	}
 	switch {
@@ -469,6 +475,8 @@ func (r *Receiver) decodePart(p *federationv1.Part) (federation.Part, error) {
 		return part, errors.New("a reason that can't be shown")
 	case p.GetSeries() != int64(part.Cost.Series) || p.GetSamples() != int64(part.Cost.Samples) || p.GetLines() != int64(part.Cost.Lines):
 		return part, errors.New("more or less than its closing part says")
+	case p.GetDropped() < 0 || p.GetDropped() > maxDropped || p.GetDropped() > 0 && !r.tail:
+		return part, errors.New("a number of entries left out that can't be")
 	case len(part.Notices) > maxNotices:
 		return part, errors.New("too many notices")
 	case slices.ContainsFunc(part.Notices, func(n string) bool { return !plain(n, maxText) }):

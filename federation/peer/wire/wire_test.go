@@ -444,7 +444,7 @@ func TestAnswerSymbolsThatUnfold(t *testing.T) {
 	}
 }
 
-func ask(q metrics.Question) wire.Ask {
+func ask(q federation.Question) wire.Ask {
 	return wire.Ask{
 		ExchangeID: exchangeID, Purpose: "incident-response", Case: "INC-42",
 		User: tenants.User{Subject: "ada@acme.example", Proof: tenants.ProvenByJWT}, Question: q,

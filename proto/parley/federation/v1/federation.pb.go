@@ -19,11 +19,12 @@
 package federationv1
 
 import (
-	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
-	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
+
+	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
+	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 )
 
 const (
@@ -444,14 +445,16 @@ func (x *MetricsQuestion) GetLabelsOnly() bool {
 type LogsQuestion struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// kind is "query", "query_range", "series", "labels", "label_values", "stats",
-	// "volume", "patterns", "detected_labels" or "detected_fields".
+	// "volume", "patterns", "detected_labels" or "detected_fields", or "tail" of a
+	// Tail.
 	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
-	// expression is LogQL, of "query", "query_range" and "detected_fields". That of
-	// a "query" yields numbers, that of "detected_fields" lines.
+	// expression is LogQL, of "query", "query_range", "tail" and "detected_fields".
+	// That of a "query" yields numbers, that of the last two lines.
 	Expression string `protobuf:"bytes,2,opt,name=expression,proto3" json:"expression,omitempty"`
 	// Times are Unix nanoseconds. start_ns is inclusive. end_ns is exclusive, but
 	// for an expression that yields numbers: then it is the last time it is
-	// evaluated at, and both are whole milliseconds.
+	// evaluated at, and both are whole milliseconds. A "tail" is of what is written
+	// from when it is asked, end_ns, on, and of what there is from start_ns.
 	StartNs int64 `protobuf:"varint,3,opt,name=start_ns,json=startNs,proto3" json:"start_ns,omitempty"`
 	EndNs   int64 `protobuf:"varint,4,opt,name=end_ns,json=endNs,proto3" json:"end_ns,omitempty"`
 	// step_ns is whole milliseconds: above 0 for a "query_range" that yields numbers
@@ -460,7 +463,9 @@ type LogsQuestion struct {
 	// limit is how many entries or names are wanted: above 0 for a log query, 0 is
 	// all for a listing. Of "detected_fields" it is how many lines are looked at.
 	Limit int64 `protobuf:"varint,6,opt,name=limit,proto3" json:"limit,omitempty"`
-	// backward asks a log query for the last entries, the last of them first.
+	// backward asks a log query for the last entries, the last of them first. Of
+	// what there is already a tail gives the last limit entries with backward, and
+	// else, with a limit of 0, all; in order of time either way.
 	Backward bool `protobuf:"varint,7,opt,name=backward,proto3" json:"backward,omitempty"`
 	// selectors are stream selectors in LogQL's syntax, any of them matching. There
 	// is one for "stats", "volume" and "patterns".
@@ -1647,7 +1652,10 @@ type Part struct {
 	Samples int64    `protobuf:"varint,6,opt,name=samples,proto3" json:"samples,omitempty"`
 	Notices []string `protobuf:"bytes,7,rep,name=notices,proto3" json:"notices,omitempty"`
 	// lines counts the entries that were sent.
-	Lines         int64 `protobuf:"varint,8,opt,name=lines,proto3" json:"lines,omitempty"`
+	Lines int64 `protobuf:"varint,8,opt,name=lines,proto3" json:"lines,omitempty"`
+	// dropped is how many entries of a tail were left out since the answer before,
+	// because more came than could be passed on.
+	Dropped       int64 `protobuf:"varint,9,opt,name=dropped,proto3" json:"dropped,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1734,6 +1742,13 @@ func (x *Part) GetNotices() []string {
 func (x *Part) GetLines() int64 {
 	if x != nil {
 		return x.Lines
+	}
+	return 0
+}
+
+func (x *Part) GetDropped() int64 {
+	if x != nil {
+		return x.Dropped
 	}
 	return 0
 }
@@ -1917,7 +1932,7 @@ const file_parley_federation_v1_federation_proto_rawDesc = "" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12\x18\n" +
 	"\aparsers\x18\x03 \x03(\tR\aparsers\x12\x12\n" +
 	"\x04path\x18\x04 \x03(\tR\x04path\x12\x16\n" +
-	"\x06values\x18\x05 \x03(\x06R\x06values\"\xec\x01\n" +
+	"\x06values\x18\x05 \x03(\x06R\x06values\"\x86\x02\n" +
 	"\x04Part\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\tR\x06status\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12*\n" +
@@ -1926,14 +1941,16 @@ const file_parley_federation_v1_federation_proto_rawDesc = "" +
 	"\x06series\x18\x05 \x01(\x03R\x06series\x12\x18\n" +
 	"\asamples\x18\x06 \x01(\x03R\asamples\x12\x18\n" +
 	"\anotices\x18\a \x03(\tR\anotices\x12\x14\n" +
-	"\x05lines\x18\b \x01(\x03R\x05lines\"7\n" +
+	"\x05lines\x18\b \x01(\x03R\x05lines\x12\x18\n" +
+	"\adropped\x18\t \x01(\x03R\adropped\"7\n" +
 	"\aFailure\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x18\n" +
-	"\amessage\x18\x02 \x01(\tR\amessage2\xb5\x01\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage2\x84\x02\n" +
 	"\n" +
 	"Federation\x12Y\n" +
 	"\bDescribe\x12%.parley.federation.v1.DescribeRequest\x1a&.parley.federation.v1.DescribeResponse\x12L\n" +
-	"\x03Ask\x12 .parley.federation.v1.AskRequest\x1a!.parley.federation.v1.AskResponse0\x01BJZHgithub.com/parley-gateway/parley/proto/parley/federation/v1;federationv1b\x06proto3"
+	"\x03Ask\x12 .parley.federation.v1.AskRequest\x1a!.parley.federation.v1.AskResponse0\x01\x12M\n" +
+	"\x04Tail\x12 .parley.federation.v1.AskRequest\x1a!.parley.federation.v1.AskResponse0\x01BJZHgithub.com/parley-gateway/parley/proto/parley/federation/v1;federationv1b\x06proto3"
 
 var (
 	file_parley_federation_v1_federation_proto_rawDescOnce sync.Once
@@ -1947,33 +1964,36 @@ func file_parley_federation_v1_federation_proto_rawDescGZIP() []byte {
 	return file_parley_federation_v1_federation_proto_rawDescData
 }
 
-var file_parley_federation_v1_federation_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
-var file_parley_federation_v1_federation_proto_goTypes = []any{
-	(*DescribeRequest)(nil),  // 0: parley.federation.v1.DescribeRequest
-	(*DescribeResponse)(nil), // 1: parley.federation.v1.DescribeResponse
-	(*AskRequest)(nil),       // 2: parley.federation.v1.AskRequest
-	(*User)(nil),             // 3: parley.federation.v1.User
-	(*MetricsQuestion)(nil),  // 4: parley.federation.v1.MetricsQuestion
-	(*LogsQuestion)(nil),     // 5: parley.federation.v1.LogsQuestion
-	(*AskResponse)(nil),      // 6: parley.federation.v1.AskResponse
-	(*SeriesBatch)(nil),      // 7: parley.federation.v1.SeriesBatch
-	(*Series)(nil),           // 8: parley.federation.v1.Series
-	(*Chunk)(nil),            // 9: parley.federation.v1.Chunk
-	(*NameBatch)(nil),        // 10: parley.federation.v1.NameBatch
-	(*MetadataBatch)(nil),    // 11: parley.federation.v1.MetadataBatch
-	(*MetricMetadata)(nil),   // 12: parley.federation.v1.MetricMetadata
-	(*ExemplarBatch)(nil),    // 13: parley.federation.v1.ExemplarBatch
-	(*SeriesExemplars)(nil),  // 14: parley.federation.v1.SeriesExemplars
-	(*Exemplar)(nil),         // 15: parley.federation.v1.Exemplar
-	(*EntryBatch)(nil),       // 16: parley.federation.v1.EntryBatch
-	(*LabelSet)(nil),         // 17: parley.federation.v1.LabelSet
-	(*Entry)(nil),            // 18: parley.federation.v1.Entry
-	(*LogsStats)(nil),        // 19: parley.federation.v1.LogsStats
-	(*FieldBatch)(nil),       // 20: parley.federation.v1.FieldBatch
-	(*Field)(nil),            // 21: parley.federation.v1.Field
-	(*Part)(nil),             // 22: parley.federation.v1.Part
-	(*Failure)(nil),          // 23: parley.federation.v1.Failure
-}
+var (
+	file_parley_federation_v1_federation_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+	file_parley_federation_v1_federation_proto_goTypes  = []any{
+		(*DescribeRequest)(nil),  // 0: parley.federation.v1.DescribeRequest
+		(*DescribeResponse)(nil), // 1: parley.federation.v1.DescribeResponse
+		(*AskRequest)(nil),       // 2: parley.federation.v1.AskRequest
+		(*User)(nil),             // 3: parley.federation.v1.User
+		(*MetricsQuestion)(nil),  // 4: parley.federation.v1.MetricsQuestion
+		(*LogsQuestion)(nil),     // 5: parley.federation.v1.LogsQuestion
+		(*AskResponse)(nil),      // 6: parley.federation.v1.AskResponse
+		(*SeriesBatch)(nil),      // 7: parley.federation.v1.SeriesBatch
+		(*Series)(nil),           // 8: parley.federation.v1.Series
+		(*Chunk)(nil),            // 9: parley.federation.v1.Chunk
+		(*NameBatch)(nil),        // 10: parley.federation.v1.NameBatch
+		(*MetadataBatch)(nil),    // 11: parley.federation.v1.MetadataBatch
+		(*MetricMetadata)(nil),   // 12: parley.federation.v1.MetricMetadata
+		(*ExemplarBatch)(nil),    // 13: parley.federation.v1.ExemplarBatch
+		(*SeriesExemplars)(nil),  // 14: parley.federation.v1.SeriesExemplars
+		(*Exemplar)(nil),         // 15: parley.federation.v1.Exemplar
+		(*EntryBatch)(nil),       // 16: parley.federation.v1.EntryBatch
+		(*LabelSet)(nil),         // 17: parley.federation.v1.LabelSet
+		(*Entry)(nil),            // 18: parley.federation.v1.Entry
+		(*LogsStats)(nil),        // 19: parley.federation.v1.LogsStats
+		(*FieldBatch)(nil),       // 20: parley.federation.v1.FieldBatch
+		(*Field)(nil),            // 21: parley.federation.v1.Field
+		(*Part)(nil),             // 22: parley.federation.v1.Part
+		(*Failure)(nil),          // 23: parley.federation.v1.Failure
+	}
+)
+
 var file_parley_federation_v1_federation_proto_depIdxs = []int32{
 	3,  // 0: parley.federation.v1.AskRequest.user:type_name -> parley.federation.v1.User
 	4,  // 1: parley.federation.v1.AskRequest.metrics:type_name -> parley.federation.v1.MetricsQuestion
@@ -1996,10 +2016,12 @@ var file_parley_federation_v1_federation_proto_depIdxs = []int32{
 	21, // 18: parley.federation.v1.FieldBatch.fields:type_name -> parley.federation.v1.Field
 	0,  // 19: parley.federation.v1.Federation.Describe:input_type -> parley.federation.v1.DescribeRequest
 	2,  // 20: parley.federation.v1.Federation.Ask:input_type -> parley.federation.v1.AskRequest
-	1,  // 21: parley.federation.v1.Federation.Describe:output_type -> parley.federation.v1.DescribeResponse
-	6,  // 22: parley.federation.v1.Federation.Ask:output_type -> parley.federation.v1.AskResponse
-	21, // [21:23] is the sub-list for method output_type
-	19, // [19:21] is the sub-list for method input_type
+	2,  // 21: parley.federation.v1.Federation.Tail:input_type -> parley.federation.v1.AskRequest
+	1,  // 22: parley.federation.v1.Federation.Describe:output_type -> parley.federation.v1.DescribeResponse
+	6,  // 23: parley.federation.v1.Federation.Ask:output_type -> parley.federation.v1.AskResponse
+	6,  // 24: parley.federation.v1.Federation.Tail:output_type -> parley.federation.v1.AskResponse
+	22, // [22:25] is the sub-list for method output_type
+	19, // [19:22] is the sub-list for method input_type
 	19, // [19:19] is the sub-list for extension type_name
 	19, // [19:19] is the sub-list for extension extendee
 	0,  // [0:19] is the sub-list for field type_name

@@ -20,6 +20,7 @@ package federationv1
 
 import (
 	context "context"
+
 	grpc "google.golang.org/grpc"
 	codes "google.golang.org/grpc/codes"
 	status "google.golang.org/grpc/status"
@@ -33,6 +34,7 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	Federation_Describe_FullMethodName = "/parley.federation.v1.Federation/Describe"
 	Federation_Ask_FullMethodName      = "/parley.federation.v1.Federation/Ask"
+	Federation_Tail_FullMethodName     = "/parley.federation.v1.Federation/Tail"
 )
 
 // FederationClient is the client API for Federation service.
@@ -44,6 +46,12 @@ type FederationClient interface {
 	// Ask asks one question. The answer is complete only when its last message
 	// carries a Part; a stream that ends without one is a failed answer.
 	Ask(ctx context.Context, in *AskRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[AskResponse], error)
+	// Tail asks a question of the kind "tail". What comes is one answer after the
+	// other, each ending with its Part: first what there is already, then what is
+	// written, and answers without entries, at least one every few seconds, that
+	// say that the owner is there. A status OK ends a tail that goes on when it is
+	// asked again, under a new exchange_id; any other says why there is no more.
+	Tail(ctx context.Context, in *AskRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[AskResponse], error)
 }
 
 type federationClient struct {
@@ -83,6 +91,25 @@ func (c *federationClient) Ask(ctx context.Context, in *AskRequest, opts ...grpc
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Federation_AskClient = grpc.ServerStreamingClient[AskResponse]
 
+func (c *federationClient) Tail(ctx context.Context, in *AskRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[AskResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Federation_ServiceDesc.Streams[1], Federation_Tail_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[AskRequest, AskResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Federation_TailClient = grpc.ServerStreamingClient[AskResponse]
+
 // FederationServer is the server API for Federation service.
 // All implementations must embed UnimplementedFederationServer
 // for forward compatibility.
@@ -92,6 +119,12 @@ type FederationServer interface {
 	// Ask asks one question. The answer is complete only when its last message
 	// carries a Part; a stream that ends without one is a failed answer.
 	Ask(*AskRequest, grpc.ServerStreamingServer[AskResponse]) error
+	// Tail asks a question of the kind "tail". What comes is one answer after the
+	// other, each ending with its Part: first what there is already, then what is
+	// written, and answers without entries, at least one every few seconds, that
+	// say that the owner is there. A status OK ends a tail that goes on when it is
+	// asked again, under a new exchange_id; any other says why there is no more.
+	Tail(*AskRequest, grpc.ServerStreamingServer[AskResponse]) error
 	mustEmbedUnimplementedFederationServer()
 }
 
@@ -105,8 +138,13 @@ type UnimplementedFederationServer struct{}
 func (UnimplementedFederationServer) Describe(context.Context, *DescribeRequest) (*DescribeResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Describe not implemented")
 }
+
 func (UnimplementedFederationServer) Ask(*AskRequest, grpc.ServerStreamingServer[AskResponse]) error {
 	return status.Error(codes.Unimplemented, "method Ask not implemented")
+}
+
+func (UnimplementedFederationServer) Tail(*AskRequest, grpc.ServerStreamingServer[AskResponse]) error {
+	return status.Error(codes.Unimplemented, "method Tail not implemented")
 }
 func (UnimplementedFederationServer) mustEmbedUnimplementedFederationServer() {}
 func (UnimplementedFederationServer) testEmbeddedByValue()                    {}
@@ -158,6 +196,17 @@ func _Federation_Ask_Handler(srv interface{}, stream grpc.ServerStream) error {
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Federation_AskServer = grpc.ServerStreamingServer[AskResponse]
 
+func _Federation_Tail_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(AskRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(FederationServer).Tail(m, &grpc.GenericServerStream[AskRequest, AskResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Federation_TailServer = grpc.ServerStreamingServer[AskResponse]
+
 // Federation_ServiceDesc is the grpc.ServiceDesc for Federation service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -174,6 +223,11 @@ var Federation_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "Ask",
 			Handler:       _Federation_Ask_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "Tail",
+			Handler:       _Federation_Tail_Handler,
 			ServerStreams: true,
 		},
 	},
