@@ -10,6 +10,8 @@ import (
 type Limits struct {
 	// Concurrent questions under way at once.
 	Concurrent int `yaml:"concurrent"`
+	// Tails that run at once. They don't count among Concurrent.
+	Tails int `yaml:"tails"`
 	// QueriesPerMinute is a token bucket with a burst of the same size.
 	QueriesPerMinute int `yaml:"queries_per_minute"`
 	// Series in one answer; a name, a label's value or an entry of metadata
@@ -22,7 +24,8 @@ type Limits struct {
 	// histogram takes encoded if that is more. What the transfer adds, or saves by
 	// compressing it, is not counted.
 	Bytes int `yaml:"bytes"`
-	// Lines of logs in one answer.
+	// Lines of logs in one answer. Of a tail, Lines and Bytes are what leaves in a
+	// minute.
 	Lines int `yaml:"lines"`
 	// Range of time one question may span, ranges, offsets and subqueries included.
 	Range time.Duration `yaml:"range"`
@@ -31,6 +34,7 @@ type Limits struct {
 // DefaultLimits are those of an agreement that states none.
 var DefaultLimits = Limits{
 	Concurrent:       8,
+	Tails:            5,
 	QueriesPerMinute: 600,
 	Series:           50_000,
 	Samples:          10_000_000,
@@ -45,6 +49,9 @@ func (l Limits) OrDefault() Limits { return l.fill(DefaultLimits) }
 func (l Limits) fill(d Limits) Limits {
 	if l.Concurrent == 0 {
 		l.Concurrent = d.Concurrent
+	}
+	if l.Tails == 0 {
+		l.Tails = d.Tails
 	}
 	if l.QueriesPerMinute == 0 {
 		l.QueriesPerMinute = d.QueriesPerMinute
@@ -72,6 +79,7 @@ func (l Limits) fill(d Limits) Limits {
 func (l Limits) Tighten(o Limits) Limits {
 	return Limits{
 		Concurrent:       tighter(l.Concurrent, o.Concurrent),
+		Tails:            tighter(l.Tails, o.Tails),
 		QueriesPerMinute: tighter(l.QueriesPerMinute, o.QueriesPerMinute),
 		Series:           tighter(l.Series, o.Series),
 		Samples:          tighter(l.Samples, o.Samples),

@@ -195,6 +195,7 @@ func checkLimits(doc *yamlstrict.Document, l Limits) {
 		}
 	}
 	positive("concurrent", l.Concurrent > 0)
+	positive("tails", l.Tails > 0)
 	positive("queries_per_minute", l.QueriesPerMinute > 0)
 	positive("series", l.Series > 0)
 	positive("samples", l.Samples > 0)

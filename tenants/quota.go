@@ -7,8 +7,8 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Quota counts what each partner takes: questions under way and questions a
-// minute. Its zero value is ready, and it is safe for concurrent use.
+// Quota counts what each partner takes: questions under way, tails that run and
+// questions a minute. Its zero value is ready, and it is safe for concurrent use.
 //
 //	release, err := quota.Acquire(agreement, tenants.Limits{}, now)
 //	if err != nil {
@@ -26,6 +26,7 @@ type Quota struct {
 // allowance is what one partner has taken. Quota.mu guards it.
 type allowance struct {
 	underWay int
+	tails    int
 	bucket   *rate.Limiter
 	lastUsed time.Time
 }
@@ -42,23 +43,40 @@ const idle = time.Minute
 // The error is a *Refusal with the reason OverConcurrency or OverRate; a
 // refused question takes nothing.
 func (q *Quota) Acquire(a Agreement, tighter Limits, now time.Time) (release func(), err error) {
+	return q.acquire(a, tighter, now, func(p *allowance, l Limits) (*int, int, string) {
+		return &p.underWay, l.Concurrent, "%d questions are under way already"
+	})
+}
+
+// AcquireTail is Acquire for a tail, which is one question a minute like others,
+// and then one of the tails that may run at once.
+func (q *Quota) AcquireTail(a Agreement, tighter Limits, now time.Time) (release func(), err error) {
+	return q.acquire(a, tighter, now, func(p *allowance, l Limits) (*int, int, string) {
+		return &p.tails, l.Tails, "%d tails run already"
+	})
+}
+
+// acquire takes one question. of returns which number it counts among, how many
+// there may be, and how it is said that there are.
+func (q *Quota) acquire(a Agreement, tighter Limits, now time.Time, of func(*allowance, Limits) (n *int, most int, full string)) (func(), error) {
 	limits := a.Limits.OrDefault().Tighten(tighter)
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.sweep(now)
 	p := q.of(a.Partner, limits, now)
 	p.lastUsed = now
-	if p.underWay >= limits.Concurrent {
-		return nil, overLimit(OverConcurrency, a.Partner, "%d questions are under way already", limits.Concurrent)
+	n, most, full := of(p, limits)
+	if *n >= most {
+		return nil, overLimit(OverConcurrency, a.Partner, full, most)
 	}
 	if !p.bucket.AllowN(now, 1) {
 		return nil, overLimit(OverRate, a.Partner, "more than %d questions a minute", limits.QueriesPerMinute)
 	}
-	p.underWay++
+	*n++
 	return sync.OnceFunc(func() {
 		q.mu.Lock()
 		defer q.mu.Unlock()
-		p.underWay--
+		*n--
 	}), nil
 }
 
@@ -87,7 +105,7 @@ func (q *Quota) sweep(now time.Time) {
 	}
 	q.swept = now
 	for org, p := range q.partners {
-		if p.underWay == 0 && now.Sub(p.lastUsed) > idle {
+		if p.underWay == 0 && p.tails == 0 && now.Sub(p.lastUsed) > idle {
 			delete(q.partners, org)
 		}
 	}

@@ -52,6 +52,42 @@ func TestQuotaOfQuestionsUnderWay(t *testing.T) {
 	}
 }
 
+func TestQuotaOfTails(t *testing.T) {
+	var q tenants.Quota
+	now := time.Unix(1_700_000_000, 0)
+	globex := globexWith(tenants.Limits{Tails: 2, Concurrent: 1})
+	first, err := q.AcquireTail(globex, tenants.Limits{}, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := q.AcquireTail(globex, tenants.Limits{}, now); err != nil {
+		t.Fatal(err)
+	}
+	_, err = q.AcquireTail(globex, tenants.Limits{}, now)
+	if got := reasonOf(t, err); got != tenants.OverConcurrency {
+		t.Errorf("the third of two: refused for %q", got)
+	}
+	if _, err := q.Acquire(globex, tenants.Limits{}, now); err != nil {
+		t.Errorf("tails are no questions under way: %v", err)
+	}
+	// Tails of an hour are not forgotten.
+	now = now.Add(time.Hour)
+	_, err = q.AcquireTail(globex, tenants.Limits{}, now)
+	if got := reasonOf(t, err); got != tenants.OverConcurrency {
+		t.Errorf("an hour later: refused for %q", got)
+	}
+	first()
+	if _, err := q.AcquireTail(globex, tenants.Limits{}, now); err != nil {
+		t.Errorf("one has ended: %v", err)
+	}
+	for range 2 {
+		_, err = q.AcquireTail(globexWith(tenants.Limits{Tails: 9, QueriesPerMinute: 1}), tenants.Limits{}, now)
+	}
+	if got := reasonOf(t, err); got != tenants.OverRate {
+		t.Errorf("a tail is a question of the minute: refused for %q", got)
+	}
+}
+
 func TestQuotaOfQuestionsAMinute(t *testing.T) {
 	var q tenants.Quota
 	now := time.Unix(1_700_000_000, 0)

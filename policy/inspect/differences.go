@@ -384,7 +384,7 @@ func limitsText(l tenants.Limits) string {
 	for _, limit := range []struct {
 		n    int
 		what string
-	}{{l.Series, "series"}, {l.Samples, "samples"}, {l.Bytes, "bytes"}} {
+	}{{l.Series, "series"}, {l.Samples, "samples"}, {l.Bytes, "bytes"}, {l.Lines, "lines"}} {
 		if limit.n > 0 {
 			out = append(out, fmt.Sprintf("%d %s", limit.n, limit.what))
 		}
