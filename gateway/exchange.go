@@ -77,6 +77,8 @@ type Exchange struct {
 	// Redactions are how often each rule of what leaves of lines did something,
 	// by its name in policy. Never a value.
 	Redactions map[string]uint64
+	// Tail is which part of a tail this is the record of; nil for all else.
+	Tail *TailPart
 	// Completeness has a part for every organization at the front door; at the
 	// peer door our own alone.
 	Completeness federation.Completeness
@@ -92,6 +94,29 @@ func (x *Exchange) discloses(r federation.Released) {
 	if r, ok := r.(interface{ Redactions() map[string]uint64 }); ok {
 		x.Redactions = r.Redactions()
 	}
+}
+
+// TailStage is where in a tail a part of it is, as audit spells it.
+type TailStage string
+
+// The stages. What was disclosed is in the records of the first two.
+const (
+	TailOpened TailStage = "opened" // the first part: what there was already
+	TailGoesOn TailStage = "part"
+	TailEnded  TailStage = "ended" // how and why it ended; no part
+)
+
+// TailPart is a part of a tail. Each is recorded before it leaves; all records of
+// a tail have one exchange id.
+type TailPart struct {
+	Stage TailStage
+	// Number of parts before this one, or at the end of all. Parts that disclose
+	// nothing are neither counted nor recorded.
+	Number int
+	// Lines and Bytes are, at the end, what all parts disclosed.
+	Lines, Bytes int
+	// Dropped is how many lines were left out since the part before.
+	Dropped int
 }
 
 // Grant lets a person of a partner see more in an emergency.

@@ -62,6 +62,9 @@ type Peers interface {
 	// Ask asks one question of the partner of an agreement. The error is a
 	// *federation.Error.
 	Ask(ctx context.Context, a tenants.Agreement, exchangeID federation.ExchangeID, by tenants.Principal, q federation.Question) (federation.Released, federation.Part, error)
+	// Tail asks for a tail and gives its parts until it ends, without an error when
+	// it has to be asked again to go on.
+	Tail(ctx context.Context, a tenants.Agreement, exchangeID federation.ExchangeID, by tenants.Principal, q federation.Question, give federation.Give) error
 }
 
 // Gateway is one organization's parley. It is safe for concurrent use.
@@ -119,7 +122,7 @@ func (g *Gateway) Answer(ctx context.Context, q Question) (*Answer, error) {
 		return nil, g.turnAway(ctx, &x, federation.Errorf(federation.BadQuestion, "this gateway answers no questions about %s", cmp.Or(x.Signal, "nothing")))
 	}
 
-	agreement, release, err := g.who(ctx, q)
+	agreement, release, err := g.who(ctx, q, g.quota.Acquire)
 	if err != nil {
 		return nil, g.turnAway(ctx, &x, err)
 	}

@@ -34,6 +34,10 @@ func (broken) Ask(context.Context, tenants.Agreement, federation.ExchangeID, ten
 	panic("a defect")
 }
 
+func (broken) Tail(context.Context, tenants.Agreement, federation.ExchangeID, tenants.Principal, federation.Question, federation.Give) error {
+	panic("a defect")
+}
+
 // all lets everybody see all.
 type all struct{}
 

@@ -17,7 +17,20 @@ type Signal struct {
 	// Federate makes one answer of the members', with a part for each of them.
 	// The error is for when there is no answer at all.
 	Federate func(ctx context.Context, q federation.Question, members []Member) (federation.Released, federation.Completeness, error)
+	// Tail gives the parts of a tail of our own store; nil where there is none. It
+	// ends without an error when it has to be asked again to go on.
+	Tail func(ctx context.Context, q federation.Question, decide federation.Decide, by federation.Asking, give federation.Give) error
+	// Follow makes one tail of the members', until it ends; nil for signals that
+	// have none. The completeness is the last one.
+	Follow func(ctx context.Context, q federation.Question, members []TailMember, give FollowGive) (federation.Completeness, error)
 }
+
+// FollowGive takes the next part of a tail of several organizations. The costs
+// and the lines left out in the completeness are those of the part.
+type FollowGive = func(federation.Released, federation.Completeness) error
+
+// TailMember is an organization whose tail can be had.
+type TailMember = federation.TailMember[federation.Question, federation.Released]
 
 // Member is an organization that can be asked.
 type Member = federation.Member[federation.Question, federation.Released]
@@ -75,5 +88,54 @@ func asking[Q federation.Question, R federation.Released](m Member) func(context
 			err = federation.AsError(fmt.Errorf("an answer of type %T where %T was asked for", released, own))
 		}
 		return own, part, err
+	}
+}
+
+// LocalTail is a signal's own store that can be tailed, as logs.Local is one.
+type LocalTail[Q federation.Question, R federation.Released] interface {
+	Tail(ctx context.Context, q Q, decide federation.Decide, by federation.Asking, give func(R, federation.Part) error) error
+}
+
+// FollowedTails makes one tail of many, as logs.Federated does.
+type FollowedTails[Q federation.Question, R federation.Released] interface {
+	Tail(ctx context.Context, q Q, members []federation.TailMember[Q, R], give func(R, federation.Completeness) error) (federation.Completeness, error)
+}
+
+// TailFrom is Signal.Tail of a store.
+func TailFrom[Q federation.Question, R federation.Released](local LocalTail[Q, R]) func(context.Context, federation.Question, federation.Decide, federation.Asking, federation.Give) error {
+	return func(ctx context.Context, q federation.Question, decide federation.Decide, by federation.Asking, give federation.Give) error {
+		own, ok := q.(Q)
+		if !ok {
+			return fmt.Errorf("a tail of type %T where %T is answered", q, own)
+		}
+		return local.Tail(ctx, own, decide, by, func(r R, p federation.Part) error { return give(r, p) })
+	}
+}
+
+// FollowWith is Signal.Follow of a signal.
+func FollowWith[Q federation.Question, R federation.Released](followed FollowedTails[Q, R]) func(context.Context, federation.Question, []TailMember, FollowGive) (federation.Completeness, error) {
+	return func(ctx context.Context, q federation.Question, members []TailMember, give FollowGive) (federation.Completeness, error) {
+		own, ok := q.(Q)
+		if !ok {
+			return nil, fmt.Errorf("a tail of type %T where %T is answered", q, own)
+		}
+		typed := make([]federation.TailMember[Q, R], len(members))
+		for i, m := range members {
+			typed[i] = federation.TailMember[Q, R]{Org: m.Org, Own: m.Own, Tail: tailing[Q, R](m)}
+		}
+		return followed.Tail(ctx, own, typed, func(r R, c federation.Completeness) error { return give(r, c) })
+	}
+}
+
+// tailing is a member's Tail in the forms of one signal.
+func tailing[Q federation.Question, R federation.Released](m TailMember) func(context.Context, Q, bool, func(R, federation.Part) error) error {
+	return func(ctx context.Context, q Q, again bool, give func(R, federation.Part) error) error {
+		return m.Tail(ctx, q, again, func(released federation.Released, part federation.Part) error {
+			own, ok := released.(R)
+			if !ok {
+				return federation.AsError(fmt.Errorf("a part of type %T where %T was asked for", released, own))
+			}
+			return give(own, part)
+		})
 	}
 }

@@ -19,9 +19,9 @@ import (
 )
 
 // who finds the agreement under which the principal asks and takes one
-// question from its quota. Our own users need none. In an emergency it is the
+// question from its quota, or one tail. Our own users need none. In an emergency it is the
 // agreement for that.
-func (g *Gateway) who(ctx context.Context, q Question) (tenants.Agreement, func(), error) {
+func (g *Gateway) who(ctx context.Context, q Question, acquire acquires) (tenants.Agreement, func(), error) {
 	_, span := g.tracer.Start(ctx, "parley.who")
 	defer span.End()
 	if q.Door == FrontDoor {
@@ -32,9 +32,12 @@ func (g *Gateway) who(ctx context.Context, q Question) (tenants.Agreement, func(
 	if err != nil {
 		return agreement, nil, err
 	}
-	release, err := g.quota.Acquire(agreement, tenants.Limits{}, now)
+	release, err := acquire(agreement, tenants.Limits{}, now)
 	return agreement, release, err
 }
+
+// acquires takes from a quota.
+type acquires = func(tenants.Agreement, tenants.Limits, time.Time) (release func(), err error)
 
 // grant is that of an emergency, which the first question opens; none of every
 // day.
@@ -71,11 +74,17 @@ func (g *Gateway) may(ctx context.Context, q Question, request policy.Request, a
 		return policy.Decision{}, err
 	}
 	x.Decision = decision
+	return permitted(q, request, agreement, decision)
+}
+
+// permitted is what of a decision counts for who asks. The error is why its
+// question is not answered.
+func permitted(q Question, request policy.Request, agreement tenants.Agreement, d policy.Decision) (policy.Decision, error) {
 	if q.Door == FrontDoor {
-		decision.Obligations.Limits = decision.Obligations.Limits.Tighten(ownLimits)
-		return decision, nil
+		d.Obligations.Limits = d.Obligations.Limits.Tighten(ownLimits)
+		return d, nil
 	}
-	return agreed(agreement, q.Asked, request, decision)
+	return agreed(agreement, q.Asked, request, d)
 }
 
 // decide asks policy, and tells its shadow.
@@ -188,24 +197,11 @@ func (g *Gateway) recovering(org tenants.OrgID, exchangeID federation.ExchangeID
 func (g *Gateway) askPartner(ctx context.Context, a tenants.Agreement, by tenants.Principal, question federation.Question, exchangeID federation.ExchangeID) (federation.Released, federation.Part, error) {
 	ctx, span := g.tracer.Start(ctx, "parley.ask_partner", trace.WithAttributes(attribute.String("parley.partner", string(a.Partner))))
 	defer span.End()
-	refused := func(reason string, err error) (federation.Released, federation.Part, error) {
-		return nil, federation.Part{Org: a.Partner}, &federation.Error{Kind: federation.Refused, Org: a.Partner, Message: reason, Err: err}
-	}
-	if err := a.Covers(g.config.Now(), question.Signal(), by.Purpose); err != nil {
-		return refused(uncovered(err, by.Purpose), err)
-	}
-	request, err := question.Request()
+	err := g.mayAsk(ctx, a, by, question, func(ctx context.Context, r policy.Request) (policy.Decision, error) {
+		return g.decide(ctx, r, exchangeID)
+	})
 	if err != nil {
-		return nil, federation.Part{Org: a.Partner}, federation.AsError(err)
-	}
-	request.Side, request.Owner = policy.Ask, a.Partner
-	request.Principal, request.Purposes = by, a.Under(by.Purpose)
-	decision, err := g.decide(ctx, request, exchangeID)
-	if err != nil {
-		return nil, federation.Part{Org: a.Partner}, federation.AsError(err)
-	}
-	if !decision.Allow {
-		return refused("our own policy does not allow asking it: "+strings.Join(decision.Reasons, "; "), denial(decision))
+		return nil, federation.Part{Org: a.Partner}, err
 	}
 	if deadline, ok := ctx.Deadline(); ok {
 		var cancel context.CancelFunc
@@ -214,6 +210,34 @@ func (g *Gateway) askPartner(ctx context.Context, a tenants.Agreement, by tenant
 	}
 	return g.config.Peers.Ask(ctx, a, exchangeID, by, question)
 }
+
+// mayAsk says why our side of an agreement, or our policy, doesn't let a question
+// be asked of the partner: a *federation.Error, or nil.
+func (g *Gateway) mayAsk(ctx context.Context, a tenants.Agreement, by tenants.Principal, question federation.Question, decide decides) error {
+	refused := func(reason string, err error) error {
+		return &federation.Error{Kind: federation.Refused, Org: a.Partner, Message: reason, Err: err}
+	}
+	if err := a.Covers(g.config.Now(), question.Signal(), by.Purpose); err != nil {
+		return refused(uncovered(err, by.Purpose), err)
+	}
+	request, err := question.Request()
+	if err != nil {
+		return federation.AsError(err)
+	}
+	request.Side, request.Owner = policy.Ask, a.Partner
+	request.Principal, request.Purposes = by, a.Under(by.Purpose)
+	decision, err := decide(ctx, request)
+	if err != nil {
+		return federation.AsError(err)
+	}
+	if !decision.Allow {
+		return refused("our own policy does not allow asking it: "+strings.Join(decision.Reasons, "; "), denial(decision))
+	}
+	return nil
+}
+
+// decides asks policy.
+type decides = func(context.Context, policy.Request) (policy.Decision, error)
 
 // uncovered says to our own user why a partner isn't asked.
 func uncovered(err error, purpose tenants.Purpose) string {

@@ -77,11 +77,31 @@ type Record struct {
 	Latency      time.Duration `json:"latency_ns"`
 	Completeness []Part        `json:"completeness,omitempty"`
 
+	// Tail is there in the records of a tail, of which there is one for each part
+	// and one for its end, all under the same Exchange.
+	Tail *Tail `json:"tail,omitempty"`
+
 	// Repeats makes this a record of several questions that were refused as the
 	// one under the same Exchange was, which is recorded before. Of what they
 	// asked, nothing is here.
 	Repeats *Repeats `json:"repeats,omitempty"`
 }
+
+// Tail is which part of a tail a record is of.
+type Tail struct {
+	// Stage is opened, part or ended: at the end nothing was disclosed.
+	Stage gateway.TailStage `json:"stage"`
+	// Number of recorded parts before this one, or at the end of all.
+	Number int `json:"number"`
+	// Lines and Bytes are, at the end, the sums of all parts.
+	Lines int `json:"lines,omitzero"`
+	Bytes int `json:"bytes,omitzero"`
+	// Dropped is how many lines were left out since the part before.
+	Dropped int `json:"dropped,omitzero"`
+}
+
+// Continues says whether the record is of a tail whose opening another one is of.
+func (r Record) Continues() bool { return r.Tail != nil && r.Tail.Stage != gateway.TailOpened }
 
 // Cut is the whole of a text of which a record has the beginning.
 type Cut struct {
@@ -153,6 +173,7 @@ type Dataset struct {
 // Limits are those the decision set; one left out was not set.
 type Limits struct {
 	Concurrent       int           `json:"concurrent,omitzero"`
+	Tails            int           `json:"tails,omitzero"`
 	QueriesPerMinute int           `json:"queries_per_minute,omitzero"`
 	Series           int           `json:"series,omitzero"`
 	Samples          int           `json:"samples,omitzero"`
@@ -172,7 +193,11 @@ type Part struct {
 	Lines    int               `json:"lines,omitzero"`
 	Bytes    int               `json:"bytes"`
 	Latency  time.Duration     `json:"latency_ns"`
-	Notices  []string          `json:"notices,omitempty"`
+	// Dropped is how many lines of a tail it left out, and Exchange under which
+	// id it was asked, where that is not the record's.
+	Dropped  int                   `json:"dropped,omitzero"`
+	Exchange federation.ExchangeID `json:"exchange,omitempty"`
+	Notices  []string              `json:"notices,omitempty"`
 }
 
 // Of is the record of an exchange.
@@ -213,6 +238,9 @@ func Of(x gateway.Exchange) Record {
 	if reason := x.Principal.BreakGlass; reason != "" {
 		r.BreakGlass = &BreakGlass{Reason: reason, Person: x.Principal.User.Subject, Opened: Time(x.Grant.Opened), Ends: Time(x.Grant.Ends)}
 	}
+	if t := x.Tail; t != nil {
+		r.Tail = &Tail{Stage: t.Stage, Number: t.Number, Lines: t.Lines, Bytes: t.Bytes, Dropped: t.Dropped}
+	}
 	if x.Outcome == gateway.Refused {
 		r.shorten()
 	}
@@ -230,6 +258,8 @@ func Of(x gateway.Exchange) Record {
 			Lines:    p.Cost.Lines,
 			Bytes:    p.Cost.Bytes,
 			Latency:  p.Cost.Latency,
+			Dropped:  p.Dropped,
+			Exchange: p.Exchange,
 			Notices:  p.Notices,
 		})
 	}

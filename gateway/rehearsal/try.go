@@ -154,6 +154,10 @@ func (nobody) Ask(_ context.Context, a tenants.Agreement, _ federation.ExchangeI
 	return nil, federation.Part{Org: a.Partner}, federation.Errorf(federation.Refused, "no partner is asked in a rehearsal")
 }
 
+func (nobody) Tail(context.Context, tenants.Agreement, federation.ExchangeID, tenants.Principal, federation.Question, federation.Give) error {
+	return federation.Errorf(federation.Refused, "no partner is asked in a rehearsal")
+}
+
 // opening gives a grant that is opened now, and keeps none.
 type opening struct{ at time.Time }
 

@@ -92,7 +92,9 @@ func parse(texts [][]byte) batch {
 			b.unread++
 			continue
 		}
-		b.records = append(b.records, record)
+		if !record.Continues() { // a tail is one question, and asked when it opens
+			b.records = append(b.records, record)
+		}
 	}
 	return b
 }

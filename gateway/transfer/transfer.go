@@ -99,21 +99,28 @@ func New(reg prometheus.Registerer, c Config) (*Meter, error) {
 }
 
 // Observe counts an exchange: what we answered and, at the front door, what
-// each partner that was asked gave us.
+// each partner that was asked gave us. A tail is a question at its end, and has no
+// duration that says anything.
 func (m *Meter) Observe(x gateway.Exchange) {
 	asker := x.Principal.Org
 	if x.Door == gateway.FrontDoor {
 		asker = m.config.Org
 	}
-	m.observe(asker, x.Signal, Answered, x.Outcome, federation.Cost{
-		Series: x.Series, Samples: x.Samples, Lines: x.Lines, Bytes: x.Bytes, Latency: x.Latency,
-	})
+	cost := federation.Cost{Series: x.Series, Samples: x.Samples, Lines: x.Lines, Bytes: x.Bytes, Latency: x.Latency}
+	observe := m.observe
+	if x.Tail != nil {
+		cost.Latency = 0
+		if x.Tail.Stage != gateway.TailEnded {
+			observe = m.disclosed
+		}
+	}
+	observe(asker, x.Signal, Answered, x.Outcome, cost)
 	if x.Door != gateway.FrontDoor {
 		return
 	}
 	for _, part := range x.Completeness {
 		if part.Org != m.config.Org && part.Status != federation.NotAsked {
-			m.observe(part.Org, x.Signal, Asked, outcomeOf(part.Status), part.Cost)
+			observe(part.Org, x.Signal, Asked, outcomeOf(part.Status), part.Cost)
 		}
 	}
 }
@@ -124,16 +131,21 @@ func (m *Meter) Wire(partner tenants.OrgID, d Direction, f wire.Flow, n int) {
 }
 
 func (m *Meter) observe(partner tenants.OrgID, s tenants.Signal, d Direction, o gateway.Outcome, c federation.Cost) {
+	m.questions.WithLabelValues(m.partner(partner), signal(s), string(d), outcome(o)).Inc()
+	m.disclosed(partner, s, d, o, c)
+	// A partner that never answered has no latency to tell.
+	if c.Latency > 0 {
+		m.duration.WithLabelValues(m.partner(partner), signal(s), string(d)).Observe(c.Latency.Seconds())
+	}
+}
+
+// disclosed counts what an answer, or a part of one, holds.
+func (m *Meter) disclosed(partner tenants.OrgID, s tenants.Signal, d Direction, _ gateway.Outcome, c federation.Cost) {
 	way := []string{m.partner(partner), signal(s), string(d)}
-	m.questions.WithLabelValues(append(way, outcome(o))...).Inc()
 	m.series.WithLabelValues(way...).Add(amount(c.Series))
 	m.samples.WithLabelValues(way...).Add(amount(c.Samples))
 	m.lines.WithLabelValues(way...).Add(amount(c.Lines))
 	m.bytes.WithLabelValues(way...).Add(amount(c.Bytes))
-	// A partner that never answered has no latency to tell.
-	if c.Latency > 0 {
-		m.duration.WithLabelValues(way...).Observe(c.Latency.Seconds())
-	}
 }
 
 // amount is what a counter can take: a cost may be what a partner stated.

@@ -204,6 +204,9 @@ func (r *emergencies) take(record audit.Record) {
 		e.Reasons = with(e.Reasons, record.BreakGlass.Reason)
 	}
 	e.add(record)
+	if record.Continues() {
+		return // its question was counted when the tail opened
+	}
 	switch record.Outcome {
 	case gateway.Answered, gateway.Partially:
 		e.Answers++
