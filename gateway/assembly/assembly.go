@@ -229,7 +229,8 @@ func (g *Gateway) makePipeline(context.Context) error {
 	if err != nil {
 		return err
 	}
-	ofLogs := gateway.Signal{Federate: gateway.FederateWith(logs.NewFederated(g.config.MaxSamples, nil))}
+	federated := logs.NewFederated(g.config.MaxSamples, nil)
+	ofLogs := gateway.Signal{Federate: gateway.FederateWith(federated), Follow: gateway.FollowWith(federated)}
 	if g.config.Logs != nil {
 		own, err := logs.NewLocal(logs.LocalConfig{
 			Org: g.config.Org, Source: g.config.Logs, Secret: g.config.Secret, MaxSamples: g.config.MaxSamples, Logger: g.config.Log,
@@ -237,7 +238,7 @@ func (g *Gateway) makePipeline(context.Context) error {
 		if err != nil {
 			return err
 		}
-		ofLogs.Answer = gateway.AnswerFrom(own)
+		ofLogs.Answer, ofLogs.Tail = gateway.AnswerFrom(own), gateway.TailFrom(own)
 	}
 	c := gateway.Config{
 		Org: g.config.Org, Directory: g.directory, Decider: g.policies,
@@ -295,7 +296,7 @@ func (g *Gateway) makeFront(context.Context) (err error) {
 		g.config.Log.Warn("no authentication is configured: the front door serves this machine only", "address", g.config.Front.Addr().String())
 	}
 	g.front, err = front.New(front.Config{
-		Org: g.config.Org, Answerer: front.Answers(g.pipeline), Authenticator: g.auth, DefaultPurpose: g.config.DefaultPurpose, DefaultCase: g.config.DefaultCase,
+		Org: g.config.Org, Answerer: front.Answers(g.pipeline), Tails: g.pipeline, Authenticator: g.auth, DefaultPurpose: g.config.DefaultPurpose, DefaultCase: g.config.DefaultCase,
 		Timeout: g.config.QueryTimeout,
 		Version: g.config.Version, Logger: g.config.Log, Ready: g.ready, Profiling: g.config.Profiling,
 		LocalOnly: !g.auth.Configured() || g.auth.TrustsLoopback(), Hosts: g.config.FrontHosts,

@@ -62,7 +62,9 @@ func (g *Gateway) Run(ctx context.Context) error {
 			return shut(ctx)
 		}})
 	}
-	door("the front door", func(ctx context.Context) error { return shutdown(ctx, frontDoor) })
+	door("the front door", func(ctx context.Context) error {
+		return errors.Join(g.front.EndTails(ctx), shutdown(ctx, frontDoor))
+	})
 	if g.peerDoor != nil {
 		background(func() error { return g.peerDoor.Serve(g.config.Peer) })
 		door("the peer door", func(ctx context.Context) error { g.peerDoor.Shutdown(ctx); return nil })

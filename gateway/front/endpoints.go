@@ -1,6 +1,7 @@
 package front
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"slices"
@@ -15,6 +16,9 @@ type endpoint struct {
 	params []param
 	// serve answers; nil is web/api/v1.
 	serve func(f *Front, w http.ResponseWriter, r *http.Request)
+	// socket: the answer is a WebSocket, which lasts as long as it is wanted and
+	// may be asked for by this door's own pages alone.
+	socket bool
 	// loki: errors are written as Loki's clients read them.
 	loki bool
 }
@@ -92,8 +96,12 @@ func (f *Front) ask(w *response, r *http.Request, e endpoint) {
 		return
 	}
 	w.session = s
-	ctx, cancel := f.bound(s.in(r.Context()))
-	defer cancel()
+	ctx := s.in(r.Context())
+	if !e.socket {
+		var cancel context.CancelFunc
+		ctx, cancel = f.bound(ctx)
+		defer cancel()
+	}
 	understood, err := f.understand(w, r.WithContext(ctx), e)
 	if err != nil {
 		writeError(w, badRequest(err))

@@ -67,6 +67,8 @@ type Config struct {
 	Org           tenants.OrgID
 	Answerer      Answerer
 	Authenticator Authenticator
+	// Tails gives the tails of logs; nil serves none.
+	Tails Tailer
 	// DefaultPurpose is that of requests without X-Parley-Purpose. Empty leaves
 	// such a question without a purpose, which agreements refuse.
 	DefaultPurpose tenants.Purpose
@@ -113,6 +115,10 @@ const prometheusVersion = "3.9.1"
 type Front struct {
 	config Config
 	api    http.Handler
+
+	tails    chan struct{}   // has one for each that runs
+	ending   context.Context //nolint:containedctx // it is the door's life
+	endTails context.CancelCauseFunc
 }
 
 // New returns a Front, or an error that names what Config lacks.
@@ -136,7 +142,9 @@ func New(c Config) (*Front, error) {
 	if c.MaxBody <= 0 {
 		c.MaxBody = DefaultMaxBody
 	}
-	return &Front{config: c, api: newAPI(c)}, nil
+	f := &Front{config: c, api: newAPI(c), tails: make(chan struct{}, maxTails)}
+	f.ending, f.endTails = context.WithCancelCause(context.Background())
+	return f, nil
 }
 
 // ServeHTTP finds out where the request goes and keeps what must hold for all

@@ -38,6 +38,7 @@ var lokiQueries = []endpoint{
 	{path: "label", methods: getOrPost, params: append([]param{lokiQuery}, lokiTimes...), serve: serveLokiLabels},
 	{path: "label/<name>/values", methods: getOrPost, params: append([]param{lokiQuery}, lokiTimes...), serve: serveLokiValues},
 	{path: "series", methods: getOrPost, params: append([]param{{name: "match[]", many: true, check: checkLogQL}, {name: "match", many: true, check: checkLogQL}}, lokiTimes...), serve: serveLokiSeries},
+	{path: "tail", methods: getOnly, params: []param{lokiQuery, one("start"), one("limit"), one("delay_for")}, serve: serveLokiTail, socket: true},
 	{path: "format_query", methods: getOrPost, params: []param{lokiQuery}, serve: serveLokiFormat},
 	{path: "status/buildinfo", methods: getOnly, serve: serveLokiBuildInfo},
 }

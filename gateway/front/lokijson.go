@@ -94,10 +94,18 @@ type lokiCategories struct {
 // writeLokiStreams writes the entries of a log query, by stream: a client puts
 // them in order of time again. A stream without categories has all labels.
 func writeLokiStreams(w http.ResponseWriter, s *session, released *logs.Released, categorized bool) {
-	data := lokiData{ResultType: "streams"}
+	data := lokiData{ResultType: "streams", Result: lokiStreams(released.Entries(), categorized)}
+	if categorized {
+		data.EncodingFlags = []string{CategorizeLabels}
+	}
+	writeLoki(w, s, data)
+}
+
+// lokiStreams are entries by their labels, in the order of the first of each.
+func lokiStreams(entries []logs.Entry, categorized bool) []*lokiStream {
 	streams := []*lokiStream{}
 	byLabels := map[string]*lokiStream{}
-	for _, e := range released.Entries() {
+	for _, e := range entries {
 		ls := e.Stream
 		if !categorized {
 			ls = allLabels(e.Entry)
@@ -115,11 +123,7 @@ func writeLokiStreams(w http.ResponseWriter, s *session, released *logs.Released
 		}
 		stream.Values = append(stream.Values, value)
 	}
-	if categorized {
-		data.EncodingFlags = []string{CategorizeLabels}
-	}
-	data.Result = streams
-	writeLoki(w, s, data)
+	return streams
 }
 
 // allLabels are an entry's labels of all categories.

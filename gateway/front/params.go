@@ -71,7 +71,9 @@ func (f *Front) understand(w http.ResponseWriter, r *http.Request, e endpoint) (
 	out := r.Clone(r.Context())
 	out.Form, out.PostForm = understood, understood
 	out.URL.RawQuery = ""
-	out.Header.Del("Origin") // nothing is served across origins
+	if !e.socket { // whose handshake refuses others
+		out.Header.Del("Origin") // nothing is served across origins
+	}
 	if e.path != readPath {
 		out.Body = http.NoBody
 		out.ContentLength = 0

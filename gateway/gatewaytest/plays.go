@@ -83,3 +83,8 @@ func (s scripted) Disclose(_ context.Context, encode func(federation.Released, f
 	_, err := encode(s.released, federation.Completeness{s.part})
 	return err
 }
+
+// Tail implements peerfront.Gateway: a script has none.
+func (s Script) Tail(context.Context, gateway.Question, gateway.TailDoor) error {
+	return federation.Errorf(federation.BadQuestion, "no tails")
+}

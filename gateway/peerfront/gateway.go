@@ -12,6 +12,9 @@ type Gateway interface {
 	// Answer takes a question through the whole pipeline. When it returns an
 	// error the exchange is recorded already.
 	Answer(context.Context, gateway.Question) (Answer, error)
+	// Tail takes a tail through the whole pipeline, part by part; see
+	// gateway.Gateway.Tail. When it returns, the end of it is recorded.
+	Tail(context.Context, gateway.Question, gateway.TailDoor) error
 	// Refuse records a question that didn't get as far as Answer, with what is
 	// known of it, and returns what the asker is told: err, or that the refusal
 	// couldn't be recorded.
@@ -31,6 +34,7 @@ type Answer interface {
 // pipeline is what *gateway.Gateway has.
 type pipeline interface {
 	Answer(context.Context, gateway.Question) (*gateway.Answer, error)
+	Tail(context.Context, gateway.Question, gateway.TailDoor) error
 	Refuse(ctx context.Context, q gateway.Question, err error) error
 }
 

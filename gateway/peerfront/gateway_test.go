@@ -21,6 +21,7 @@ import (
 // fakeGateway answers as the test says and keeps what it was asked to record.
 type fakeGateway struct {
 	answer    func(context.Context, gateway.Question) (peerfront.Answer, error)
+	tail      func(context.Context, gateway.TailDoor) error
 	auditDown atomic.Bool
 
 	mu       sync.Mutex
@@ -36,6 +37,14 @@ func (g *fakeGateway) Answer(ctx context.Context, q gateway.Question) (peerfront
 	g.asked = append(g.asked, q)
 	g.mu.Unlock()
 	return g.answer(ctx, q)
+}
+
+// Tail gives what the test says, as a gateway does.
+func (g *fakeGateway) Tail(ctx context.Context, q gateway.Question, door gateway.TailDoor) error {
+	g.mu.Lock()
+	g.asked = append(g.asked, q)
+	g.mu.Unlock()
+	return g.tail(ctx, door)
 }
 
 func (g *fakeGateway) Refuse(_ context.Context, q gateway.Question, err error) error {

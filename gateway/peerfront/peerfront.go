@@ -91,6 +91,7 @@ type Config struct {
 type Server struct {
 	grpc        *grpc.Server
 	connections *connections
+	end         context.CancelCauseFunc // ends all tails
 }
 
 // New returns the door, closed until Serve.
@@ -115,7 +116,8 @@ func New(c Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &service{config: c, describes: newSparing(c.Now)}
+	ending, end := context.WithCancelCause(context.Background())
+	s := &service{config: c, describes: newSparing(c.Now), ending: ending}
 	server := grpc.NewServer(serverOptions(c, s, open)...)
 	federationv1.RegisterFederationServer(server, s)
 	if c.Health {
@@ -124,7 +126,7 @@ func New(c Config) (*Server, error) {
 	if c.Reflection {
 		reflection.Register(server)
 	}
-	return &Server{grpc: server, connections: open}, nil
+	return &Server{grpc: server, connections: open, end: end}, nil
 }
 
 func serverOptions(c Config, s *service, open *connections) []grpc.ServerOption {
@@ -169,9 +171,10 @@ func (s *Server) Serve(l net.Listener) error {
 	return nil
 }
 
-// Shutdown closes the door to new questions and waits for those under way;
-// when ctx ends they are cut off.
+// Shutdown closes the door to new questions, ends tails and waits for the
+// questions under way; when ctx ends they are cut off.
 func (s *Server) Shutdown(ctx context.Context) {
+	s.end(errGoing)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

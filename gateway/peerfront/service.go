@@ -1,6 +1,7 @@
 package peerfront
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,6 +27,8 @@ type service struct {
 	config Config
 	// describes bounds what is logged of those that are refused.
 	describes *sparing
+	// ending ends all tails, which would go on as long as their askers want.
+	ending context.Context //nolint:containedctx // it is the door's life
 }
 
 // Ask answers one question.
@@ -33,20 +36,27 @@ func (s *service) Ask(request *federationv1.AskRequest, stream grpc.ServerStream
 	ctx, cancel := context.WithTimeout(stream.Context(), s.config.MaxDuration)
 	defer cancel()
 
-	principal, _, unknown := s.who(ctx)
-	q, malformed := s.question(principal, request)
-	if unknown != nil {
-		return s.refuse(ctx, q, unknown)
-	}
-	if malformed != nil {
-		return s.refuse(ctx, q, malformed)
+	q, err := s.asked(ctx, request)
+	if err != nil {
+		return s.refuse(ctx, q, err)
 	}
 	messages, done, err := s.answer(ctx, q)
 	if err != nil {
 		return s.failure(ctx, err)
 	}
 	defer done()
+	if err := compress(ctx); err != nil {
+		return s.failure(ctx, err)
+	}
 	return s.send(ctx, stream, messages)
+}
+
+// asked is what is asked, and by whom. With an error, which refuses it, it holds
+// what is known, for the record.
+func (s *service) asked(ctx context.Context, request *federationv1.AskRequest) (gateway.Question, error) {
+	principal, _, unknown := s.who(ctx)
+	q, malformed := s.question(principal, request)
+	return q, cmp.Or(unknown, malformed)
 }
 
 // answer returns the messages of an answer that is recorded, and what is to be
@@ -76,16 +86,19 @@ func (s *service) answer(ctx context.Context, q gateway.Question) (messages []*f
 	return messages, done, err
 }
 
-// send sends messages no faster than the asker reads them, and for no longer
-// than the question may take: whoever doesn't read is left.
-func (s *service) send(ctx context.Context, stream grpc.ServerStreamingServer[federationv1.AskResponse], messages []*federationv1.AskResponse) error {
+// compress has what is sent compressed, if the asker can read that. It is called
+// before anything is sent.
+func compress(ctx context.Context) error {
 	supported, err := grpc.ClientSupportedCompressors(ctx)
 	if err == nil && slices.Contains(supported, wire.Compression) {
 		err = grpc.SetSendCompressor(ctx, wire.Compression)
 	}
-	if err != nil {
-		return s.failure(ctx, err)
-	}
+	return err
+}
+
+// send sends messages no faster than the asker reads them, and for no longer
+// than the question may take: whoever doesn't read is left.
+func (s *service) send(ctx context.Context, stream grpc.ServerStreamingServer[federationv1.AskResponse], messages []*federationv1.AskResponse) error {
 	sent := make(chan error, 1)
 	go func() {
 		for _, m := range messages {

@@ -47,6 +47,7 @@ type world struct {
 	cas     map[spiffeid.TrustDomain]*identity.DevCA
 	bundles *x509bundle.Set
 	gateway *fakeGateway
+	door    *peerfront.Server
 	address string
 	// exchangeID is that of all questions.
 	exchangeID federation.ExchangeID
@@ -106,6 +107,7 @@ func newWorld(t *testing.T, change func(*peerfront.Config)) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
+	w.door = door
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
