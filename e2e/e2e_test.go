@@ -6,6 +6,8 @@
 //	TestPushDown     what a real Prometheus evaluates equals the view
 //	TestSources      what is read from a real Prometheus equals an embedded store
 //	TestLokiSource   what is read from a real Loki is what was written to it
+//	TestLokiDoor     what a gateway that hides nothing answers is what its Loki does
+//	TestLogs         three organizations, each a real Loki and a gateway, asked by logcli
 //	TestScripts      the command line, one story a file in testdata/script
 //
 // Real servers come from e2e/servers, which builds them when they aren't there.

@@ -88,11 +88,7 @@ func (o *org) scrapes(t testing.TB) {
 // partner's trust bundle as it was handed over.
 func (o *org) agrees(t testing.TB, partner *org) {
 	t.Helper()
-	bundle, err := os.ReadFile(filepath.Join(partner.dir, "ca", "bundle.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	o.write(t, "partners/"+partner.name+".json", string(bundle))
+	o.trusts(t, partner)
 	// A partner that asks nothing in these tests has no policy, and gets nothing.
 	policy, err := templates.ReadFile("testdata/org/" + o.name + "-" + partner.name + ".rego")
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -101,10 +97,26 @@ func (o *org) agrees(t testing.TB, partner *org) {
 	if err == nil {
 		o.write(t, "policies/"+partner.name+".rego", string(policy))
 	}
+	o.agreesAbout(t, partner, "metrics", err == nil)
+}
+
+// agreesAbout writes the agreement itself.
+func (o *org) agreesAbout(t testing.TB, partner *org, signal string, hasPolicy bool) {
+	t.Helper()
 	o.write(t, o.agreement(partner), o.expand(t, "agreement.yml", map[string]any{
-		"Partner": partner.name, "Peer": partner.peer, "Bundle": partner.bundle, "HasPolicy": err == nil,
+		"Partner": partner.name, "Peer": partner.peer, "Bundle": partner.bundle, "HasPolicy": hasPolicy, "Signal": signal,
 		"NotAfter": time.Now().Add(time.Hour).UTC().Format(time.RFC3339),
 	}))
+}
+
+// trusts takes the partner's trust bundle as it was handed over.
+func (o *org) trusts(t testing.TB, partner *org) {
+	t.Helper()
+	bundle, err := os.ReadFile(filepath.Join(partner.dir, "ca", "bundle.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.write(t, "partners/"+partner.name+".json", string(bundle))
 }
 
 // agreement is the file of the agreement with a partner.
