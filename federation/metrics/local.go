@@ -5,16 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"math"
 	"runtime/debug"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/common/model"
-	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
 
@@ -264,125 +259,4 @@ func (l *Local) query(ctx context.Context, q Question, v *view, o policy.Obligat
 func (l *Local) evaluate(ctx context.Context, expr parser.Expr, q Question, v *view) (promql.Matrix, error) {
 	ignoreSurrogates(expr)
 	return run(ctx, v.may.engine, v, expr.String(), q)
-}
-
-// notices say in words what policy redacts of the answer to a question.
-func notices(v *view, q Question) []string {
-	r := v.rules
-	if r.everything {
-		return nil
-	}
-	said := cellNotices(r)
-	unreleased, some := r.unreleased(q)
-	rows := slices.ContainsFunc(r.datasets, func(d policy.Dataset) bool { return d.Release == policy.Row })
-	if some && (rows || len(said) == 0) {
-		said = append(said, "policy says: "+modes(r))
-	}
-	if v.rules.resolution > 0 {
-		said = append(said, "policy says: one sample every "+model.Duration(v.rules.resolution*int64(time.Millisecond)).String())
-	}
-	if r.rounds {
-		said = append(said, "policy says: numbers are rounded")
-	}
-	if len(unreleased) > 0 {
-		said = append(said, "policy says: nothing of "+strings.Join(unreleased, ", ")+" is released")
-	}
-	return said
-}
-
-// cellNotices say what leaves in cells.
-func cellNotices(r *rules) []string {
-	var out []string
-	for i := range r.datasets {
-		d := &r.datasets[i]
-		if d.Release != policy.Aggregate {
-			continue
-		}
-		by := ""
-		if names := seenDimensions(d); len(names) > 0 {
-			by = " by " + strings.Join(names, ", ")
-		}
-		units := strings.Join(d.Cells.Units, " and ")
-		if countsEvents(d) {
-			units = "events"
-		}
-		out = append(out, fmt.Sprintf("policy says: of %s only sums%s over at least %d %s", d.Name, by, d.Cells.K, units))
-	}
-	slices.Sort(out)
-	return slices.Compact(out)
-}
-
-// unreleased are the question's selectors that no dataset's can match, as
-// PromQL writes them; some says whether there are others. It is for policy and
-// the question to say: what the store holds has no part in it, and neither have
-// datasets that deny.
-func (r *rules) unreleased(q Question) (unreleased []string, some bool) {
-	asked, err := q.Request()
-	if err != nil || len(asked.Selectors) == 0 {
-		return nil, true
-	}
-	for _, s := range asked.Selectors {
-		_, rows := r.narrow(s)
-		switch {
-		case rows, len(r.cellsOf(s)) > 0, r.published(s) != nil:
-			some = true
-		case slices.ContainsFunc(s, func(m *labels.Matcher) bool { return m.Name == orgLabel && !m.Matches(string(r.org)) }):
-			// It asks for another organization's.
-		default:
-			unreleased = append(unreleased, brief(s))
-		}
-	}
-	slices.Sort(unreleased)
-	unreleased = slices.Compact(unreleased)
-	const most = 5 // of what may be long a header and an audit record hold enough
-	if len(unreleased) > most {
-		unreleased = append(unreleased[:most], "others")
-	}
-	return unreleased, some || len(unreleased) == 0
-}
-
-// brief is a selector as its author wrote it, or the beginning of one.
-func brief(s policy.Selector) string {
-	v := parser.VectorSelector{LabelMatchers: []*labels.Matcher(s)}
-	for _, m := range s {
-		if m.Name == labels.MetricName && m.Type == labels.MatchEqual {
-			v.Name = m.Value
-		}
-	}
-	const most = 100
-	if text := []rune(v.String()); len(text) > most {
-		return string(text[:most]) + "..."
-	}
-	return v.String()
-}
-
-// modes say in words what becomes of labels.
-func modes(r *rules) string {
-	byMode := map[policy.Mode]map[string]bool{}
-	others := policy.Keep
-	for _, d := range r.datasets {
-		if d.Release != policy.Row {
-			continue
-		}
-		others = min(others, d.Others.Mode)
-		for name := range d.Labels {
-			mode := strictest([]*policy.Dataset{&d}, name).Mode
-			if byMode[mode] == nil {
-				byMode[mode] = map[string]bool{}
-			}
-			byMode[mode][name] = true
-		}
-	}
-	var said []string
-	for _, m := range []policy.Mode{policy.Keep, policy.Pseudonym, policy.Generalize, policy.Drop} {
-		if len(byMode[m]) > 0 {
-			said = append(said, m.String()+" "+joinSorted(byMode[m]))
-		}
-	}
-	said = append(said, others.String()+" all other labels")
-	return strings.Join(said, "; ")
-}
-
-func joinSorted(names map[string]bool) string {
-	return strings.Join(slices.Sorted(maps.Keys(names)), ", ")
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 
+	"github.com/parley-gateway/parley/federation"
 	"github.com/parley-gateway/parley/federation/metrics"
 	"github.com/parley-gateway/parley/federation/metrics/metricstest"
 	"github.com/parley-gateway/parley/policy"
@@ -68,6 +69,66 @@ func TestNoticesSayWhatIsNotReleased(t *testing.T) {
 			if diff := cmp.Diff(want, part.Notices); diff != "" {
 				t.Errorf("%s, of a store with %d series:\n%s", expression, len(store), diff)
 			}
+		}
+	}
+}
+
+// What is said is of the datasets that the question meets, by labels that are
+// kept: a hidden one that the question names says nothing, nor does what is denied.
+func TestNoticesAreOfWhatAQuestionMeets(t *testing.T) {
+	keep := func(names ...string) map[string]policy.LabelRule {
+		out := map[string]policy.LabelRule{}
+		for _, name := range names {
+			out[name] = policy.LabelRule{Mode: policy.Keep}
+		}
+		return out
+	}
+	logins := cellsOf(t, "logins", 5, "region")
+	queues := cellsOf(t, `queue_length{region="eu"}`, 3, "region")
+	queues.Name, queues.Rounding = "queues", policy.Rounding{Digits: 2}
+	o := policy.Obligations{
+		Queries: []policy.Query{{Name: "published", Expression: "sum(requests)"}},
+		Datasets: []policy.Dataset{
+			{Name: "requests", Series: []policy.Selector{mustSelect(t, `requests{region="eu",user!="root"}`)}, Release: policy.Row, Labels: keep("region", "pod")},
+			{Name: "errors", Series: []policy.Selector{mustSelect(t, `{__name__=~"err.*",region="us",user="a"}`)}, Release: policy.Row, Labels: keep("region", "code")},
+			logins, queues,
+			{Name: "never", Series: []policy.Selector{mustSelect(t, "payroll")}, Release: policy.Deny, Rounding: policy.Rounding{Digits: 1}},
+		},
+	}
+	const (
+		requests = "policy says: keep pod, region; drop all other labels"
+		errors   = "policy says: keep code, region; drop all other labels"
+		both     = "policy says: keep code, pod, region; drop all other labels"
+		ofLogins = "policy says: of logins only sums by region over at least 5 user"
+		ofQueues = "policy says: of queues only sums by region over at least 3 user"
+		rounded  = "policy says: numbers are rounded"
+	)
+	for expression, want := range map[string][]string{
+		"sum(requests)":                                   {requests},
+		"sum(errors)":                                     {errors},
+		"sum(requests) / sum(errors)":                     {both},
+		`sum({__name__=~"requests|errors"})`:              {both},
+		`sum({__name__!="x",region="us"})`:                {ofLogins, errors},
+		`sum(requests{user="root"}) + sum(errors)`:        {both}, // what is hidden excludes nothing
+		`sum(errors{user="b"})`:                           {errors},
+		"sum(logins)":                                     {ofLogins},
+		"sum(queue_length)":                               {ofQueues, rounded},
+		`sum(queue_length{region="us"})`:                  {`policy says: nothing of queue_length{region="us"} is released`},
+		"sum(logins) / scalar(sum(requests))":             {ofLogins, requests},
+		"sum(payroll)":                                    {"policy says: nothing of payroll is released"},
+		"sum(payroll) or sum(requests)":                   {requests, "policy says: nothing of payroll is released"},
+		"published":                                       nil,
+		"1 + 1":                                           {ofLogins, ofQueues, both, rounded},
+		`sum(logins{org="globex"}) + sum(requests)`:       {requests},
+		`sum(requests{region="eu"}) or sum(queue_length)`: {ofQueues, requests, rounded},
+	} {
+		q := metrics.Question{Kind: policy.Instant, Expression: expression, Start: metricstest.End(), End: metricstest.End()}
+		plan, err := metrics.NewPlan(metrics.PlanConfig{Org: "acme", By: "globex", Now: metricstest.End}, q, o)
+		if err != nil && federation.AsError(err).Kind != federation.NeedsAggregation {
+			t.Fatalf("%s: %v", expression, err)
+		}
+		if diff := cmp.Diff(want, plan.Notices); diff != "" {
+			t.Errorf("%s:\n%s", expression, diff)
 		}
 	}
 }
