@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -35,7 +37,8 @@ func (*policyExplainCommand) Help() string {
     --break-glass 'checkout is down' --case INC-4711 --user alice@globex.example up
 
 It says what policy decides and which rules and lines say so, what of the
-question is released how, and what the partner would be told. No data is read.
+question is released how, what becomes of each label it speaks of, and what the
+partner would be told. No data is read.
 The exit code is 1 when the question would be refused.`
 }
 
@@ -217,31 +220,41 @@ func (e explained) plan(out *strings.Builder) {
 	out.WriteString(paragraph("  samples for each series, at least: ", fmt.Sprintf("%d in the answer, %d read, %d at once", least.Answer, least.Read, least.Held)))
 }
 
+// labels is a table for each dataset.
 func (e explained) labels(out *strings.Builder) {
-	if len(e.Labels) == 0 {
-		return
-	}
-	e.heading(out, "LABELS")
-	oneDataset := !slices.ContainsFunc(e.Labels, func(l rehearsal.Label) bool { return l.Dataset != e.Labels[0].Dataset })
-	var rows [][]string
+	byDataset := map[int][]rehearsal.Label{}
 	for _, l := range e.Labels {
-		name, what := l.Label, l.What
-		if name == inspect.Others {
-			name = "all others"
-		}
-		if l.Says != l.Dataset {
-			what += ", because these series are in " + l.Says + " too"
-		}
-		for _, p := range l.Partly {
-			what += fmt.Sprintf("; %s for series also in %s (%s, %s)", p.What, p.Also, strings.Join(p.Series, " or "), within(e.dir, p.Place))
-		}
-		row := []string{l.Dataset, name, within(e.dir, l.Place), what}
-		if oneDataset {
-			row = row[1:]
-		}
-		rows = append(rows, row)
+		byDataset[l.LabelFate.Dataset] = append(byDataset[l.LabelFate.Dataset], l)
 	}
-	out.WriteString(tabulate(rows))
+	for _, of := range slices.Sorted(maps.Keys(byDataset)) {
+		head := "LABELS"
+		if len(byDataset) > 1 {
+			head += " OF " + byDataset[of][0].Dataset
+		}
+		e.heading(out, head)
+		rows := [][]string{{"LABEL", "IN THE QUESTION", "SAID AT", "IS"}}
+		for _, l := range byDataset[of] {
+			rows = append(rows, e.label(l))
+		}
+		out.WriteString(tabulate(rows))
+	}
+}
+
+func (e explained) label(l rehearsal.Label) []string {
+	name, what := l.Label, l.What
+	if name == inspect.Others {
+		name = "all others"
+	}
+	if l.Why != "" {
+		what += ": " + l.Why
+	}
+	if l.Says != l.Dataset {
+		what += ", because these series are in " + l.Says + " too"
+	}
+	for _, p := range l.Partly {
+		what += fmt.Sprintf("; %s for series also in %s (%s, %s)", p.What, p.Also, strings.Join(p.Series, " or "), within(e.dir, p.Place))
+	}
+	return []string{name, cmp.Or(strings.Join(l.In, ", "), "-"), cmp.Or(within(e.dir, l.Place), "-"), what}
 }
 
 func (e explained) bounds(out *strings.Builder) {

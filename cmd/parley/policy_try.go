@@ -38,7 +38,8 @@ func (*policyTryCommand) Help() string {
 
 It asks the metrics that the config names, as the partner would and as you do,
 and says what is between: series that aren't released, labels that are hidden,
-cells that are too small. It runs here, for who can read the gateway's files;
+cells that are too small. Names in the policy that your data doesn't have, as
+after a slip of the pen, are said too. It runs here, for who can read the gateway's files;
 nothing is sent to anyone, so there is no audit record either: an audit record
 is the evidence of what left, and nothing does.
 The exit code is 1 when the partner would get no answer.`
@@ -167,6 +168,7 @@ func (t tried) show(w io.Writer) error {
 		t.series(&out, t.Raw)
 	}
 	t.withheld(&out)
+	t.findings(&out)
 	return write(w, &out)
 }
 

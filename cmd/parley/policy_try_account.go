@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/parley-gateway/parley/federation/metrics"
 	"github.com/parley-gateway/parley/policy"
 	"github.com/parley-gateway/parley/policy/inspect"
+	"github.com/parley-gateway/parley/policy/rego"
 )
 
 // withheld says what of the store isn't in the partner's answer.
@@ -50,6 +52,20 @@ func (t tried) withheld(out *strings.Builder) {
 		out.WriteString(paragraph("  ", fmt.Sprintf("%s is a published query that gives %d series; what it reads is its author's to account for:", p.Query, p.Series)))
 		out.WriteString(paragraph("     ", p.Expression))
 	}
+}
+
+// findings says what the policy names and the store doesn't have.
+func (t tried) findings(out *strings.Builder) {
+	if len(t.Findings) == 0 {
+		return
+	}
+	t.heading(out, "NOT IN YOUR DATA")
+	var rows [][]string
+	for _, f := range t.Findings {
+		rows = append(rows, []string{within(t.dir, f.Place), f.Text})
+	}
+	out.WriteString(tabulate(rows))
+	fmt.Fprintf(out, "  looked for from %s to %s\n", stamp(t.Looked.Start), stamp(t.Looked.End))
 }
 
 // cells says which cells of a leaf are suppressed.
@@ -170,7 +186,8 @@ func (t tried) labels(out *strings.Builder) {
 				names = append(names, l.Name)
 			}
 			c.Values, c.Seen, c.Kept = max(c.Values, l.Values), max(c.Seen, l.Seen), max(c.Kept, l.Kept)
-			c.InCells = c.InCells || l.InCells
+			c.InCells, c.Dimension = c.InCells || l.InCells, c.Dimension || l.Dimension
+			c.Datasets = append(c.Datasets, l.Datasets...)
 			counted[l.Name] = c
 		}
 	}
@@ -180,19 +197,22 @@ func (t tried) labels(out *strings.Builder) {
 	slices.Sort(names)
 	rows := [][]string{}
 	for _, name := range names {
-		rows = append(rows, []string{" ", name, count(counted[name].Values, "value"), t.seen(name, counted[name])})
+		rows = append(rows, []string{" ", name, count(counted[name].Values, "value"), t.said(name, counted[name].Datasets), t.seen(name, counted[name])})
 	}
 	out.WriteString("  their labels:\n" + tabulate(rows))
 }
 
 // seen says how many values of a label are seen, and how.
 func (t tried) seen(name string, l metrics.LabelAccount) string {
+	if l.Seen == 0 && l.Dimension {
+		return "in no cell that is released"
+	}
 	if l.Seen == 0 {
 		return "hidden"
 	}
 	out := fmt.Sprintf("%d seen, ", l.Seen)
 	if l.InCells {
-		out = fmt.Sprintf("%d seen where cells are released, ", l.Seen)
+		out = fmt.Sprintf("%d seen in cells that are released, ", l.Seen)
 	}
 	switch {
 	case l.Kept == 0:
@@ -201,6 +221,24 @@ func (t tried) seen(name string, l metrics.LabelAccount) string {
 		return out + fmt.Sprintf("%d of them as they are", l.Kept)
 	}
 	return out + policy.Keep.String()
+}
+
+// said is where policy says what becomes of a label in these datasets.
+func (t tried) said(name string, datasets []int) string {
+	byDataset := map[int]rego.Place{}
+	for _, l := range t.Labels {
+		of := l.LabelFate.Dataset
+		_, said := byDataset[of]
+		if slices.Contains(datasets, of) && (l.Label == name || l.Label == inspect.Others && !said) {
+			byDataset[of] = l.Place
+		}
+	}
+	var at []string
+	for _, place := range byDataset {
+		at = append(at, within(t.dir, place))
+	}
+	slices.Sort(at)
+	return cmp.Or(strings.Join(slices.Compact(at), ", "), "-")
 }
 
 // fate is what policy says of a label that is seen otherwise, in words.

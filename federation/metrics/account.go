@@ -52,15 +52,19 @@ type SelectorAccount struct {
 // LabelAccount is what becomes of the values of a label.
 type LabelAccount struct {
 	Name string `json:"name"`
-	// Values there are, and Seen are different ones that the partner may see of
-	// them.
+	// Values there are, and Seen are different ones that the partner sees of them,
+	// in series or in cells that are released.
 	Values int `json:"values"`
 	Seen   int `json:"seen"`
-	// Kept are those that the partner may see as they are, in some series or cell.
+	// Kept are those that the partner sees as they are.
 	Kept int `json:"kept"`
-	// InCells says that series in cells have the label: of their values those are
-	// seen whose cells are released.
-	InCells bool `json:"in_cells,omitempty"`
+	// InCells says that series in cells have the label, and Dimension that cells
+	// which are released show it.
+	InCells   bool `json:"in_cells,omitempty"`
+	Dimension bool `json:"dimension,omitempty"`
+	// Datasets are those of the series that have it, by their index in the
+	// obligations, sorted.
+	Datasets []int `json:"datasets"`
 }
 
 // Account counts what becomes of an instant or range query's series under a
@@ -80,35 +84,52 @@ func (l *Local) Account(ctx context.Context, q Question, o policy.Obligations, b
 		q.Lookback = l.config.Lookback
 	}
 	window := touched(expr, q)
+	var of []valuesByLabel                // by selector
+	counted := map[string]valuesByLabel{} // the same by its text
 	for _, asked := range parser.ExtractSelectors(expr) {
 		if v.rules.published(asked) != nil {
 			continue
 		}
 		sel := selection{mint: window.Start.UnixMilli(), maxt: window.End.UnixMilli(), matchers: asked, labelsOnly: true}
-		account, err := v.account(ctx, sel)
+		account, values, err := v.account(ctx, sel)
 		if err != nil {
 			return out, federation.AsError(evaluationError(err))
 		}
-		out.Selectors = append(out.Selectors, account)
+		out.Selectors, counted[unordered(asked)] = append(out.Selectors, account), values
+		of = append(of, values)
 	}
 	plan, err := planCells(expr, v.rules, q)
-	if err != nil || plan == nil {
-		return out, nil //nolint:nilerr // a refusal is not this function's to tell
-	}
-	for _, leaf := range plan.leaves {
-		if err := l.accountLeaf(ctx, &out, leaf, v, q); err != nil {
-			return out, federation.AsError(err)
+	if err == nil && plan != nil { // a refusal is not this function's to tell
+		for _, leaf := range plan.leaves {
+			if err := l.accountLeaf(ctx, &out, leaf, v, q, counted); err != nil {
+				return out, federation.AsError(err)
+			}
 		}
+	}
+	for i, values := range of {
+		out.Selectors[i].Labels = values.accounts()
 	}
 	return out, nil
 }
 
-// account counts the series of a selector.
-func (v *view) account(ctx context.Context, sel selection) (SelectorAccount, error) {
+// unordered is the text of matchers in whatever order they are: an expression that
+// is written and read again may have them in another one.
+func unordered(asked []*labels.Matcher) string {
+	texts := make([]string, len(asked))
+	for i, m := range asked {
+		texts[i] = m.String()
+	}
+	slices.Sort(texts)
+	return strings.Join(texts, ",")
+}
+
+// account counts the series of a selector, and the values of their labels: of
+// cells what is there, not what is seen.
+func (v *view) account(ctx context.Context, sel selection) (SelectorAccount, valuesByLabel, error) {
 	out := SelectorAccount{Selector: brief(sel.matchers)}
 	all, err := v.listRawLabels(ctx, sel)
 	if err != nil {
-		return out, err
+		return out, nil, err
 	}
 	visible := map[string]bool{}
 	bounded := v.oldest > sel.mint || v.newest < sel.maxt
@@ -117,14 +138,14 @@ func (v *view) account(ctx context.Context, sel selection) (SelectorAccount, err
 		var seen []labels.Labels
 		if sel.mint <= sel.maxt {
 			if seen, err = v.listRawLabels(ctx, sel); err != nil {
-				return out, err
+				return out, nil, err
 			}
 		}
 		for _, ls := range seen {
 			visible[string(ls.Bytes(nil))] = true
 		}
 	}
-	counted := map[string]*valuesOf{}
+	counted := valuesByLabel{}
 	for _, ls := range all {
 		out.Series++
 		if bounded && !visible[string(ls.Bytes(nil))] {
@@ -133,11 +154,7 @@ func (v *view) account(ctx context.Context, sel selection) (SelectorAccount, err
 		}
 		v.rules.accountSeries(&out, ls, sel.matchers, counted)
 	}
-	for _, name := range slices.Sorted(maps.Keys(counted)) {
-		c := counted[name]
-		out.Labels = append(out.Labels, LabelAccount{Name: name, Values: len(c.raw), Seen: len(c.seen), Kept: len(c.kept), InCells: c.inCells})
-	}
-	return out, nil
+	return out, counted, nil
 }
 
 // listRawLabels are the labels of the store's series, with org, that match.
@@ -164,12 +181,53 @@ func (v *view) listRawLabels(ctx context.Context, sel selection) ([]labels.Label
 // valuesOf are the values of a label, raw, as they are seen, and those that are
 // seen as they are.
 type valuesOf struct {
-	raw, seen, kept map[string]bool
-	inCells         bool
+	raw, seen, kept    map[string]bool
+	inCells, dimension bool
+	datasets           map[int]bool
 }
 
-func (r *rules) accountSeries(out *SelectorAccount, ls labels.Labels, asked []*labels.Matcher, counted map[string]*valuesOf) {
-	var rows, cells []*policy.Dataset
+// valuesByLabel are the values of labels, but for those that every series has.
+type valuesByLabel map[string]*valuesOf
+
+func (vs valuesByLabel) of(label string) *valuesOf {
+	if vs[label] == nil {
+		vs[label] = &valuesOf{raw: map[string]bool{}, seen: map[string]bool{}, kept: map[string]bool{}, datasets: map[int]bool{}}
+	}
+	return vs[label]
+}
+
+// see notes how labels are shown.
+func (vs valuesByLabel) see(raw, shown labels.Labels) {
+	raw.Range(func(l labels.Label) {
+		if l.Name == labels.MetricName || l.Name == orgLabel {
+			return
+		}
+		switch as := shown.Get(l.Name); as {
+		case "":
+		case l.Value:
+			vs.of(l.Name).kept[as] = true
+			fallthrough
+		default:
+			vs.of(l.Name).seen[as] = true
+		}
+	})
+}
+
+// accounts are the numbers of values.
+func (vs valuesByLabel) accounts() []LabelAccount {
+	var out []LabelAccount
+	for _, name := range slices.Sorted(maps.Keys(vs)) {
+		c := vs[name]
+		out = append(out, LabelAccount{
+			Name: name, Values: len(c.raw), Seen: len(c.seen), Kept: len(c.kept), InCells: c.inCells, Dimension: c.dimension,
+			Datasets: slices.Sorted(maps.Keys(c.datasets)),
+		})
+	}
+	return out
+}
+
+func (r *rules) accountSeries(out *SelectorAccount, ls labels.Labels, asked []*labels.Matcher, counted valuesByLabel) {
+	var rows, cells []int
 	for i := range r.datasets {
 		d := &r.datasets[i]
 		if !slices.ContainsFunc(d.Series, func(s policy.Selector) bool { return matches(s, ls) }) {
@@ -183,29 +241,22 @@ func (r *rules) accountSeries(out *SelectorAccount, ls labels.Labels, asked []*l
 			out.Denied[i]++
 			return
 		case policy.Aggregate:
-			cells = append(cells, d)
+			cells = append(cells, i)
 		case policy.Row:
-			rows = append(rows, d)
+			rows = append(rows, i)
 		}
 	}
-	see := func(shown labels.Labels) {
+	count := func(in []int, inCells bool, shown labels.Labels) {
 		ls.Range(func(l labels.Label) {
 			if l.Name == labels.MetricName || l.Name == orgLabel {
 				return
 			}
-			c := counted[l.Name]
-			if c == nil {
-				c = &valuesOf{raw: map[string]bool{}, seen: map[string]bool{}, kept: map[string]bool{}}
-				counted[l.Name] = c
-			}
+			c := counted.of(l.Name)
 			c.raw[l.Value] = true
-			c.inCells = c.inCells || len(cells) > 0
-			as := shown.Get(l.Name)
-			if as == l.Value {
-				c.kept[l.Value] = true
-			}
-			if as != "" {
-				c.seen[as] = true
+			c.inCells = c.inCells || inCells
+			c.dimension = c.dimension || inCells && shown.Has(l.Name)
+			for _, i := range in {
+				c.datasets[i] = true
 			}
 		})
 	}
@@ -214,7 +265,8 @@ func (r *rules) accountSeries(out *SelectorAccount, ls labels.Labels, asked []*l
 		out.InTwo++
 	case len(cells) == 1:
 		out.InCells++
-		see(r.seenLabels(cells[0], ls.MatchLabels(true, cellLabels(cells[0], true)...)))
+		d := &r.datasets[cells[0]]
+		count(cells, true, r.seenLabels(d, ls.MatchLabels(true, cellLabels(d, true)...)))
 	case len(rows) > 0:
 		shown, _ := r.visible(ls)
 		if !matches(asked, shown) {
@@ -222,7 +274,8 @@ func (r *rules) accountSeries(out *SelectorAccount, ls labels.Labels, asked []*l
 			return
 		}
 		out.Rows++
-		see(shown)
+		count(rows, false, shown)
+		counted.see(ls, shown)
 	default:
 		out.Outside++
 	}

@@ -71,12 +71,12 @@ func TestAccount(t *testing.T) {
 	}{
 		{"sum by (region) (count_over_time(http[30m]))", metrics.Account{Selectors: []metrics.SelectorAccount{{
 			Selector: "http", Series: 9, Rows: 6, Denied: map[int]int{1: 1}, Outside: 1, Elsewhen: 1,
-			Labels: []metrics.LabelAccount{{Name: "env", Values: 1}, {Name: "pod", Values: 3, Seen: 2}, {Name: "region", Values: 2, Seen: 2, Kept: 2}, {Name: "user", Values: 6}},
+			Labels: []metrics.LabelAccount{{Name: "env", Values: 1, Datasets: []int{0}}, {Name: "pod", Values: 3, Seen: 2, Datasets: []int{0}}, {Name: "region", Values: 2, Seen: 2, Kept: 2, Datasets: []int{0}}, {Name: "user", Values: 6, Datasets: []int{0}}},
 		}}}},
 		{`sum(http{user="3"})`, metrics.Account{Selectors: []metrics.SelectorAccount{{Selector: `http{user="3"}`, Series: 1, Unmatched: 1}}}},
 		{`sum(http{org="acme",region="us"})`, metrics.Account{Selectors: []metrics.SelectorAccount{{
 			Selector: `http{org="acme",region="us"}`, Series: 3, Rows: 3,
-			Labels: []metrics.LabelAccount{{Name: "env", Values: 1}, {Name: "pod", Values: 3, Seen: 2}, {Name: "region", Values: 1, Seen: 1, Kept: 1}, {Name: "user", Values: 3}},
+			Labels: []metrics.LabelAccount{{Name: "env", Values: 1, Datasets: []int{0}}, {Name: "pod", Values: 3, Seen: 2, Datasets: []int{0}}, {Name: "region", Values: 1, Seen: 1, Kept: 1, Datasets: []int{0}}, {Name: "user", Values: 3, Datasets: []int{0}}},
 		}}}},
 		{`sum(http{org="globex"})`, metrics.Account{Selectors: []metrics.SelectorAccount{{Selector: `http{org="globex"}`}}}},
 		{`published or sum(nowhere)`, metrics.Account{
@@ -85,7 +85,7 @@ func TestAccount(t *testing.T) {
 		}},
 		{"sum by (region) (logins) or sum(nowhere)", metrics.Account{
 			Selectors: []metrics.SelectorAccount{
-				{Selector: "logins", Series: 7, InCells: 7, Labels: []metrics.LabelAccount{{Name: "region", Values: 3, Seen: 3, Kept: 3, InCells: true}, {Name: "user", Values: 3, InCells: true}}},
+				{Selector: "logins", Series: 7, InCells: 7, Labels: []metrics.LabelAccount{{Name: "region", Values: 3, Seen: 1, Kept: 1, InCells: true, Dimension: true, Datasets: []int{2}}, {Name: "user", Values: 3, InCells: true, Datasets: []int{2}}}},
 				{Selector: "nowhere"},
 			},
 			Cells: []metrics.CellAccount{{
@@ -198,7 +198,7 @@ func TestAccountOfALabelInTwoModes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []metrics.LabelAccount{{Name: "pod", Values: 5, Seen: 5, Kept: 4}, {Name: "region", Values: 2}}
+	want := []metrics.LabelAccount{{Name: "pod", Values: 5, Seen: 5, Kept: 4, Datasets: []int{0, 1}}, {Name: "region", Values: 2, Datasets: []int{0, 1}}}
 	if diff := cmp.Diff(want, got.Selectors[0].Labels); diff != "" {
 		t.Error(diff)
 	}

@@ -112,8 +112,9 @@ type PublishedAccount struct {
 // maxSuppressed is how many suppressed cells are listed.
 const maxSuppressed = 20
 
-// accountLeaf counts what becomes of a leaf.
-func (l *Local) accountLeaf(ctx context.Context, out *Account, leaf leaf, v *view, q Question) error {
+// accountLeaf counts what becomes of a leaf, and notes which values of labels the
+// cells that are released show: by the text of their selector, see unordered.
+func (l *Local) accountLeaf(ctx context.Context, out *Account, leaf leaf, v *view, q Question, counted map[string]valuesByLabel) error {
 	if leaf.times.count() == 0 {
 		return nil
 	}
@@ -124,12 +125,14 @@ func (l *Local) accountLeaf(ctx context.Context, out *Account, leaf leaf, v *vie
 		out.Published = append(out.Published, PublishedAccount{Query: leaf.query.Name, Expression: leaf.expr.String(), Series: len(given.sums)})
 		return err
 	}
+	values := counted[unordered(leaf.selector.LabelMatchers)]
 	met := v.rules.cellsOf(leaf.selector.LabelMatchers)
 	on := slices.DeleteFunc(slices.Clone(leaf.selector.LabelMatchers), func(m *labels.Matcher) bool { return m.Name == labels.MetricName })
 	for i := range v.rules.datasets {
 		d := &v.rules.datasets[i]
 		// What is suppressed depends on more cells than are asked for.
 		asked := func(cell labels.Labels) bool { return matches(on, v.rules.seenLabels(d, cell)) }
+		leaves := func(cell labels.Labels) { values.see(cell, v.rules.seenLabels(d, cell)) }
 		switch {
 		case !slices.Contains(met, d):
 		case countsEvents(d):
@@ -138,7 +141,7 @@ func (l *Local) accountLeaf(ctx context.Context, out *Account, leaf leaf, v *vie
 			if err != nil {
 				return err
 			}
-			account, err := accountEvents(ctx, matrix, w, d, v.may, asked)
+			account, err := accountEvents(ctx, matrix, w, d, v.may, asked, leaves)
 			if err != nil {
 				return err
 			}
@@ -149,7 +152,7 @@ func (l *Local) accountLeaf(ctx context.Context, out *Account, leaf leaf, v *vie
 			if err != nil {
 				return err
 			}
-			account, err := accountCells(ctx, raw, leaf, d, v.may, asked)
+			account, err := accountCells(ctx, raw, leaf, d, v.may, asked, leaves)
 			if err != nil {
 				return err
 			}
@@ -160,7 +163,7 @@ func (l *Local) accountLeaf(ctx context.Context, out *Account, leaf leaf, v *vie
 	return nil
 }
 
-func accountCells(ctx context.Context, raw rawLeaf, leaf leaf, d *policy.Dataset, may *allowance, asked func(labels.Labels) bool) (CellAccount, error) {
+func accountCells(ctx context.Context, raw rawLeaf, leaf leaf, d *policy.Dataset, may *allowance, asked func(labels.Labels) bool, leaves func(labels.Labels)) (CellAccount, error) {
 	a := CellAccount{Leaf: leaf.expr.String(), Times: leaf.times.count()}
 	released, err := releaseCells(ctx, raw, leaf, d, may)
 	if err != nil {
@@ -177,6 +180,9 @@ func accountCells(ctx context.Context, raw rawLeaf, leaf leaf, d *policy.Dataset
 		a.Cells++
 		a.Series += len(c.members)
 		suppressed := t.suppressed(c)
+		if suppressed.Times < suppressed.Of {
+			leaves(c.labels)
+		}
 		switch {
 		case suppressed.Of == 0: // of stale markers alone
 			continue
@@ -232,7 +238,7 @@ func (t *threshold) suppressed(c *cell) SuppressedCell {
 	return out
 }
 
-func accountEvents(ctx context.Context, counters promql.Matrix, w windows, d *policy.Dataset, may *allowance, asked func(labels.Labels) bool) (EventAccount, error) {
+func accountEvents(ctx context.Context, counters promql.Matrix, w windows, d *policy.Dataset, may *allowance, asked func(labels.Labels) bool, leaves func(labels.Labels)) (EventAccount, error) {
 	a := EventAccount{Interval: time.Duration(w.length) * time.Millisecond, Intervals: w.count()}
 	names := cellLabels(d, false)
 	for _, s := range counters {
@@ -276,6 +282,9 @@ func accountEvents(ctx context.Context, counters promql.Matrix, w windows, d *po
 				suppressed.Intervals++
 				suppressed.Least, suppressed.Most = min(suppressed.Least, v), max(suppressed.Most, v)
 			}
+		}
+		if suppressed.Intervals < suppressed.Of {
+			leaves(c.labels)
 		}
 		if suppressed.Intervals > 0 {
 			a.Suppressed = append(a.Suppressed, suppressed)

@@ -77,9 +77,9 @@ func TestAccountOfBuckets(t *testing.T) {
 	q := metrics.Question{Kind: policy.Instant, Expression: "sum by (le) (rate(took_bucket[5m]))", Start: metricstest.End(), End: metricstest.End()}
 	got := accountOf(t, store, q, o)
 	want := []metrics.LabelAccount{
-		{Name: "le", Values: 2, Seen: 2, Kept: 2, InCells: true},
-		{Name: "region", Values: 1, Seen: 1, Kept: 1, InCells: true},
-		{Name: "user", Values: 3, InCells: true},
+		{Name: "le", Values: 2, Seen: 2, Kept: 2, InCells: true, Dimension: true, Datasets: []int{0}},
+		{Name: "region", Values: 1, Seen: 1, Kept: 1, InCells: true, Dimension: true, Datasets: []int{0}},
+		{Name: "user", Values: 3, InCells: true, Datasets: []int{0}},
 	}
 	if diff := cmp.Diff(want, got.Selectors[0].Labels); diff != "" {
 		t.Error(diff)

@@ -54,6 +54,8 @@ type SelectorPlan struct {
 	// Hidden are labels of its matchers that these datasets hide: to the partner
 	// no series has them.
 	Hidden []string `json:"hidden,omitempty"`
+	// Mentions are the labels of which it, or what is around it, speaks.
+	Mentions []Mention `json:"mentions,omitempty"`
 }
 
 // CellPlan is a leaf of a query that is released in cells of one dataset.
@@ -91,8 +93,13 @@ func NewPlan(c PlanConfig, q Question, o policy.Obligations) (Plan, error) {
 		q.Lookback = c.Lookback
 	}
 	p := Plan{Coverage: coverage(q, v), Notices: notices(v, q)}
-	for _, asked := range parser.ExtractSelectors(expr) {
-		p.Selectors = append(p.Selectors, v.rules.planSelector(asked))
+	mentions := mentionsIn(expr)
+	for i, asked := range parser.ExtractSelectors(expr) {
+		selector := v.rules.planSelector(asked)
+		if selector.Query == "" { // whose matchers are of parameters
+			selector.Mentions = mentions[i]
+		}
+		p.Selectors = append(p.Selectors, selector)
 	}
 	if err := refuseReserved(expr); err != nil {
 		return p, err

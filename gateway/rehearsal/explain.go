@@ -3,6 +3,7 @@ package rehearsal
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/common/model"
@@ -36,11 +37,14 @@ type Explanation struct {
 
 	Obligations *Obligations  `json:"obligations,omitempty"`
 	Plan        *metrics.Plan `json:"plan,omitempty"`
-	// Labels are those of the datasets that the query meets.
+	// Labels are those that the datasets name which the query meets, and those of
+	// which the query speaks.
 	Labels []Label `json:"labels,omitempty"`
 
 	// decision has the limits that count.
 	decision policy.Decision
+	// written says where its datasets are.
+	written []rego.Written
 }
 
 // Obligations are a decision's, in words.
@@ -81,9 +85,13 @@ type Dataset struct {
 type Label struct {
 	inspect.LabelFate
 
-	Dataset string     `json:"dataset"`
-	Says    string     `json:"says"`
-	Place   rego.Place `json:"place"`
+	Dataset string `json:"dataset"`
+	Says    string `json:"says"`
+	// In is where the query speaks of it, such as by, on or a matcher.
+	In []string `json:"in,omitempty"`
+	// Why is why it is so, where the dataset doesn't give it a mode by its name.
+	Why   string     `json:"why,omitempty"`
+	Place rego.Place `json:"place,omitzero"`
 	// Partly is what becomes of it in series that are in other datasets, too.
 	Partly []PartialLabel `json:"partly,omitempty"`
 }
@@ -110,7 +118,7 @@ func (s Stage) Explain(ctx context.Context, a Ask) (Explanation, error) {
 	out := Explanation{
 		Partner: a.Partner, Purpose: a.Purpose, Case: a.Case, BreakGlass: a.BreakGlass != "", Query: r.Request.Query, Window: r.Request.Window,
 		Allow: why.Decision.Allow, Reasons: why.Decision.Reasons, Package: why.Package, Revision: why.Decision.Revision,
-		Rules: why.Rules, Refused: refusal(r.Told), decision: r.Decision,
+		Rules: why.Rules, Refused: refusal(r.Told), decision: r.Decision, written: why.Datasets,
 	}
 	if out.Query == "" {
 		out.Query = a.Question.Expression
@@ -128,6 +136,7 @@ func (s Stage) Explain(ctx context.Context, a Ask) (Explanation, error) {
 	out.Plan = &plan
 	var met []int
 	var asked []policy.Selector
+	speaks := mentions{}
 	for i := range plan.Selectors {
 		selector := &plan.Selectors[i]
 		asked = append(asked, selector.Raw)
@@ -135,39 +144,19 @@ func (s Stage) Explain(ctx context.Context, a Ask) (Explanation, error) {
 			return !inspect.Meet([]policy.Selector{selector.Raw}, o.Datasets[d])
 		})
 		met = append(met, selector.Datasets...)
+		speaks.add(selector.Datasets, selector.Mentions)
 	}
 	slices.Sort(met)
 	met = slices.Compact(met)
 	out.Obligations = obligations(o, why.Datasets, met)
-	for _, fate := range inspect.Fates(o.Datasets, met, asked) {
-		out.Labels = append(out.Labels, label(o.Datasets, why.Datasets, fate))
+	for _, fate := range inspect.Fates(o.Datasets, met, asked, speaks.labels()) {
+		l := label(s.Folder.Org, o.Datasets, why.Datasets, fate)
+		if l.In = speaks[fate.Dataset][fate.Label]; writes(l.In) {
+			l.Why = strings.TrimPrefix(l.Why+"; what the query writes into it is its own", "; ")
+		}
+		out.Labels = append(out.Labels, l)
 	}
 	return out, nil
-}
-
-// label is what becomes of a label, with names and places.
-func label(datasets []policy.Dataset, written []rego.Written, fate inspect.LabelFate) Label {
-	out := Label{
-		LabelFate: fate, Dataset: datasets[fate.Dataset].Name, Says: datasets[fate.Says].Name,
-		Place: placeOf(datasets[fate.Says], written[fate.Says], fate.Label),
-	}
-	for _, p := range fate.Partly {
-		partial := PartialLabel{What: p.What, Also: datasets[p.Also].Name, Place: placeOf(datasets[p.Also], written[p.Also], fate.Label)}
-		for _, s := range p.Series {
-			partial.Series = append(partial.Series, metrics.FormatSelector(s))
-		}
-		out.Partly = append(out.Partly, partial)
-	}
-	return out
-}
-
-// placeOf is where something is said of a label: an aggregate's dimensions are
-// kept by being named.
-func placeOf(d policy.Dataset, w rego.Written, label string) rego.Place {
-	if _, said := w.Labels[label]; d.Release == policy.Aggregate && !said {
-		return w.Of("dimensions")
-	}
-	return w.Of(label)
 }
 
 func obligations(o policy.Obligations, written []rego.Written, met []int) *Obligations {

@@ -47,8 +47,13 @@ never := {"name": "never", "series": ["payroll_total"], "release": "deny"}
 // stage is acme with an agreement and a store.
 func stage(t *testing.T) (Stage, Backend) {
 	t.Helper()
+	return stageOf(t, globexPolicy)
+}
+
+func stageOf(t *testing.T, policyText string) (Stage, Backend) {
+	t.Helper()
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "globex.rego"), []byte(globexPolicy), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "globex.rego"), []byte(policyText), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	folder, err := inspect.Load(t.Context(), inspect.Config{
@@ -180,17 +185,19 @@ func TestTry(t *testing.T) {
 
 func TestExplain(t *testing.T) {
 	s, _ := stage(t)
-	e, err := s.Explain(t.Context(), ask("sum by (region) (logins_total) / sum(http_requests_total)", "slo-review"))
+	e, err := s.Explain(t.Context(), ask(`sum by (region) (logins_total) / on (region) sum by (region, user) (http_requests_total{org="acme"})`, "slo-review"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	var said []string
 	for _, l := range e.Labels {
-		said = append(said, fmt.Sprintf("%s %s %s :%d", l.Dataset, l.Label, l.What, l.Place.Line))
+		said = append(said, fmt.Sprintf("%s %s (%s) %s, %s :%d", l.Dataset, l.Label, strings.Join(l.In, " "), l.What, l.Why, l.Place.Line))
 	}
 	want := []string{
-		"requests pod pseudonym :11", "requests region keep :11", "requests * drop :10",
-		"logins region keep :16", "logins * drop :16",
+		"requests org (matcher) keep, the gateway sets it to acme :0",
+		"requests pod () pseudonym,  :11", "requests region (by on) keep,  :11", "requests user (by) drop, it isn't named :10",
+		"requests * () drop,  :10",
+		"logins region (by on) keep, it is a dimension :16", "logins user () drop, it is a unit: counted, never seen :16", "logins * () drop,  :16",
 	}
 	if !slices.Equal(said, want) {
 		t.Errorf("labels:\n%s\nwant:\n%s", strings.Join(said, "\n"), strings.Join(want, "\n"))
@@ -200,5 +207,35 @@ func TestExplain(t *testing.T) {
 	}
 	if o := e.Obligations; o.Limits.Series != 2 || o.Limits.Bytes != tenants.DefaultLimits.Bytes || o.Limits.Range != tenants.DefaultLimits.Range || !o.Datasets[0].Met || o.Datasets[2].Met {
 		t.Errorf("obligations %+v", o)
+	}
+}
+
+// What the policy names and the store doesn't have is said, where it is written
+// and with what was perhaps meant.
+func TestFindings(t *testing.T) {
+	policyText := strings.NewReplacer("http_requests_total", "http_request_total", `"pod": "pseudonym"`, `"pdo": "pseudonym"`, `["user"]`, `["usr"]`, "payroll_total", "payrol").Replace(globexPolicy)
+	s, b := stageOf(t, policyText)
+	tried, err := s.Try(t.Context(), b, ask("sum(up)", "slo-review"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said []string
+	for _, f := range tried.Findings {
+		said = append(said, fmt.Sprintf("%s:%d: %s", filepath.Base(f.Place.File), f.Place.Line, f.Text))
+	}
+	want := []string{
+		"globex.rego:10: dataset requests matches no series",
+		`globex.rego:10: in your data there is no metric "http_request_total"; did you mean http_requests_total?`,
+		`globex.rego:11: in your data there is no label "pdo"; did you mean pod?`,
+		`globex.rego:16: in your data there is no label "usr": as the unit of logins it is the same for all of its series, and no cell has enough; did you mean user?`,
+		"globex.rego:19: dataset never matches no series",
+		`globex.rego:19: in your data there is no metric "payrol"; did you mean payroll_total?`,
+	}
+	if !slices.Equal(said, want) {
+		t.Errorf("findings:\n%s\nwant:\n%s", strings.Join(said, "\n"), strings.Join(want, "\n"))
+	}
+	s, b = stage(t)
+	if tried, err = s.Try(t.Context(), b, ask("sum(up)", "slo-review")); err != nil || len(tried.Findings) > 0 {
+		t.Errorf("of a policy without mistakes: %v, %v", tried.Findings, err)
 	}
 }

@@ -39,6 +39,10 @@ type Trial struct {
 	Datasets []Dataset `json:"datasets,omitempty"`
 	// Labels are what becomes of the labels of the datasets that were met.
 	Labels []Label `json:"labels,omitempty"`
+	// Findings are what the decision's datasets name and the data doesn't have,
+	// which was looked for in the time Looked.
+	Findings []Finding     `json:"findings,omitempty"`
+	Looked   policy.Window `json:"looked,omitzero"`
 }
 
 // Series is a series of an answer; one without a range has one sample.
@@ -97,6 +101,14 @@ func (s Stage) Try(ctx context.Context, b Backend, a Ask) (Trial, error) {
 		return out, err
 	}
 	out.Account = &account
+	missing, looked, err := local.Missing(ctx, a.Question, explained.decision.Obligations, by)
+	if err != nil {
+		return out, err
+	}
+	out.Looked = looked
+	for _, m := range missing {
+		out.Findings = append(out.Findings, finding(explained.decision.Obligations.Datasets[m.Dataset], explained.written[m.Dataset], m))
+	}
 	return out, nil
 }
 

@@ -40,8 +40,10 @@ type PartialFate struct {
 
 // Fates say what becomes of the labels of these datasets, by dataset, as far as
 // series are asked for, which all that is asked of raw series says: a series is
-// when one of the selectors matches it. Datasets that deny have none.
-func Fates(datasets []policy.Dataset, among []int, asked []policy.Selector) []LabelFate {
+// when one of the selectors matches it. They are the labels that the datasets name,
+// units among them, and those mentioned, by dataset, of a question. Datasets that
+// deny have none.
+func Fates(datasets []policy.Dataset, among []int, asked []policy.Selector, mentioned map[int][]string) []LabelFate {
 	var out []LabelFate
 	for _, i := range among {
 		d := datasets[i]
@@ -60,6 +62,14 @@ func Fates(datasets []policy.Dataset, among []int, asked []policy.Selector) []La
 			}
 		}
 		names := map[string]bool{}
+		for _, name := range mentioned[i] {
+			names[name] = true
+		}
+		if d.Cells != nil {
+			for _, name := range d.Cells.Units {
+				names[name] = true
+			}
+		}
 		for _, w := range slices.Concat(whole, partly) {
 			for name := range datasets[w].Labels {
 				names[name] = true

@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/parley-gateway/parley/policy"
@@ -32,7 +33,7 @@ func TestFates(t *testing.T) {
 		`requests{region="us"}`:                `a pod drop c`,
 	} {
 		got := ""
-		for _, f := range Fates(datasets, []int{0, 1, 2, 3}, []policy.Selector{selector(t, asked)}) {
+		for _, f := range Fates(datasets, []int{0, 1, 2, 3}, []policy.Selector{selector(t, asked)}, nil) {
 			if f.Dataset != 0 || f.Label != "pod" {
 				continue
 			}
@@ -48,7 +49,18 @@ func TestFates(t *testing.T) {
 	if Meet([]policy.Selector{selector(t, `errors{region="us"}`)}, datasets[1]) {
 		t.Error("what is asked of one region meets a dataset of another")
 	}
-	if of := Fates(datasets, []int{3}, []policy.Selector{selector(t, "payroll")}); len(of) > 0 {
+	if of := Fates(datasets, []int{3}, []policy.Selector{selector(t, "payroll")}, map[int][]string{3: {"user"}}); len(of) > 0 {
 		t.Errorf("labels of what is denied: %v", of)
+	}
+
+	// What a question mentions has a fate although no dataset names it.
+	names := func(mentioned map[int][]string) (out []string) {
+		for _, f := range Fates(datasets, []int{0}, []policy.Selector{selector(t, "errors")}, mentioned) {
+			out = append(out, f.Label+" "+f.What)
+		}
+		return out
+	}
+	if got, want := names(map[int][]string{0: {"user", "pod"}, 1: {"le"}}), []string{"pod keep", "region keep", "user drop", "* drop"}; !slices.Equal(got, want) {
+		t.Errorf("mentioned: %q, want %q", got, want)
 	}
 }

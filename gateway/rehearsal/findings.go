@@ -1,0 +1,53 @@
+package rehearsal
+
+import (
+	"fmt"
+
+	"github.com/parley-gateway/parley/federation/metrics"
+	"github.com/parley-gateway/parley/policy"
+	"github.com/parley-gateway/parley/policy/rego"
+	"github.com/parley-gateway/parley/tenants/yamlstrict"
+)
+
+// Finding is something that a dataset of the decision names and the owner's data
+// doesn't have. It may be misspelt.
+type Finding struct {
+	Dataset string               `json:"dataset"`
+	Missing metrics.MissingThing `json:"missing"`
+	Name    string               `json:"name,omitempty"`
+	// Similar is what there is instead and was perhaps meant.
+	Similar string     `json:"similar,omitempty"`
+	Place   rego.Place `json:"place"`
+	Text    string     `json:"text"`
+}
+
+func finding(d policy.Dataset, w rego.Written, m metrics.Missing) Finding {
+	f := Finding{Dataset: d.Name, Missing: m.What, Name: m.Name, Place: w.Place}
+	for _, key := range []string{m.Key, "include"} {
+		if at, said := w.Keys[key]; said {
+			f.Place = at
+			break
+		}
+	}
+	if at, said := w.Labels[m.Name]; said && m.Key == "labels" {
+		f.Place = at
+	}
+	switch {
+	case m.What == metrics.MissingSeries:
+		f.Text = fmt.Sprintf("dataset %s matches no series", d.Name)
+		return f
+	case m.What == metrics.MissingMetric:
+		f.Text = fmt.Sprintf("in your data there is no metric %q", m.Name)
+	case m.Elsewhere:
+		f.Text = fmt.Sprintf("no series of dataset %s has the label %q, which others have", d.Name, m.Name)
+	default:
+		f.Text = fmt.Sprintf("in your data there is no label %q", m.Name)
+	}
+	if m.Key == "units" && len(d.Cells.Units) == 1 {
+		f.Text += fmt.Sprintf(": as the unit of %s it is the same for all of its series, and no cell has enough", d.Name)
+	}
+	if f.Similar = yamlstrict.Nearest(m.Name, m.Among); f.Similar != "" {
+		f.Text += "; did you mean " + f.Similar + "?"
+	}
+	return f
+}

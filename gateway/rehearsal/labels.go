@@ -1,0 +1,108 @@
+package rehearsal
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/parley-gateway/parley/federation"
+	"github.com/parley-gateway/parley/federation/metrics"
+	"github.com/parley-gateway/parley/policy"
+	"github.com/parley-gateway/parley/policy/inspect"
+	"github.com/parley-gateway/parley/policy/rego"
+	"github.com/parley-gateway/parley/tenants"
+)
+
+// mentions are where a query speaks of labels, by dataset that it meets there
+// and label.
+type mentions map[int]map[string][]string
+
+func (m mentions) add(datasets []int, spoken []metrics.Mention) {
+	for _, d := range datasets {
+		if m[d] == nil {
+			m[d] = map[string][]string{}
+		}
+		for _, s := range spoken {
+			in := append(slices.Clone(m[d][s.Label]), s.In...)
+			slices.Sort(in)
+			m[d][s.Label] = slices.Compact(in)
+		}
+	}
+}
+
+// labels are those it speaks of.
+func (m mentions) labels() map[int][]string {
+	out := map[int][]string{}
+	for d, byLabel := range m {
+		out[d] = slices.Collect(maps.Keys(byLabel))
+	}
+	return out
+}
+
+// label is what becomes of a label, with names and places.
+func label(org tenants.OrgID, datasets []policy.Dataset, written []rego.Written, fate inspect.LabelFate) Label {
+	says := datasets[fate.Says]
+	out := Label{LabelFate: fate, Dataset: datasets[fate.Dataset].Name, Says: says.Name}
+	if fate.Label == federation.OrgLabel {
+		out.Mode, out.What = policy.Keep, policy.Keep.String()
+		out.Why = "the gateway sets it to " + string(org)
+		return out
+	}
+	out.Place, out.Why = placeOf(says, written[fate.Says], fate.Label)
+	if out.Why == bucketsHaveIt {
+		out.Mode, out.What = policy.Keep, policy.Keep.String()
+	}
+	for _, p := range fate.Partly {
+		partial := PartialLabel{What: p.What, Also: datasets[p.Also].Name}
+		partial.Place, _ = placeOf(datasets[p.Also], written[p.Also], fate.Label)
+		for _, s := range p.Series {
+			partial.Series = append(partial.Series, metrics.FormatSelector(s))
+		}
+		out.Partly = append(out.Partly, partial)
+	}
+	return out
+}
+
+// writes says whether a query writes the label.
+func writes(in []string) bool {
+	return slices.ContainsFunc(in, func(in string) bool { return strings.HasPrefix(in, "written by ") })
+}
+
+// bucketsHaveIt is why cells have a label that is no dimension.
+const bucketsHaveIt = "buckets of classic histograms always have it"
+
+// placeOf is where something is said of a label, and why that is said of it where
+// it has no mode of its own.
+func placeOf(d policy.Dataset, w rego.Written, label string) (at rego.Place, why string) {
+	_, named := d.Labels[label]
+	if at, said := w.Labels[label]; said && label != inspect.Others {
+		return at, ""
+	}
+	key := ""
+	switch {
+	case named && d.Cells == nil:
+		key = "labels"
+	case named:
+		key, why = "dimensions", "it is a dimension"
+	case d.Cells == nil && label == inspect.Others:
+	case d.Cells == nil:
+		why = "it isn't named"
+	case label == inspect.Others:
+		key = "dimensions"
+	case slices.Contains(d.Cells.Units, label):
+		key, why = "units", "it is a unit: counted, never seen"
+	case label == labels.BucketLabel:
+		key, why = "dimensions", bucketsHaveIt
+	default:
+		key, why = "dimensions", "it isn't a dimension"
+	}
+	if at, said := w.Keys[key]; said {
+		return at, why
+	}
+	if at, said := w.Labels[inspect.Others]; said && !named {
+		return at, why
+	}
+	return w.Place, why
+}
