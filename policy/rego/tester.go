@@ -14,6 +14,7 @@ import (
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/cover"
+	"github.com/open-policy-agent/opa/v1/storage"
 	"github.com/open-policy-agent/opa/v1/storage/inmem"
 	"github.com/open-policy-agent/opa/v1/tester"
 	"github.com/open-policy-agent/opa/v1/topdown"
@@ -114,7 +115,7 @@ func Test(ctx context.Context, c Config, coverage bool) (Tests, error) {
 		}
 	}
 	for _, r := range results {
-		out.Results = append(out.Results, t.result(r))
+		out.Results = append(out.Results, t.result(ctx, r))
 	}
 	slices.SortFunc(out.Results, func(a, b TestResult) int {
 		return cmp.Or(strings.Compare(a.Place.File, b.Place.File), cmp.Compare(a.Place.Line, b.Place.Line), strings.Compare(a.Name, b.Name))
@@ -126,6 +127,9 @@ func Test(ctx context.Context, c Config, coverage bool) (Tests, error) {
 type testRun struct {
 	src  *sources
 	data map[string]any
+	// compiler and store are those of the last run.
+	compiler *ast.Compiler
+	store    storage.Store
 }
 
 func newTestRun(c Config) (*testRun, error) {
@@ -151,9 +155,10 @@ func (t *testRun) run(ctx context.Context, covered *cover.Cover, names string) (
 	if err != nil {
 		return nil, err
 	}
+	t.compiler, t.store = compiler, inmem.NewFromObjectWithOpts(t.data, inmem.OptRoundTripOnWrite(false))
 	runner := tester.NewRunner().
 		SetCompiler(compiler.WithEnablePrintStatements(true)).
-		SetStore(inmem.NewFromObjectWithOpts(t.data, inmem.OptRoundTripOnWrite(false))).
+		SetStore(t.store).
 		CapturePrintOutput(true).
 		RaiseBuiltinErrors(true).
 		SetTimeout(proofTimeout).
@@ -207,7 +212,7 @@ func (t *testRun) traced(ctx context.Context, results []*tester.Result) ([]*test
 	return results, nil
 }
 
-func (t *testRun) result(r *tester.Result) TestResult {
+func (t *testRun) result(ctx context.Context, r *tester.Result) TestResult {
 	out := TestResult{
 		Name:    strings.TrimPrefix(r.Package+"."+r.Name, "data."),
 		Place:   placeOf(r.Location),
@@ -225,7 +230,7 @@ func (t *testRun) result(r *tester.Result) TestResult {
 		out.Outcome = Skipped
 	case r.Fail:
 		out.Outcome = Failed
-		out.Failed, out.Because = t.why(r)
+		out.Failed, out.Because = t.why(ctx, r)
 	}
 	return out
 }
@@ -235,7 +240,7 @@ const maxBecause = 10
 
 // why finds the expression at which a test failed, and the conditions of
 // policies that weren't met while it was evaluated.
-func (t *testRun) why(r *tester.Result) (*FailedExpression, []Condition) {
+func (t *testRun) why(ctx context.Context, r *tester.Result) (*FailedExpression, []Condition) {
 	// The last expression of the test itself that failed, and where it began.
 	last := -1
 	for i, e := range r.Trace {
@@ -251,11 +256,6 @@ func (t *testRun) why(r *tester.Result) (*FailedExpression, []Condition) {
 		return nil, nil
 	}
 	failed := r.Trace[last]
-	var text bytes.Buffer
-	if err := topdown.PrettyEvent(&text, failed, topdown.PrettyEventOpts{PrettyVars: true}); err != nil {
-		text.Reset()
-		text.Write(failed.Location.Text)
-	}
 	var because []Condition
 	for _, e := range r.Trace[:last] {
 		expr, ok := e.Node.(*ast.Expr)
@@ -266,6 +266,14 @@ func (t *testRun) why(r *tester.Result) (*FailedExpression, []Condition) {
 		if len(because) < maxBecause && c.Text != "" && !slices.Contains(because, c) {
 			because = append(because, c)
 		}
+	}
+	if text, ok := operands(ctx, t.compiler, t.store, failed); ok {
+		return &FailedExpression{Place: placeOf(failed.Location), Text: text}, because
+	}
+	var text bytes.Buffer
+	if err := topdown.PrettyEvent(&text, failed, topdown.PrettyEventOpts{PrettyVars: true}); err != nil {
+		text.Reset()
+		text.Write(failed.Location.Text)
 	}
 	return &FailedExpression{Place: placeOf(failed.Location), Text: outdent(strings.Trim(text.String(), "\n"))}, because
 }

@@ -88,6 +88,48 @@ func TestTest(t *testing.T) {
 	}
 }
 
+// A comparison that isn't true is shown with what it compares; undefined is what
+// isn't there.
+func TestComparisonsThatAreFalse(t *testing.T) {
+	const given = `with input as {"principal": {"purpose": "slo-review", "case": ""}}`
+	_, tests, err := tested(t, false, map[string]string{"partners/globex_test.rego": `package parley.partners.globex_test
+
+import data.parley.partners.globex
+
+test_1 if globex.decision.allow == false ` + given + `
+
+test_2 if globex.decision.datasets[0].name == concat("", ["a", "b"]) ` + given + `
+
+test_3 if count(globex.decision.datasets) > 3 - 1 ` + given + `
+
+test_4 if input.principal.purpose == "audit" ` + given + `
+
+test_5 if input.principal.case != "" with input as {"principal": {}}
+
+test_6 if {
+	some d in globex.decision.datasets ` + given + `
+	d.name == "x"
+}
+
+test_7 if globex.decision.allow with input as {"principal": {"purpose": "audit", "case": ""}}
+
+test_8 if globex.decision.datasets[_].name == "x" ` + given + `
+`})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []string{
+		"globex.decision.allow: true", `globex.decision.datasets[0].name: "requests"` + "\n" + `concat("", ["a", "b"]): "ab"`,
+		"count(globex.decision.datasets): 1\n3 - 1: 2", `input.principal.purpose: "slo-review"`, "input.principal.case: undefined", `d.name: "requests"`,
+		"globex.decision.allow: false", "",
+	} {
+		text := tests.Results[i].Failed.Text
+		if _, values, _ := strings.Cut(text, "\n"); values != want {
+			t.Errorf("%s shows\n%s\nwant\n%s", tests.Results[i].Name, values, want)
+		}
+	}
+}
+
 func TestTestsSayWhatIsWrong(t *testing.T) {
 	for name, c := range map[string]struct{ file, text, want string }{
 		"no tests":       {"partners/globex_test.rego", "package a_test\n\nnothing := 1\n", ErrNoTests.Error()},
