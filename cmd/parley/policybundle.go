@@ -23,9 +23,10 @@ func newPolicyBundle(c *config.Config) (_ *rego.BundleConfig, stop func(), err e
 	if b == nil {
 		return nil, func() {}, nil
 	}
-	out := &rego.BundleConfig{File: b.File}
+	const key = "policy.bundle."
+	out := &rego.BundleConfig{File: b.File, Key: key + "file"}
 	if out.Keys, err = bundle.ReadKeys(b.KeyFiles, string(b.Algorithm), b.Scope); err != nil {
-		return nil, nil, err
+		return nil, nil, fmt.Errorf("%skey_files: %w", key, err)
 	}
 	if b.File != "" {
 		return out, func() {}, nil
@@ -34,19 +35,22 @@ func newPolicyBundle(c *config.Config) (_ *rego.BundleConfig, stop func(), err e
 	if b.CAFile != "" {
 		pem, err := os.ReadFile(b.CAFile)
 		if err != nil {
-			return nil, nil, fmt.Errorf("read the policy bundle server's root certificates: %w", err)
+			return nil, nil, fmt.Errorf("%sca_file: %w", key, err)
 		}
 		roots := x509.NewCertPool()
 		if !roots.AppendCertsFromPEM(pem) {
-			return nil, nil, fmt.Errorf("%s holds no certificate in PEM", b.CAFile)
+			return nil, nil, fmt.Errorf("%sca_file: %s holds no certificate in PEM", key, b.CAFile)
 		}
 		transport.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
 	}
 	asked := bundle.HTTPConfig{TokenFile: b.BearerTokenFile, Timeout: b.Timeout, Client: &http.Client{Transport: transport}}
 	if b.URL != nil {
-		out.Server = bundle.NewHTTPServer(b.URL, asked)
-	} else if out.Server, err = bundle.NewRegistry(b.OCI, asked); err != nil {
-		return nil, nil, err
+		out.Key, out.Server = key+"url", bundle.NewHTTPServer(b.URL, asked)
+	} else {
+		out.Key = key + "oci"
+		if out.Server, err = bundle.NewRegistry(b.OCI, asked); err != nil {
+			return nil, nil, fmt.Errorf("%s: %w", out.Key, err)
+		}
 	}
 	// What another server gave is not kept for this one.
 	sum := sha256.Sum256([]byte(out.Server.String()))

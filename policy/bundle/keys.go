@@ -32,10 +32,10 @@ func ReadKeys(files []string, algorithm, scope string) (Keys, error) {
 	for _, name := range files {
 		text, err := os.ReadFile(name)
 		if err != nil {
-			return Keys{}, fmt.Errorf("key of policy bundles: %w", err)
+			return Keys{}, fmt.Errorf("read a key of policy bundles: %w", err)
 		}
 		if err := checkKey(text); err != nil {
-			return Keys{}, fmt.Errorf("key of policy bundles: %s: %w", name, err)
+			return Keys{}, fmt.Errorf("%s: %w", name, err)
 		}
 		keys.PEM = append(keys.PEM, string(text))
 	}

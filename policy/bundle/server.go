@@ -103,7 +103,7 @@ func (f fetcher) get(ctx context.Context, at string, header http.Header, most in
 	if f.TokenFile != "" && r.Header.Get("Authorization") == "" {
 		token, err := os.ReadFile(f.TokenFile)
 		if err != nil {
-			return reply{}, fmt.Errorf("bearer token: %w", err)
+			return reply{}, fmt.Errorf("bearer_token_file: %w", err)
 		}
 		r.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
 	}

@@ -14,6 +14,9 @@ import (
 
 // BundleConfig is an OPA bundle that policies come from: File or Server.
 type BundleConfig struct {
+	// Key is what the operator's config calls where the bundle is; messages begin
+	// with it. Empty: they don't.
+	Key string
 	// File is the archive's.
 	File string
 	// Server has it. Policies ask it when they are told to, see Fetch and Poll.
@@ -41,6 +44,14 @@ type archived struct {
 	notKept string
 }
 
+// named is an error that says by which key of the config there is the bundle.
+func (c *BundleConfig) named(err error) error {
+	if c.Key == "" || err == nil || errors.Is(err, bundle.ErrNotModified) {
+		return err
+	}
+	return fmt.Errorf("%s: %w", c.Key, err)
+}
+
 // errNotFetched is a bundle that is only at the server so far.
 var errNotFetched = errors.New("no bundle has been fetched yet")
 
@@ -59,12 +70,14 @@ func (p *Policies) fromBundle() (*sources, error) {
 	c := p.config.Bundle
 	if c.Server != nil {
 		if p.archived.bundle == nil {
-			return nil, fmt.Errorf("%s: %w", c.Server, errNotFetched)
+			return nil, c.named(fmt.Errorf("%s: %w", c.Server, errNotFetched))
 		}
 		src.add(c.Server.String(), p.archived.bundle)
 		return src, nil
 	}
-	problem := func(err error) error { return problems{{File: c.File, Text: cause(err)}}.orNil() }
+	problem := func(err error) error {
+		return problems{{File: c.File, Text: c.named(errors.New(cause(err))).Error()}}.orNil()
+	}
 	archive, err := bundle.ReadFile(c.File)
 	if err != nil {
 		return nil, problem(err)
@@ -129,8 +142,9 @@ func (p *Policies) unavailable(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	c := p.config.Bundle
 	rev.id = ""
-	rev.unavailable = fmt.Sprintf("there is no policy yet: %s: %v", p.config.Bundle.Server, errNotFetched)
+	rev.unavailable = fmt.Sprintf("there is no policy yet: %v", c.named(fmt.Errorf("%s: %w", c.Server, errNotFetched)))
 	p.current.Store(rev)
 	p.status.Store(&Status{Err: errors.New(rev.unavailable), Failed: p.config.Now()})
 	return nil
@@ -156,6 +170,7 @@ func (p *Policies) Fetch(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("fetch policy: %w", ctx.Err())
 	}
+	err = c.named(err)
 	known := errors.Is(err, bundle.ErrNotModified)
 	if known {
 		err = nil
