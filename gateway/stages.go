@@ -246,9 +246,9 @@ func uncovered(err error, purpose tenants.Purpose) string {
 	case !errors.As(err, &refusal) || refusal.Reason != tenants.PurposeNotAgreed:
 		return "our agreement does not cover it: " + err.Error()
 	case purpose == "":
-		return "no purpose was given: set the header X-Parley-Purpose, --purpose, or front.default_purpose in the config"
+		return "no purpose was given: set the header X-Parley-Purpose, --purpose, or front.default_purpose in the config; our agreement is for " + refusal.AgreedText()
 	}
-	return "our agreement names neither the purpose " + string(purpose) + " nor a broader one"
+	return "our agreement names neither the purpose " + string(purpose) + " nor a broader one; it is for " + refusal.AgreedText()
 }
 
 // ask asks the members and makes one answer of theirs.

@@ -89,7 +89,7 @@ func (a Agreement) Covers(t time.Time, s Signal, p Purpose) error {
 	case !slices.Contains(a.Signals, s):
 		return &Refusal{Reason: SignalNotAgreed, Partner: a.Partner, Detail: string(s)}
 	case !slices.ContainsFunc(a.Under(p), func(p Purpose) bool { return slices.Contains(a.Purposes, p) }):
-		return &Refusal{Reason: PurposeNotAgreed, Partner: a.Partner, Detail: string(p)}
+		return &Refusal{Reason: PurposeNotAgreed, Partner: a.Partner, Detail: string(p), Agreed: a.Purposes}
 	}
 	return nil
 }

@@ -3,6 +3,8 @@ package tenants
 import (
 	"fmt"
 	"time"
+
+	"github.com/prometheus/common/model"
 )
 
 // Limits bound what one partner may take. A zero field is the default of
@@ -102,7 +104,11 @@ func tighter[T int | time.Duration](a, b T) T {
 // CheckRange refuses a question that spans more time than l allows.
 func (l Limits) CheckRange(partner OrgID, span time.Duration) error {
 	if most := l.OrDefault().Range; span > most {
-		return overLimit(OverRange, partner, "the question spans %s, at most %s are agreed", span, most)
+		// A range begins a millisecond after what it is as long as.
+		if whole := span.Round(time.Second); whole > most {
+			span = whole
+		}
+		return overLimit(OverRange, partner, "the question spans %s, at most %s are agreed", model.Duration(span), model.Duration(most))
 	}
 	return nil
 }

@@ -1,5 +1,7 @@
 package tenants
 
+import "strings"
+
 // Reason is why a question was refused before policy was asked. It is for our
 // own log and audit; what the partner sees is a federation error kind.
 type Reason string
@@ -44,6 +46,8 @@ type Refusal struct {
 	Partner OrgID
 	// Detail is what was asked for, such as the purpose; never data.
 	Detail string
+	// Agreed are the purposes that are, where that of a question isn't.
+	Agreed []Purpose
 }
 
 func (r *Refusal) Error() string {
@@ -54,5 +58,17 @@ func (r *Refusal) Error() string {
 	if r.Detail != "" {
 		msg += ": " + r.Detail
 	}
+	if len(r.Agreed) > 0 {
+		msg += "; agreed for " + r.AgreedText()
+	}
 	return msg
+}
+
+// AgreedText are the purposes that are agreed, in words.
+func (r *Refusal) AgreedText() string {
+	names := make([]string, len(r.Agreed))
+	for i, p := range r.Agreed {
+		names[i] = string(p)
+	}
+	return strings.Join(names, ", ")
 }

@@ -35,23 +35,23 @@ func newAskingClient() *http.Client {
 func (c *asker) post(ctx context.Context, path string, form url.Values) (*http.Request, error) {
 	base, err := url.Parse(c.Gateway)
 	if err != nil || base.Host == "" || (base.Scheme != "http" && base.Scheme != "https") {
-		return nil, fmt.Errorf("--gateway %q isn't an address such as http://127.0.0.1:9480", c.Gateway)
+		return nil, usage("--gateway %q isn't an address such as http://127.0.0.1:9480", c.Gateway)
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, base.JoinPath(path).String(), strings.NewReader(form.Encode()))
 	if err != nil {
-		return nil, fmt.Errorf("--gateway %q: %w", c.Gateway, err)
+		return nil, usage("--gateway %q: %w", c.Gateway, err)
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	if c.Purpose != "" {
 		purpose, err := tenants.ParsePurpose(c.Purpose)
 		if err != nil {
-			return nil, fmt.Errorf("--purpose: %w", err)
+			return nil, usage("--purpose: %w", err)
 		}
 		req.Header.Set(front.PurposeHeader, string(purpose))
 	}
 	id, err := tenants.ParseCaseID(c.Case)
 	if err != nil {
-		return nil, fmt.Errorf("--case: %w", err)
+		return nil, usage("--case: %w", err)
 	}
 	if id != "" {
 		req.Header.Set(front.CaseHeader, string(id))
@@ -74,9 +74,9 @@ func (c *asker) identify(req *http.Request) error {
 	reason, err := tenants.ParseEmergencyReason(c.BreakGlass)
 	switch {
 	case err != nil:
-		return fmt.Errorf("--break-glass says why this is an emergency: %w", err)
+		return usage("--break-glass says why this is an emergency: %w", err)
 	case c.Case == "":
-		return errors.New("--break-glass is for a case; name it with --case")
+		return usage("--break-glass is for a case; name it with --case")
 	}
 	req.Header.Set(front.BreakGlassHeader, string(reason))
 	return nil

@@ -13,6 +13,7 @@ import (
 
 	"github.com/parley-gateway/parley/gateway/config"
 	"github.com/parley-gateway/parley/gateway/identity"
+	"github.com/parley-gateway/parley/policy/bundle"
 	"github.com/parley-gateway/parley/policy/rego"
 	"github.com/parley-gateway/parley/tenants"
 	"github.com/parley-gateway/parley/tenants/yamlstrict"
@@ -25,50 +26,66 @@ type configCommand struct {
 
 type configCheckCommand struct {
 	File string `arg:"" type:"path" help:"The gateway's config."`
+	output
 }
 
 // Help is shown by parley config check --help.
 func (*configCheckCommand) Help() string {
-	return "Example:\n\n  parley config check /etc/parley/gateway.yml"
+	return "Examples:\n\n  parley config check /etc/parley/gateway.yml\n  parley config check gateway.yml -o json"
 }
 
 // Run loads the config, the agreements and the policies as serve would.
 func (c *configCheckCommand) Run(k *kong.Kong) error {
-	settings, err := config.Load(c.File)
-	if err != nil {
-		return err
-	}
-	agreements, err := tenants.ReadAgreements(settings.Agreements.Dir, tenants.Self{Org: settings.Org, TrustDomain: settings.TrustDomain})
-	if err != nil {
-		return err
-	}
-	if err := checkBundles(agreements); err != nil {
-		return err
-	}
-	policies, stop, err := newPolicyBundle(settings)
-	if err != nil {
-		return err
-	}
-	defer stop()
-	ofPolicies := rego.Config{
-		Org: settings.Org, Dir: settings.Policy.Dir, Bundle: policies, Now: time.Now, Log: slog.New(slog.DiscardHandler),
-		Agreements: func() []tenants.Agreement { return agreements },
-	}
-	if _, err := rego.New(context.Background(), ofPolicies); err != nil {
-		return err
-	}
-	if settings.Policy.Shadow != "" {
-		ofPolicies.Dir, ofPolicies.Bundle = settings.Policy.Shadow, nil
-		if _, err := rego.New(context.Background(), ofPolicies); err != nil {
-			return err
-		}
+	server, err := c.check(context.Background())
+	switch {
+	case err != nil:
+		return c.failed(k.Stdout, err)
+	case c.Output == "json":
+		return printJSON(k.Stdout, problemReport{[]problem{}})
 	}
 	good := c.File + " is good"
-	if policies != nil && policies.Server != nil {
-		good += "; its policies come from " + policies.Server.String() + ", which was not asked: they were not looked at"
+	if server != nil {
+		good += "; its policies come from " + server.String() + ", which was not asked: they were not looked at"
 	}
 	_, err = fmt.Fprintln(k.Stdout, good)
 	return err
+}
+
+// check returns the server whose policies are not looked at, nil if there is none.
+// The error is of all that is wrong.
+func (c *configCheckCommand) check(ctx context.Context) (bundle.Server, error) {
+	settings, err := config.Load(c.File)
+	if err != nil {
+		return nil, err
+	}
+	agreements, err := tenants.ReadAgreements(settings.Agreements.Dir, tenants.Self{Org: settings.Org, TrustDomain: settings.TrustDomain})
+	if err == nil {
+		err = checkBundles(agreements)
+	}
+	wrong := []error{err}
+	ofPolicies := rego.Config{
+		Org: settings.Org, Now: time.Now, Log: slog.New(slog.DiscardHandler), Agreements: func() []tenants.Agreement { return agreements },
+	}
+	load := func(dir string, b *rego.BundleConfig) {
+		ofPolicies.Dir, ofPolicies.Bundle = dir, b
+		_, err := rego.New(ctx, ofPolicies)
+		wrong = append(wrong, err)
+	}
+	policies, stop, err := newPolicyBundle(settings)
+	if err != nil {
+		wrong = append(wrong, err)
+	} else {
+		defer stop()
+		load(settings.Policy.Dir, policies)
+	}
+	if settings.Policy.Shadow != "" {
+		load(settings.Policy.Shadow, nil)
+	}
+	var server bundle.Server
+	if policies != nil {
+		server = policies.Server
+	}
+	return server, errors.Join(wrong...)
 }
 
 // checkBundles reads the bundles that agreements have in files. A gateway starts

@@ -100,11 +100,11 @@ func (c *demoCommand) run(ctx context.Context, stdout, stderr io.Writer) (err er
 func (c *demoCommand) listen() ([]net.Listener, error) {
 	host, text, err := net.SplitHostPort(c.HTTP)
 	if err != nil {
-		return nil, fmt.Errorf("--http %s: want host:port such as 127.0.0.1:9480", c.HTTP)
+		return nil, usage("--http %s: want host:port such as 127.0.0.1:9480", c.HTTP)
 	}
 	port, err := strconv.ParseUint(text, 10, 16)
 	if err != nil {
-		return nil, fmt.Errorf("--http %s: want a port from 0 to 65535", c.HTTP)
+		return nil, usage("--http %s: want a port from 0 to 65535", c.HTTP)
 	}
 	var out []net.Listener
 	for i := range demo.Companies() {

@@ -34,7 +34,7 @@ is for trying things out: for production use SPIRE.`
 func (c *devCACommand) Run(k *kong.Kong) error {
 	td, err := spiffeid.TrustDomainFromString(c.TrustDomain)
 	if err != nil {
-		return fmt.Errorf("--trust-domain %s: %w", c.TrustDomain, err)
+		return usage("--trust-domain %s: %w", c.TrustDomain, err)
 	}
 	// What can't be issued is found out before anything is made.
 	id, err := c.id(td)
@@ -71,11 +71,11 @@ func (c *devCACommand) id(td spiffeid.TrustDomain) (spiffeid.ID, error) {
 	id, err := spiffeid.FromString(c.ID)
 	switch {
 	case err != nil:
-		return id, fmt.Errorf("--id %s: %w; want one such as spiffe://%s/parley", c.ID, err, td)
+		return id, usage("--id %s: %w; want one such as spiffe://%s/parley", c.ID, err, td)
 	case !id.MemberOf(td) || id.Path() == "":
-		return id, fmt.Errorf("--id %s: the CA of %s issues IDs such as spiffe://%s/parley", c.ID, td, td)
+		return id, usage("--id %s: the CA of %s issues IDs such as spiffe://%s/parley", c.ID, td, td)
 	case c.TTL <= 0:
-		return id, fmt.Errorf("--ttl %s: an SVID has to be valid for some time, such as 24h", c.TTL)
+		return id, usage("--ttl %s: an SVID has to be valid for some time, such as 24h", c.TTL)
 	}
 	return id, nil
 }

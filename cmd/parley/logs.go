@@ -67,7 +67,7 @@ func (c *logsCommand) Run(k *kong.Kong) error {
 func (c *logsCommand) ask(ctx context.Context, now time.Time, stdout, stderr io.Writer) error {
 	expr, err := logql.Parse(c.Expression)
 	if err != nil {
-		return fmt.Errorf("not LogQL: %w", err)
+		return usage("not LogQL: %w", err)
 	}
 	path, form, err := c.question(expr, now)
 	if err != nil {
@@ -123,7 +123,7 @@ func (c *logsCommand) question(expr logql.Expr, now time.Time) (path string, for
 	}
 	since := time.Duration(c.Since)
 	if since <= 0 {
-		return "", nil, errors.New("--since 0s is no time at all; give one such as 1h")
+		return "", nil, usage("--since 0s is no time at all; give one such as 1h")
 	}
 	nanoseconds := func(t time.Time) string { return strconv.FormatInt(t.UnixNano(), 10) }
 	form = url.Values{"query": {c.Expression}}
@@ -136,9 +136,9 @@ func (c *logsCommand) question(expr logql.Expr, now time.Time) (path string, for
 	form.Set("end", nanoseconds(end))
 	switch {
 	case lines && c.Step != nil:
-		return "", nil, errors.New("--step is the resolution of numbers, and this asks for lines")
+		return "", nil, usage("--step is the resolution of numbers, and this asks for lines")
 	case lines && c.Limit <= 0:
-		return "", nil, errors.New("--limit must be above 0")
+		return "", nil, usage("--limit must be above 0")
 	case lines:
 		form.Set("limit", strconv.Itoa(c.Limit))
 		form.Set("direction", "backward")

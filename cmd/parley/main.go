@@ -110,7 +110,14 @@ func complain(stderr io.Writer, err error, code int) int {
 type versionCommand struct{}
 
 // Help is shown by parley version --help.
-func (versionCommand) Help() string { return "Example:\n\n  parley version" }
+func (versionCommand) Help() string {
+	return `Example:
+
+  parley version
+
+It says which build this is, which Go built it, and for which system: what a
+report of a defect has to name.`
+}
 
 // Run prints what this binary is.
 func (versionCommand) Run(k *kong.Kong) error {

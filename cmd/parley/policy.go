@@ -38,7 +38,7 @@ type policySource struct {
 
 // output is how a command prints.
 type output struct {
-	Output string `short:"o" enum:"text,json" default:"text" help:"text, or json for programs."`
+	Output string `short:"o" enum:"text,json" default:"text" help:"text, or json for programs: what doesn't load is then a list named problems."`
 }
 
 // open reads the config and the agreements, and says which policies to load.

@@ -59,7 +59,7 @@ func (q *partnerQuestion) ask(f *inspect.Folder) (rehearsal.Ask, error) {
 	}
 	at, err := moment(q.Time, f.Now())
 	if err != nil {
-		return a, exitError{err, codeOfUsage}
+		return a, err
 	}
 	if _, err := parser.ParseExpr(q.Expression); err != nil {
 		return a, usage("not PromQL: %w", err)
@@ -67,6 +67,9 @@ func (q *partnerQuestion) ask(f *inspect.Folder) (rehearsal.Ask, error) {
 	f.Assume(a.Partner, a.Purpose)
 	a.Question = metrics.Question{Kind: policy.Instant, Expression: q.Expression, Start: at, End: at}
 	if q.Range == nil {
+		if q.Step != nil {
+			return a, errStepAlone
+		}
 		return a, nil
 	}
 	length, step, err := (&queryCommand{Range: q.Range, Step: q.Step}).span()

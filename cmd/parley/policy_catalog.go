@@ -38,7 +38,7 @@ denied, or how series are chosen by what isn't seen.`
 func (c *policyCatalogCommand) Run(k *kong.Kong) error {
 	folder, _, err := policySource{Config: c.Config}.load(context.Background())
 	if err != nil {
-		return err
+		return output{c.Output}.failed(k.Stdout, err)
 	}
 	partner, err := tenants.ParseOrgID(c.As)
 	if err != nil {

@@ -39,7 +39,7 @@ The exit code is 1 when there is a problem, and all of them are printed.`
 func (c *policyCheckCommand) Run(k *kong.Kong) error {
 	report, err := c.check(context.Background())
 	if err != nil {
-		return err
+		return c.failed(k.Stdout, err)
 	}
 	if c.Output == "json" {
 		err = printJSON(k.Stdout, report)
@@ -59,9 +59,9 @@ type policyReport struct {
 	Packages []rego.Package  `json:"packages,omitempty"`
 	Samples  int             `json:"samples"`
 	Partners []partnerReport `json:"partners,omitempty"`
-	Problems []policyProblem `json:"problems"`
+	Problems []problem       `json:"problems"`
 	// Warnings are of what loads and is probably misspelt.
-	Warnings []policyProblem `json:"warnings,omitempty"`
+	Warnings []problem `json:"warnings,omitempty"`
 
 	assumed, bundled bool
 }
@@ -86,22 +86,14 @@ type purposeAnswers struct {
 	Answer  inspect.Answer  `json:"answer"`
 }
 
-type policyProblem struct {
-	File string `json:"file,omitempty"`
-	Line int    `json:"line,omitempty"`
-	Text string `json:"text"`
-}
-
 func (c *policyCheckCommand) check(ctx context.Context) (policyReport, error) {
-	report := policyReport{Problems: []policyProblem{}}
+	report := policyReport{Problems: []problem{}}
 	from, _, err := c.open()
 	report.Dir, report.bundled = from.Dir, from.Bundle != nil
 	var bad yamlstrict.Problems
 	switch {
 	case errors.As(err, &bad) && from.Org != "": // the config is good, an agreement isn't
-		for _, p := range bad {
-			report.Problems = append(report.Problems, policyProblem(p))
-		}
+		report.Problems = problemsOf(bad)
 	case err != nil:
 		return report, err
 	}
@@ -109,9 +101,7 @@ func (c *policyCheckCommand) check(ctx context.Context) (policyReport, error) {
 	var broken *rego.LoadError
 	switch {
 	case errors.As(err, &broken):
-		for _, p := range broken.Problems {
-			report.Problems = append(report.Problems, policyProblem(p))
-		}
+		report.Problems = append(report.Problems, problemsOf(broken)...)
 		return report, nil
 	case err != nil:
 		return report, err
@@ -137,7 +127,7 @@ func (c *policyCheckCommand) check(ctx context.Context) (policyReport, error) {
 // doubt adds what is probably misspelt.
 func (r *policyReport) doubt(folder *inspect.Folder) {
 	for _, f := range folder.Doubts() {
-		p := policyProblem{File: f.Place.File, Line: f.Place.Line, Text: f.Text}
+		p := problem{File: f.Place.File, Line: f.Place.Line, Message: f.Text}
 		if f.Severity == inspect.Error {
 			r.Problems = append(r.Problems, p)
 		} else {
@@ -145,7 +135,7 @@ func (r *policyReport) doubt(folder *inspect.Folder) {
 		}
 	}
 	if folder.Assumed && len(folder.Agreements) == 0 {
-		r.Problems = append(r.Problems, policyProblem{Text: fmt.Sprintf(
+		r.Problems = append(r.Problems, problem{Message: fmt.Sprintf(
 			"no package in %s could answer a partner; it takes one with a rule `decision`, such as parley.partners.globex", nearby(folder.Dir))})
 	}
 }
@@ -160,12 +150,12 @@ func answersOf(policy string, purposes []tenants.Purpose, answers []inspect.Answ
 
 func (r policyReport) show(w io.Writer) error {
 	var out strings.Builder
-	line := func(p policyProblem, severity string) {
+	line := func(p problem, severity string) {
 		at := rego.Place{File: nearby(p.File), Line: p.Line}.String()
 		if p.File == "" {
 			at = "policies"
 		}
-		out.WriteString(at + ": " + severity + p.Text + "\n")
+		out.WriteString(at + ": " + severity + p.Message + "\n")
 	}
 	for _, p := range r.Problems {
 		line(p, "")

@@ -40,7 +40,7 @@ The exit code is 0 also when something changes; with --exit-code it is 2 then.`
 func (c *policyDiffCommand) Run(k *kong.Kong) error {
 	changes, err := c.diff(context.Background())
 	if err != nil {
-		return err
+		return c.failed(k.Stdout, err)
 	}
 	if c.Output == "json" {
 		err = printJSON(k.Stdout, changes)

@@ -46,7 +46,7 @@ The exit code is 1 when the question would be refused.`
 func (c *policyExplainCommand) Run(k *kong.Kong) error {
 	folder, settings, err := c.load(context.Background())
 	if err != nil {
-		return err
+		return c.failed(k.Stdout, err)
 	}
 	ask, err := c.ask(folder)
 	if err != nil {

@@ -49,13 +49,13 @@ func (c *policyInitCommand) Run(k *kong.Kong) error {
 		for _, t := range list {
 			names = append(names, t.Name)
 		}
-		return fmt.Errorf("there is no template %s; there are %s", c.Template, strings.Join(names, ", "))
+		return usage("there is no template %s; there are %s", c.Template, strings.Join(names, ", "))
 	case c.Partner == "":
-		return errors.New("--partner: say whom the policy is to answer, such as --partner globex")
+		return usage("--partner: say whom the policy is to answer, such as --partner globex")
 	}
 	partner, err := tenants.ParseOrgID(c.Partner)
 	if err != nil {
-		return fmt.Errorf("--partner: %w", err)
+		return usage("--partner: %w", err)
 	}
 	files, pkg, err := list[at].For(partner)
 	if err != nil {

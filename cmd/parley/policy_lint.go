@@ -29,19 +29,19 @@ func (*policyLintCommand) Help() string {
 It looks for what is probably not meant: labels that one dataset shows and
 another one hides, cells of few, cells at any moment, rules that nothing uses,
 partners whose cells could be subtracted from another's, everything released.
-Selectors are compared as sets of series, whatever is in a store. The exit code is 1 when a finding is
-as severe as --deny says, or more.`
+Selectors are compared as sets of series, whatever is in a store. What is meant
+is left out if a comment on its line, or the one before, says so and why:
+
+  # lint ignore everything, no-limits: we are one company
+
+The exit code is 1 when a finding is as severe as --deny says, or more.`
 }
 
 // Run lints.
 func (c *policyLintCommand) Run(k *kong.Kong) error {
-	folder, _, err := c.load(context.Background())
+	findings, err := c.lint(context.Background())
 	if err != nil {
-		return err
-	}
-	findings, err := folder.Lint(context.Background())
-	if err != nil {
-		return err
+		return c.failed(k.Stdout, err)
 	}
 	if c.Output == "json" {
 		err = printJSON(k.Stdout, findings)
@@ -58,6 +58,14 @@ func (c *policyLintCommand) Run(k *kong.Kong) error {
 		return errors.New(deniedOf(denied, len(findings), c.Deny))
 	}
 	return err
+}
+
+func (c *policyLintCommand) lint(ctx context.Context) ([]inspect.Finding, error) {
+	folder, _, err := c.load(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return folder.Lint(ctx)
 }
 
 // deniedOf says how many findings are too severe.

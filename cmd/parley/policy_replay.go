@@ -49,7 +49,7 @@ func (c *policyReplayCommand) Run(k *kong.Kong) error {
 	defer stop()
 	report, err := c.replay(ctx)
 	if err != nil {
-		return err
+		return c.failed(k.Stdout, err)
 	}
 	if c.Output == "json" {
 		err = printJSON(k.Stdout, report)

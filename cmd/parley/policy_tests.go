@@ -38,24 +38,14 @@ The exit code is 1 when a test fails, and when there is none.`
 
 // Run runs the tests.
 func (c *policyTestCommand) Run(k *kong.Kong) error {
-	from, _, err := c.open()
+	tests, dir, err := c.test(context.Background())
 	if err != nil {
-		return err
-	}
-	if from.Bundle != nil {
-		return errors.New("the config's policies are a bundle, which holds no tests; run those of the folder it was built from, with --dir")
-	}
-	tests, err := rego.Test(context.Background(), rego.Config{
-		Org: from.Org, Dir: from.Dir, Now: time.Now, Log: slog.New(slog.DiscardHandler),
-		Agreements: func() []tenants.Agreement { return from.Agreements },
-	}, c.Coverage)
-	if err != nil {
-		return err
+		return c.failed(k.Stdout, err)
 	}
 	if c.Output == "json" {
 		err = printJSON(k.Stdout, tests)
 	} else {
-		err = c.show(k.Stdout, from.Dir, tests)
+		err = c.show(k.Stdout, dir, tests)
 	}
 	failed := 0
 	for _, r := range tests.Results {
@@ -67,6 +57,21 @@ func (c *policyTestCommand) Run(k *kong.Kong) error {
 		return fmt.Errorf("%d of %s failed", failed, count(len(tests.Results), "test"))
 	}
 	return err
+}
+
+func (c *policyTestCommand) test(ctx context.Context) (tests rego.Tests, dir string, err error) {
+	from, _, err := c.open()
+	if err != nil {
+		return tests, "", err
+	}
+	if from.Bundle != nil {
+		return tests, "", errors.New("the config's policies are a bundle, which holds no tests; run those of the folder it was built from, with --dir")
+	}
+	tests, err = rego.Test(ctx, rego.Config{
+		Org: from.Org, Dir: from.Dir, Now: time.Now, Log: slog.New(slog.DiscardHandler),
+		Agreements: func() []tenants.Agreement { return from.Agreements },
+	}, c.Coverage)
+	return tests, from.Dir, err
 }
 
 func (c *policyTestCommand) show(w io.Writer, dir string, tests rego.Tests) error {

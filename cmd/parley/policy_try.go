@@ -51,7 +51,7 @@ func (c *policyTryCommand) Run(k *kong.Kong) error {
 	defer stop()
 	t, dir, err := c.try(ctx)
 	if err != nil {
-		return err
+		return c.failed(k.Stdout, err)
 	}
 	if c.Output == "json" {
 		err = printJSON(k.Stdout, t)

@@ -50,6 +50,9 @@ func TestPolicyBundleOfAConfig(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(stop)
+		if b.Key != "policy.bundle.url" {
+			t.Errorf("errors are said to come from %q", b.Key)
+		}
 		got, _, err := b.Server.Fetch(t.Context(), "")
 		if err != nil {
 			t.Fatal(err)
@@ -63,11 +66,11 @@ func TestPolicyBundleOfAConfig(t *testing.T) {
 		kept[b.Kept] = true
 	}
 	for want, b := range map[string]config.PolicyBundle{
-		"nowhere.pem":              {File: "a.tar.gz", KeyFiles: []string{"nowhere.pem"}},
-		"want a public key in PEM": {File: "a.tar.gz", KeyFiles: []string{token}},
-		"holds no certificate":     {OCI: "registry.example/a:b", CAFile: token},
-		"no such file":             {OCI: "registry.example/a:b", CAFile: "nowhere.pem"},
-		"want host/repository":     {OCI: "registry.example"},
+		"policy.bundle.key_files: ":                                 {File: "a.tar.gz", KeyFiles: []string{"nowhere.pem"}},
+		"token: want a public key in PEM":                           {File: "a.tar.gz", KeyFiles: []string{token}},
+		"policy.bundle.ca_file: " + token + " holds no certificate": {OCI: "registry.example/a:b", CAFile: token},
+		"policy.bundle.ca_file: open nowhere.pem: no such file":     {OCI: "registry.example/a:b", CAFile: "nowhere.pem"},
+		"policy.bundle.oci: want host/repository":                   {OCI: "registry.example"},
 	} {
 		if _, _, err := newPolicyBundle(&config.Config{Policy: config.Policy{Bundle: &b}}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q in it", err, want)

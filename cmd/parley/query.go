@@ -116,24 +116,27 @@ func (c *queryCommand) request(ctx context.Context, now time.Time) (*http.Reques
 		form.Set("end", seconds(at))
 		form.Set("step", strconv.FormatFloat(step.Seconds(), 'f', -1, 64))
 	case c.Step != nil:
-		return nil, errors.New("--step is the resolution of a range; give --range as well")
+		return nil, errStepAlone
 	default:
 		form.Set("time", seconds(at))
 	}
 	return c.post(ctx, path, form)
 }
 
+// errStepAlone is that of a --step without a range.
+var errStepAlone = usage("--step is the resolution of a range; give --range as well")
+
 // span is how long --range is, and its step.
 func (c *queryCommand) span() (length, step time.Duration, err error) {
 	length = time.Duration(*c.Range)
 	if length <= 0 {
-		return 0, 0, errors.New("--range 0s is no time at all; give one such as 1h, or leave it out to ask for one moment")
+		return 0, 0, usage("--range 0s is no time at all; give one such as 1h, or leave it out to ask for one moment")
 	}
 	if c.Step == nil {
 		return length, max((length / 100).Truncate(time.Second), time.Second), nil
 	}
 	if step = time.Duration(*c.Step); step <= 0 {
-		return 0, 0, errors.New("--step 0s would never come to an end; give one such as 30s, or leave it out for a hundredth of the range")
+		return 0, 0, usage("--step 0s would never come to an end; give one such as 30s, or leave it out for a hundredth of the range")
 	}
 	return length, step, nil
 }
@@ -148,7 +151,7 @@ func moment(text string, now time.Time) (time.Time, error) {
 	}
 	s, err := strconv.ParseFloat(text, 64)
 	if err != nil || s != s || s < -1e11 || s > 1e11 {
-		return time.Time{}, fmt.Errorf("--time %q is neither RFC 3339, such as 2026-01-02T15:04:05Z, nor Unix seconds", text)
+		return time.Time{}, usage("--time %q is neither RFC 3339, such as 2026-01-02T15:04:05Z, nor Unix seconds", text)
 	}
 	return time.UnixMilli(int64(s * 1000)), nil
 }

@@ -52,7 +52,7 @@ func TestMissing(t *testing.T) {
 		{row("custmer_id region", `{env="prod"}`), []string{"label custmer_id at labels among customer_id, env, exported_org, org, region, user"}},
 		{row("user", "http_requests_total"), []string{"label user at labels, elsewhere, among customer_id, env, exported_org, org, region"}},
 		{row("", `{__name__=~"http_requests_total|logins"}`), []string{"metric logins at series among http_requests_total, logins_total"}},
-		{row("", `{__name__=~"http_.*",enviroment!="test"}`), []string{"label enviroment at series among customer_id, env, exported_org, org, region, user"}},
+		{row("", `{__name__=~"http_.*",envi!="test"}`), []string{"label envi at series among customer_id, env, exported_org, org, region, user"}},
 		{row("", `{__name__=~"http_.*",user=""}`), nil},
 		{row("region team", `http_requests_totl{region="eu"}`), []string{
 			"series at series", "metric http_requests_totl at series among http_requests_total, logins_total",

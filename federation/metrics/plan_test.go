@@ -49,21 +49,21 @@ func TestPlan(t *testing.T) {
 		{
 			expression: "sum by (region) (http_requests_total)",
 			want: metrics.Plan{
-				Selectors:  one("http_requests_total", `{__name__="http_requests_total",__name__=~"http_.*",env="prod"}`, 0),
-				PushedDown: `sum by (region) ({__name__="http_requests_total",__name__=~"http_.*",env="prod"})`,
+				Selectors:  one("http_requests_total", `{__name__="http_requests_total",env="prod"}`, 0),
+				PushedDown: `sum by (region) ({__name__="http_requests_total",env="prod"})`,
 			},
 		},
 		{
 			expression: "sum(http_secret_total)",
 			want: metrics.Plan{
-				Selectors:     one("http_secret_total", `{__name__="http_secret_total",__name__=~"http_.*",env="prod"}`, 0, 2),
+				Selectors:     one("http_secret_total", `{__name__="http_secret_total",env="prod"}`, 0, 2),
 				NotPushedDown: "2 selectors of datasets can match",
 			},
 		},
 		{
 			expression: "sum(rate(http_requests_total[1d]))",
 			want: metrics.Plan{
-				Selectors:     one("http_requests_total", `{__name__="http_requests_total",__name__=~"http_.*",env="prod"}`, 0),
+				Selectors:     one("http_requests_total", `{__name__="http_requests_total",env="prod"}`, 0),
 				NotPushedDown: "it touches a time that is hidden",
 			},
 		},
@@ -83,7 +83,7 @@ func TestPlan(t *testing.T) {
 			want: metrics.Plan{
 				Selectors: []metrics.SelectorPlan{{
 					Selector: `http_requests_total{pod="a",region="eu"}`, Datasets: []int{0}, Hidden: []string{"pod"},
-					Source: `{__name__="http_requests_total",__name__=~"http_.*",env="prod",region="eu"}`,
+					Source: `{__name__="http_requests_total",env="prod",region="eu"}`,
 				}},
 				NotPushedDown: "a matcher on pod can't be pushed down",
 			},

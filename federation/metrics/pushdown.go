@@ -193,7 +193,7 @@ func (p *pusher) selector(n *parser.VectorSelector) (shape, error) {
 		return shape{}, fmt.Errorf("selectors of two datasets")
 	}
 	p.dataset = dataset
-	n.LabelMatchers = append(pushed, filter...)
+	n.LabelMatchers = withoutImplied(append(pushed, filter...))
 	// The text of a selector carries its name before the braces.
 	n.Name = ""
 	return shape{hasOrg: true, raw: true, tame: true, histograms: !bucket}, nil

@@ -127,7 +127,26 @@ func (r *rules) narrow(asked []*labels.Matcher) (pushed []*labels.Matcher, possi
 			}
 		}
 	}
-	return pushed, true
+	return withoutImplied(pushed), true
+}
+
+// withoutImplied leaves out the matchers that are met wherever one for equality
+// is: a policy's pattern of the name that is asked for says nothing more.
+func withoutImplied(matchers []*labels.Matcher) []*labels.Matcher {
+	var out []*labels.Matcher
+	for i, m := range matchers {
+		implied := func(j int, by *labels.Matcher) bool {
+			return by.Type == labels.MatchEqual && by.Name == m.Name && m.Matches(by.Value) && (m.Type != labels.MatchEqual || j < i)
+		}
+		said := false
+		for j, by := range matchers {
+			said = said || implied(j, by)
+		}
+		if !said {
+			out = append(out, m)
+		}
+	}
+	return out
 }
 
 // onKept returns the matchers on labels that are always kept, which say of raw

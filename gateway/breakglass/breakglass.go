@@ -173,7 +173,7 @@ func (g *Grants) Grant(ctx context.Context, a tenants.Agreement, by tenants.Prin
 	g.mu.Lock()
 	g.grants[k] = opened
 	g.mu.Unlock()
-	g.config.Log.WarnContext(ctx, "glass broken: a partner's person sees more than is agreed for every day",
+	g.config.Log.WarnContext(ctx, "break-glass grant opened: until it ends, a person of the partner is answered by the agreement's policy for emergencies",
 		"partner", grant.Partner, "case", grant.Case, "purpose", grant.Purpose, "ends", grant.Ends, "exchange", id)
 	g.metrics.grants.WithLabelValues(string(grant.Partner)).Inc()
 	if opened.Webhook {

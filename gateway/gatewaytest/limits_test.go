@@ -50,7 +50,7 @@ func TestOverLimit(t *testing.T) {
 		},
 		{
 			"{range: 10m}", func(o *gatewaytest.Org) gatewaytest.Reply { return o.Asks("count_over_time(http_requests_total[11m])") },
-			"at most 10m0s are agreed", tenants.OverRange,
+			"the question spans 11m, at most 10m are agreed", tenants.OverRange,
 		},
 	} {
 		t.Run(c.limits, func(t *testing.T) {

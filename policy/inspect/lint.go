@@ -80,7 +80,8 @@ type Finding struct {
 	For []string `json:"for,omitempty"`
 }
 
-// Lint looks for what is probably not meant, sorted by place.
+// Lint looks for what is probably not meant, sorted by place. What a comment says
+// is meant is left out, see ignored.
 func (f *Folder) Lint(ctx context.Context) ([]Finding, error) {
 	l := &linter{folder: f, found: map[string]*Finding{}, met: map[string]met{}}
 	for _, doubt := range f.Doubts() {
@@ -119,7 +120,9 @@ func (f *Folder) Lint(ctx context.Context) ([]Finding, error) {
 	for _, finding := range l.found {
 		slices.Sort(finding.For)
 		finding.For = slices.Compact(finding.For)
-		out = append(out, *finding)
+		if !f.ignored(*finding) {
+			out = append(out, *finding)
+		}
 	}
 	slices.SortFunc(out, func(a, b Finding) int {
 		return cmp.Or(strings.Compare(a.Place.File, b.Place.File), cmp.Compare(a.Place.Line, b.Place.Line),

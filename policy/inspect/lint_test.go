@@ -2,12 +2,16 @@ package inspect
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/parley-gateway/parley/policy/rego"
 )
 
 // linted are the findings in a folder, as "id file:line, for whom".
@@ -183,5 +187,64 @@ decision := {"allow": true, "datasets": [{"name": "a", "series": ["up"], "releas
 	// Where agreements are assumed nothing is said of them.
 	if diff := cmp.Diff(want, linted(t, load(t, dir))); diff != "" {
 		t.Errorf("assumed:\n%s", diff)
+	}
+}
+
+// What a comment says is meant is left out, if it says why, there and nowhere else.
+func TestIgnoredFindings(t *testing.T) {
+	const policy = `package parley.partners.globex
+
+COMMENT
+decision := {"allow": true, "max_age": "7d", "resolution": "1m", "datasets": [
+	{"name": "a", "series": ["logins"], "release": "aggregate", "dimensions": ["region"], "units": ["user"], "k": 2}, TRAILING
+]}
+`
+	const small, limits = "warning small-k globex.rego:5 globex for audit", "info no-limits globex.rego:4 globex for audit"
+	for name, c := range map[string]struct {
+		comment, trailing string
+		want              []string
+	}{
+		"nothing":             {"#", "", []string{limits, small}},
+		"the line before":     {"# lint ignore no-limits: the agreement has them", "", []string{small}},
+		"on the line":         {"#", "# lint ignore small-k: they are machines", []string{limits}},
+		"several":             {"# lint ignore small-k, no-limits: for now", "", []string{small}},
+		"without a reason":    {"# lint ignore no-limits", "# lint ignore small-k:", []string{limits, small}},
+		"of another name":     {"# lint ignore no-limit: for now", "", []string{limits, small}},
+		"somewhere else":      {"# lint ignore small-k: for now", "", []string{limits, small}},
+		"in other words":      {"# please lint ignore no-limits: for now", "", []string{limits, small}},
+		"two lines, together": {"# lint ignore no-limits: for now", "# lint ignore everything,small-k: they are machines", nil},
+	} {
+		text := strings.NewReplacer("COMMENT", c.comment, "TRAILING", c.trailing).Replace(policy)
+		f := load(t, written(t, map[string]string{"globex.rego": text}), agreement("globex", "parley.partners.globex", "audit"))
+		if diff := cmp.Diff(c.want, linted(t, f)); diff != "" {
+			t.Errorf("%s:\n%s", name, diff)
+		}
+	}
+}
+
+// The templates are what we say a policy should be.
+func TestTemplatesAreCleanUnderLint(t *testing.T) {
+	templates, err := rego.Templates()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, template := range templates {
+		files, _, err := template.For("globex")
+		if err != nil {
+			t.Fatal(err)
+		}
+		dir := t.TempDir()
+		for name, text := range files {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f, err := Load(t.Context(), Config{Dir: dir, Now: time.Now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if found := linted(t, f); len(found) > 0 {
+			t.Errorf("%s: %s", template.Name, strings.Join(found, "\n"))
+		}
 	}
 }

@@ -413,3 +413,31 @@ func TestAServerThatComesBack(t *testing.T) {
 	cancel()
 	<-polled
 }
+
+// What goes wrong with a bundle is said with the key of the config that it is of.
+func TestErrorsOfBundlesNameTheKey(t *testing.T) {
+	c := &BundleConfig{Key: "policy.bundle.file", File: filepath.Join(t.TempDir(), "nowhere.tar.gz")}
+	if _, err := bundled(t, c); err == nil || !strings.Contains(err.Error(), "nowhere.tar.gz: policy.bundle.file: ") {
+		t.Errorf("of a file that isn't there: %v", err)
+	}
+	key := bundletest.NewKey(t)
+	s := newShop(t, []byte("nothing"), key)
+	c = s.config(t, "")
+	c.Key = "policy.bundle.url"
+	w, err := bundled(t, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := w.Status().Err.Error(); !strings.HasPrefix(text, "there is no policy yet: policy.bundle.url: https://") {
+		t.Errorf("before the first one: %s", text)
+	}
+	if err := w.Fetch(t.Context()); err == nil || !strings.HasPrefix(err.Error(), "policy.bundle.url: https://") || !strings.Contains(err.Error(), "the bundle is refused") {
+		t.Errorf("of one that is none: %v", err)
+	}
+	s.has(key.Sign(t, says("first")))
+	for range 2 { // the second one is the one that is known
+		if err := w.Fetch(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+}

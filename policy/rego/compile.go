@@ -64,12 +64,13 @@ type prepared struct {
 
 // place is a line of a source file.
 type place struct {
-	file string
-	line int
+	file   string
+	line   int
+	column int // zero where it isn't known
 }
 
 func (p place) problem(format string, args ...any) Problem {
-	return Problem{File: p.file, Line: p.line, Text: fmt.Sprintf(format, args...)}
+	return Problem{File: p.file, Line: p.line, Column: p.column, Text: fmt.Sprintf(format, args...)}
 }
 
 // capabilities are OPA's without what reaches the network, reads the process
@@ -187,11 +188,11 @@ func declared(modules map[string]*ast.Module) map[string]place {
 		module := modules[file]
 		name := packageName(module.Package.Path)
 		if _, ok := out[name]; !ok {
-			out[name] = place{file: file, line: module.Package.Location.Row}
+			out[name] = place{file: file, line: module.Package.Location.Row, column: module.Package.Location.Col}
 		}
 		for _, rule := range module.Rules {
 			if !decides[name] && rule.Head.Ref()[0].Value.Compare(ast.Var(decisionRule)) == 0 {
-				out[name], decides[name] = place{file: file, line: rule.Location.Row}, true
+				out[name], decides[name] = place{file: file, line: rule.Location.Row, column: rule.Location.Col}, true
 			}
 		}
 	}

@@ -115,7 +115,7 @@ func flow(compiler *ast.Compiler, rules []*ast.Rule) (found problems, fallible [
 	slices.SortFunc(found, func(a, b Problem) int {
 		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Text, b.Text))
 	})
-	return slices.Compact(found), slices.CompactFunc(fallible, func(a, b ast.Ref) bool { return a.Equal(b) })
+	return slices.CompactFunc(found, sameLine), slices.CompactFunc(fallible, func(a, b ast.Ref) bool { return a.Equal(b) })
 }
 
 // buildsObject says whether a rule builds an object key by key, which fails
@@ -133,7 +133,7 @@ func buildsObject(rule *ast.Rule) bool {
 func refusal(at *ast.Location, format string, args ...any) Problem {
 	p := Problem{Text: fmt.Sprintf(format, args...)}
 	if at != nil {
-		p.File, p.Line = at.File, at.Row
+		p.File, p.Line, p.Column = at.File, at.Row, at.Col
 	}
 	return p
 }

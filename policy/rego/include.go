@@ -51,7 +51,7 @@ func includes(compiler *ast.Compiler, module *ast.Module) map[string]*includeRul
 		all, ok := reached(compiler, compiler.GetRulesExact(ref))
 		included := &includeRule{
 			ref:    ref,
-			place:  place{file: rule.Location.File, line: rule.Location.Row},
+			place:  place{file: rule.Location.File, line: rule.Location.Row, column: rule.Location.Col},
 			inputs: inputsOf(all),
 		}
 		included.refused, included.fallible = flow(compiler, all)
@@ -78,7 +78,7 @@ func named(rules []*ast.Rule) map[string]place {
 				return false
 			}
 			if name, ok := value.Value.(ast.String); ok && value.Location != nil {
-				out[string(name)] = place{file: value.Location.File, line: value.Location.Row}
+				out[string(name)] = place{file: value.Location.File, line: value.Location.Row, column: value.Location.Col}
 			}
 			return false
 		})
@@ -203,7 +203,7 @@ func (rev *revision) explain(rule *includeRule, name string, err error) error {
 		return &includeError{at.problem("include rule %s: %v", name, err)}
 	}
 	if l := location(part.expr); l != nil {
-		at = place{file: l.File, line: l.Row}
+		at = place{file: l.File, line: l.Row, column: l.Col}
 	}
 	return &includeError{at.problem("include rule %s can't be translated to selectors: %v; of a label can be asked: %s", name, rev.withNames(part.Error()), acceptedNames())}
 }

@@ -22,6 +22,15 @@ type Inventory struct {
 	Samples int `json:"samples"`
 	// Strings are those written in the folder's Rego, sorted, each once.
 	Strings []string `json:"-"`
+	// Comments are those of the folder's Rego, each where it is.
+	Comments []Comment `json:"-"`
+}
+
+// Comment is one line of comment in a policy.
+type Comment struct {
+	Place Place
+	// Text is without the # that it begins with.
+	Text string
 }
 
 // Package is a Rego package.
@@ -91,6 +100,9 @@ func (p *Policies) Inventory() Inventory {
 		}
 		if module := modules[f.name]; module != nil && !f.library {
 			out.Strings = append(out.Strings, stringsIn(module)...)
+			for _, c := range module.Comments {
+				out.Comments = append(out.Comments, Comment{Place: placeOf(c.Location), Text: strings.TrimSpace(string(c.Text))})
+			}
 		}
 	}
 	out.Strings = sorted(out.Strings)

@@ -26,7 +26,8 @@ func operands(ctx context.Context, compiler *ast.Compiler, store storage.Store, 
 	}
 	out := []string{strings.TrimSpace(string(expr.BaseCogeneratedExpr().Location.Text))}
 	for _, operand := range compared {
-		name, value := "", ast.Value(nil)
+		var name string
+		var value ast.Value
 		switch v := operand.Value.(type) {
 		case ast.Var:
 			meta, known := e.LocalMetadata[v]
@@ -81,12 +82,16 @@ func valueOf(ctx context.Context, compiler *ast.Compiler, store storage.Store, r
 	if err != nil {
 		return nil, false
 	}
-	if ref, is := plugged.(*ast.Expr).Operand(0).Value.(ast.Ref); !is || !ref.IsGround() {
+	whole, isExpr := plugged.(*ast.Expr)
+	if !isExpr {
+		return nil, false
+	}
+	if ref, is := whole.Operand(0).Value.(ast.Ref); !is || !ref.IsGround() {
 		return nil, false
 	}
 	ctx, cancel := context.WithTimeout(ctx, proofTimeout)
 	defer cancel()
-	query := opa.New(opa.Compiler(compiler), opa.Store(store), opa.ParsedQuery(ast.NewBody(plugged.(*ast.Expr))))
+	query := opa.New(opa.Compiler(compiler), opa.Store(store), opa.ParsedQuery(ast.NewBody(whole)))
 	results, err := query.Eval(ctx)
 	if err != nil {
 		return nil, false

@@ -45,7 +45,7 @@ func parse(src *sources) (modules map[string]*ast.Module, data map[string]any, f
 func checkPackage(f file, p *ast.Package) problems {
 	name := packageName(p.Path)
 	problem := func(text string) problems {
-		return problems{{File: f.name, Line: p.Location.Row, Text: text}}
+		return problems{{File: f.name, Line: p.Location.Row, Column: p.Location.Col, Text: text}}
 	}
 	for _, term := range p.Path[1:] {
 		if s, ok := term.Value.(ast.String); !ok || strings.Contains(string(s), ".") {
@@ -131,7 +131,7 @@ func unknownData(compiler *ast.Compiler, data map[string]any) problems {
 			if !has(data, at) {
 				p := Problem{Text: "nothing is at " + prefix.String() + ": no rule and no data file defines it" + helpers(prefix.String())}
 				if location := locationOf(module, ref); location != nil {
-					p.File, p.Line = location.File, location.Row
+					p.File, p.Line, p.Column = location.File, location.Row, location.Col
 				}
 				found = append(found, p)
 			}
@@ -139,7 +139,7 @@ func unknownData(compiler *ast.Compiler, data map[string]any) problems {
 		})
 	}
 	slices.SortFunc(found, func(a, b Problem) int { return strings.Compare(a.String(), b.String()) })
-	return slices.Compact(found)
+	return slices.CompactFunc(found, sameLine)
 }
 
 // locationOf is where a reference is written. Compiling gives the terms that

@@ -28,7 +28,9 @@ type Problem struct {
 	File string
 	// Line is zero for the file as a whole.
 	Line int
-	Text string
+	// Column is zero where it isn't known.
+	Column int
+	Text   string
 }
 
 func (p Problem) String() string {
@@ -40,6 +42,9 @@ func (p Problem) String() string {
 	}
 	return fmt.Sprintf("%s:%d: %s", p.File, p.Line, p.Text)
 }
+
+// sameLine says whether two problems are one to who reads them.
+func sameLine(a, b Problem) bool { return a.String() == b.String() }
 
 type problems []Problem
 
@@ -73,7 +78,7 @@ func astProblems(file string, list ast.Errors) problems {
 	for _, e := range list {
 		p := Problem{File: file, Text: e.Message}
 		if e.Location != nil && e.Location.File != "" {
-			p.File, p.Line = e.Location.File, e.Location.Row
+			p.File, p.Line, p.Column = e.Location.File, e.Location.Row, e.Location.Col
 		}
 		if e.Details != nil {
 			for _, line := range e.Details.Lines() {

@@ -27,7 +27,7 @@ const MaxBytes = 1 << 20
 //
 // file is the name used in messages.
 func Decode(file string, data []byte, into any, parsers ...Parser) *Document {
-	d := &Document{file: file, lines: map[string]int{"": 1}, failed: map[string]bool{}}
+	d := &Document{file: file, places: map[string]place{"": {line: 1}}, failed: map[string]bool{}}
 	dec := decoder{doc: d, scalars: scalars(parsers)}
 	dec.defaults(reflect.ValueOf(into).Elem())
 	root := d.parse(data)
@@ -42,31 +42,31 @@ func Decode(file string, data []byte, into any, parsers ...Parser) *Document {
 // parse returns the one document in data, or nil after reporting why not.
 func (d *Document) parse(data []byte) *yaml.Node {
 	if len(data) > MaxBytes {
-		d.add(0, "", fmt.Sprintf("the file has %d bytes, at most %d are read", len(data), MaxBytes))
+		d.add(place{}, "", fmt.Sprintf("the file has %d bytes, at most %d are read", len(data), MaxBytes))
 		return nil
 	}
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	var root, more yaml.Node
 	err := dec.Decode(&root)
 	if errors.Is(err, io.EOF) {
-		d.add(1, "", "the file is empty")
+		d.add(place{line: 1}, "", "the file is empty")
 		return nil
 	}
 	if err == nil {
 		err = dec.Decode(&more)
 		if err == nil {
-			d.add(more.Line, "", "a second document begins here, and only one to a file is read")
+			d.add(placeOf(&more), "", "a second document begins here, and only one to a file is read")
 			return nil
 		}
 	}
 	if !errors.Is(err, io.EOF) {
 		line, text := syntaxError(err)
-		d.add(line, "", "the file is not YAML: "+text)
+		d.add(place{line: line}, "", "the file is not YAML: "+text)
 		return nil
 	}
 	top := root.Content[0]
 	if top.Tag == "!!null" {
-		d.add(top.Line, "", "the file is empty")
+		d.add(placeOf(top), "", "the file is empty")
 		return nil
 	}
 	return top
@@ -92,11 +92,11 @@ type decoder struct {
 // value decodes n into v and says whether all of it went well.
 func (d decoder) value(n *yaml.Node, path string, v reflect.Value) bool {
 	if n.Kind == yaml.AliasNode {
-		d.doc.fail(n.Line, path, "aliases (*%s) are not accepted: write the value out", n.Value)
+		d.doc.fail(placeOf(n), path, "aliases (*%s) are not accepted: write the value out", n.Value)
 		return false
 	}
 	if n.Kind == yaml.ScalarNode && (n.Value == "" || n.Tag == "!!null") {
-		d.doc.fail(n.Line, path, "has no value: give it one or leave the key out")
+		d.doc.fail(placeOf(n), path, "has no value: give it one or leave the key out")
 		return false
 	}
 	if s, ok := d.scalars[v.Type()]; ok {
@@ -120,12 +120,12 @@ func (d decoder) value(n *yaml.Node, path string, v reflect.Value) bool {
 
 func (d decoder) scalar(n *yaml.Node, path string, v reflect.Value, s scalar) bool {
 	if n.Kind != yaml.ScalarNode {
-		d.doc.fail(n.Line, path, "holds %s, where one value belongs", kindName(n))
+		d.doc.fail(placeOf(n), path, "holds %s, where one value belongs", kindName(n))
 		return false
 	}
 	got, err := s(n.Value)
 	if err != nil {
-		d.doc.fail(n.Line, path, "%s", err)
+		d.doc.fail(placeOf(n), path, "%s", err)
 		return false
 	}
 	v.Set(reflect.ValueOf(got))
@@ -134,14 +134,14 @@ func (d decoder) scalar(n *yaml.Node, path string, v reflect.Value, s scalar) bo
 
 func (d decoder) list(n *yaml.Node, path string, v reflect.Value) bool {
 	if n.Kind != yaml.SequenceNode {
-		d.doc.fail(n.Line, path, "holds %s, where a list belongs", kindName(n))
+		d.doc.fail(placeOf(n), path, "holds %s, where a list belongs", kindName(n))
 		return false
 	}
 	items := reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content))
 	good := true
 	for i, item := range n.Content {
 		at := fmt.Sprintf("%s[%d]", path, i)
-		d.doc.lines[at] = item.Line
+		d.doc.places[at] = placeOf(item)
 		d.defaults(items.Index(i))
 		good = d.value(item, at, items.Index(i)) && good
 	}
@@ -155,11 +155,11 @@ func (d decoder) list(n *yaml.Node, path string, v reflect.Value) bool {
 
 func (d decoder) mapping(n *yaml.Node, path string, v reflect.Value) bool {
 	if n.Kind != yaml.MappingNode {
-		d.doc.fail(n.Line, path, "holds %s, where keys with values belong", kindName(n))
+		d.doc.fail(placeOf(n), path, "holds %s, where keys with values belong", kindName(n))
 		return false
 	}
 	fields, keys := fieldsOf(v)
-	meant := map[string]int{} // misspelt keys, as they should have been, with their line
+	meant := map[string]place{} // misspelt keys, as they should have been
 	good := true
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, val := n.Content[i], n.Content[i+1]
@@ -167,24 +167,24 @@ func (d decoder) mapping(n *yaml.Node, path string, v reflect.Value) bool {
 		field, known := fields[key.Value]
 		switch {
 		case key.Kind != yaml.ScalarNode:
-			d.doc.add(key.Line, path, "a key is "+kindName(key)+", where a name belongs")
+			d.doc.add(placeOf(key), path, "a key is "+kindName(key)+", where a name belongs")
 			good = false
 		case !known:
 			if near := d.unknown(key, path, keys); near != "" {
-				meant[join(path, near)] = key.Line
+				meant[join(path, near)] = placeOf(key)
 			}
 			good = false
 		case d.doc.Has(at):
-			d.doc.add(key.Line, at, fmt.Sprintf("was given on line %d already", d.doc.lines[at]))
+			d.doc.add(placeOf(key), at, fmt.Sprintf("was given on line %d already", d.doc.places[at].line))
 			good = false
 		default:
-			d.doc.lines[at] = key.Line
+			d.doc.places[at] = placeOf(key)
 			good = d.value(val, at, field) && good
 		}
 	}
-	for at, line := range meant {
+	for at, written := range meant {
 		if !d.doc.Has(at) {
-			d.doc.lines[at] = line
+			d.doc.places[at] = written
 			d.doc.failed[at] = true
 		}
 	}
@@ -194,7 +194,7 @@ func (d decoder) mapping(n *yaml.Node, path string, v reflect.Value) bool {
 // entries decodes a map, whose keys are for the file to choose.
 func (d decoder) entries(n *yaml.Node, path string, v reflect.Value) bool {
 	if n.Kind != yaml.MappingNode {
-		d.doc.fail(n.Line, path, "holds %s, where keys with values belong", kindName(n))
+		d.doc.fail(placeOf(n), path, "holds %s, where keys with values belong", kindName(n))
 		return false
 	}
 	entries := reflect.MakeMapWithSize(v.Type(), len(n.Content)/2)
@@ -204,13 +204,13 @@ func (d decoder) entries(n *yaml.Node, path string, v reflect.Value) bool {
 		at, entry := join(path, key.Value), reflect.New(v.Type().Elem()).Elem()
 		switch {
 		case key.Kind != yaml.ScalarNode:
-			d.doc.add(key.Line, path, "a key is "+kindName(key)+", where a name belongs")
+			d.doc.add(placeOf(key), path, "a key is "+kindName(key)+", where a name belongs")
 			good = false
 		case d.doc.Has(at):
-			d.doc.add(key.Line, at, fmt.Sprintf("was given on line %d already", d.doc.lines[at]))
+			d.doc.add(placeOf(key), at, fmt.Sprintf("was given on line %d already", d.doc.places[at].line))
 			good = false
 		default:
-			d.doc.lines[at] = key.Line
+			d.doc.places[at] = placeOf(key)
 			d.defaults(entry)
 			good = d.value(val, at, entry) && good
 			entries.SetMapIndex(reflect.ValueOf(key.Value).Convert(v.Type().Key()), entry)
@@ -249,9 +249,9 @@ func (d decoder) defaults(v reflect.Value) {
 func (d decoder) unknown(key *yaml.Node, path string, keys []string) string {
 	near := Nearest(key.Value, keys)
 	if near == "" {
-		d.doc.add(key.Line, path, fmt.Sprintf("unknown key %q; the keys here are %s", key.Value, strings.Join(keys, ", ")))
+		d.doc.add(placeOf(key), path, fmt.Sprintf("unknown key %q; the keys here are %s", key.Value, strings.Join(keys, ", ")))
 	} else {
-		d.doc.add(key.Line, path, fmt.Sprintf("unknown key %q; did you mean %q?", key.Value, near))
+		d.doc.add(placeOf(key), path, fmt.Sprintf("unknown key %q; did you mean %q?", key.Value, near))
 	}
 	return near
 }

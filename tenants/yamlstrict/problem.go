@@ -12,6 +12,8 @@ type Problem struct {
 	File string
 	// Line counts from 1; 0 when the problem is the file as a whole.
 	Line int
+	// Column counts bytes of the line from 1; 0 when it isn't known.
+	Column int
 	// Text is a plain sentence that begins with the key it is about.
 	Text string
 }

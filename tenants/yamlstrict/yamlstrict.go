@@ -16,6 +16,8 @@ package yamlstrict
 import (
 	"fmt"
 	"strings"
+
+	"gopkg.in/yaml.v3"
 )
 
 // Document is one decoded file: where its keys are, and what is wrong with it.
@@ -23,8 +25,8 @@ import (
 // the empty path is the whole document.
 type Document struct {
 	file string
-	// lines has the line of every key and list element that was written.
-	lines map[string]int
+	// places has where every key and list element is that was written.
+	places map[string]place
 	// failed has the paths whose value could not be decoded. What else is said
 	// of them would be said of a value nobody wrote.
 	failed   map[string]bool
@@ -34,22 +36,29 @@ type Document struct {
 // Has says whether the key was written, well or badly; a misspelt one counts
 // as the one it was probably meant to be.
 func (d *Document) Has(path string) bool {
-	_, ok := d.lines[path]
+	_, ok := d.places[path]
 	return ok
 }
 
 // Line is where the key is, or where the nearest key above it is.
-func (d *Document) Line(path string) int {
+func (d *Document) Line(path string) int { return d.place(path).line }
+
+func (d *Document) place(path string) place {
 	for {
-		if line, ok := d.lines[path]; ok {
-			return line
+		if at, ok := d.places[path]; ok {
+			return at
 		}
 		if path == "" {
-			return 1
+			return place{line: 1}
 		}
 		path = parent(path)
 	}
 }
+
+// place is where something is; column is 0 where it isn't known.
+type place struct{ line, column int }
+
+func placeOf(n *yaml.Node) place { return place{n.Line, n.Column} }
 
 // Failed says whether the value at the path, or one around it, could not be
 // decoded. It then has its default, or what it had before.
@@ -68,7 +77,7 @@ func (d *Document) Problemf(path, format string, args ...any) {
 	if d.Failed(path) {
 		return
 	}
-	d.add(d.Line(path), path, fmt.Sprintf(format, args...))
+	d.add(d.place(path), path, fmt.Sprintf(format, args...))
 }
 
 // Problems are those found so far, in the order they were found.
@@ -78,19 +87,19 @@ func (d *Document) Problems() Problems { return d.problems }
 func (d *Document) Err() error { return d.problems.Err() }
 
 // fail reports a value that can't be decoded.
-func (d *Document) fail(line int, path, format string, args ...any) {
+func (d *Document) fail(at place, path, format string, args ...any) {
 	d.failed[path] = true
 	if path == "" {
 		format = "the file " + format
 	}
-	d.add(line, path, fmt.Sprintf(format, args...))
+	d.add(at, path, fmt.Sprintf(format, args...))
 }
 
-func (d *Document) add(line int, path, text string) {
+func (d *Document) add(at place, path, text string) {
 	if path != "" {
 		text = path + ": " + text
 	}
-	d.problems = append(d.problems, Problem{File: d.file, Line: line, Text: text})
+	d.problems = append(d.problems, Problem{File: d.file, Line: at.line, Column: at.column, Text: text})
 }
 
 // parent returns the path one step up: "a.b[1]" to "a.b" to "a" to "".

@@ -8,7 +8,12 @@ import data.parley.lib
 
 default decision := {"allow": false, "reasons": ["example is answered for slo-review, and in an incident with a case"]}
 
-decision := {"allow": true, "datasets": [slo], "max_age": "31d"} if input.principal.purpose == "slo-review"
+decision := {
+	"allow": true,
+	"datasets": [slo],
+	"max_age": "31d",
+	"limits": {"series": 5000, "range": "31d"},
+} if input.principal.purpose == "slo-review"
 
 decision := {
 	"allow": true,
