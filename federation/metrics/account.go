@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/prometheus/storage"
 
 	"github.com/parley-gateway/parley/federation"
+	"github.com/parley-gateway/parley/federation/redact"
 	"github.com/parley-gateway/parley/policy"
 )
 
@@ -163,7 +164,7 @@ func (v *view) listRawLabels(ctx context.Context, sel selection) ([]labels.Label
 	sel.matchers = slices.DeleteFunc(slices.Clone(asked), func(m *labels.Matcher) bool { return strings.HasSuffix(m.Name, orgLabel) })
 	var out []labels.Labels
 	release, err := v.source.selectRaw(ctx, sel, func(s storage.ChunkSeries) error {
-		if ls := v.rules.withOrg(s.Labels()); matches(asked, ls) {
+		if ls := v.rules.WithOrg(s.Labels()); redact.Matches(asked, ls) {
 			out = append(out, ls.Copy())
 		}
 		return ctx.Err()
@@ -230,7 +231,7 @@ func (r *rules) accountSeries(out *SelectorAccount, ls labels.Labels, asked []*l
 	var rows, cells []int
 	for i := range r.datasets {
 		d := &r.datasets[i]
-		if !slices.ContainsFunc(d.Series, func(s policy.Selector) bool { return matches(s, ls) }) {
+		if !slices.ContainsFunc(d.Series, func(s policy.Selector) bool { return redact.Matches(s, ls) }) {
 			continue
 		}
 		switch d.Release {
@@ -269,7 +270,7 @@ func (r *rules) accountSeries(out *SelectorAccount, ls labels.Labels, asked []*l
 		count(cells, true, r.seenLabels(d, ls.MatchLabels(true, cellLabels(d, true)...)))
 	case len(rows) > 0:
 		shown, _ := r.visible(ls)
-		if !matches(asked, shown) {
+		if !redact.Matches(asked, shown) {
 			out.Unmatched++
 			return
 		}

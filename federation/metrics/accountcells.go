@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
 
+	"github.com/parley-gateway/parley/federation/redact"
 	"github.com/parley-gateway/parley/policy"
 )
 
@@ -131,7 +132,7 @@ func (l *Local) accountLeaf(ctx context.Context, out *Account, leaf leaf, v *vie
 	for i := range v.rules.datasets {
 		d := &v.rules.datasets[i]
 		// What is suppressed depends on more cells than are asked for.
-		asked := func(cell labels.Labels) bool { return matches(on, v.rules.seenLabels(d, cell)) }
+		asked := func(cell labels.Labels) bool { return redact.Matches(on, v.rules.seenLabels(d, cell)) }
 		leaves := func(cell labels.Labels) { values.see(cell, v.rules.seenLabels(d, cell)) }
 		switch {
 		case !slices.Contains(met, d):

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/util/annotations"
 
+	"github.com/parley-gateway/parley/federation/redact"
 	"github.com/parley-gateway/parley/policy"
 )
 
@@ -75,7 +76,7 @@ func (l *Local) releaseLeaf(ctx context.Context, leaf leaf, v *view, lookback ti
 		}
 		out.add(found)
 	}
-	if _, possible := v.rules.narrow(leaf.selector.LabelMatchers); possible {
+	if _, possible := v.rules.Narrow(leaf.selector.LabelMatchers); possible {
 		matrix, err := v.may.run(ctx, v, leaf.expr.String(), q)
 		if err != nil {
 			return out, err
@@ -182,7 +183,7 @@ func (q *cellQuerier) Select(ctx context.Context, sorted bool, hints *storage.Se
 	set := &cellSeriesSet{index: -1}
 	on := slices.Delete(slices.Clone(matchers), at, at+1)
 	for _, c := range q.store.byName[matchers[at].Value] {
-		if matches(on, c.Metric) {
+		if redact.Matches(on, c.Metric) {
 			set.series = append(set.series, c)
 		}
 	}
@@ -222,7 +223,7 @@ func (v *view) listCells(ctx context.Context, sel selection) ([]labels.Labels, e
 			if !countsEvents(d) && len(c.units) < d.Cells.K {
 				continue
 			}
-			if ls := v.rules.seenLabels(d, c.labels); matches(asked, ls) {
+			if ls := v.rules.seenLabels(d, c.labels); redact.Matches(asked, ls) {
 				out = append(out, ls)
 			}
 		}

@@ -529,7 +529,7 @@ func (r *rules) seenLabels(d *policy.Dataset, raw labels.Labels) labels.Labels {
 				b.Add(l.Name, l.Value)
 			}
 		default:
-			if value, _ := r.inMode([]*policy.Dataset{d}, l); value != "" {
+			if value, _ := r.InMode([]*policy.Dataset{d}, l); value != "" {
 				b.Add(l.Name, value)
 			}
 		}

@@ -209,7 +209,7 @@ func (s sure) looking(timestamp *int64, offset time.Duration, length, first, las
 
 // releases says whether there can be anything that a selector matches.
 func (r *rules) releases(asked []*labels.Matcher) bool {
-	_, rows := r.narrow(asked)
+	_, rows := r.Narrow(asked)
 	return rows || len(r.cellsOf(asked)) > 0
 }
 

@@ -110,11 +110,13 @@ func (q warningQuery) Exec(ctx context.Context) *promql.Result {
 
 // Pseudonym is what the view of a Local holds instead of a value.
 func (l *Local) Pseudonym(o policy.Obligations, by Asking, value string) string {
+	o.Datasets = []policy.Dataset{{Series: []policy.Selector{{}}, Release: policy.Row, Others: policy.LabelRule{Mode: policy.Pseudonym}}}
 	v, err := l.view(o, by)
 	if err != nil {
 		return err.Error()
 	}
-	return v.rules.pseudonym(value)
+	visible, _ := v.rules.visible(labels.FromStrings("user", value))
+	return visible.Get("user")
 }
 
 // PushDownText is what the backend is asked for an expression, or "".

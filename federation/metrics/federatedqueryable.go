@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/util/annotations"
 
+	"github.com/parley-gateway/parley/federation/redact"
 	"github.com/parley-gateway/parley/policy"
 )
 
@@ -79,7 +80,7 @@ func (q *federatedQuerier) completeness(mint, maxt int64, matchers []*labels.Mat
 	for _, part := range q.asking.completeness() {
 		ls := labels.FromStrings(labels.MetricName, completenessMetric, orgLabel, string(part.Org),
 			"status", string(part.Status), "reason", part.Reason)
-		if matches(matchers, ls) {
+		if redact.Matches(matchers, ls) {
 			out = append(out, promql.NewStorageSeries(promql.Series{Metric: ls, Floats: []promql.FPoint{{T: at, F: 1}}}))
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 
 	"github.com/parley-gateway/parley/federation"
+	"github.com/parley-gateway/parley/federation/redact"
 	"github.com/parley-gateway/parley/policy"
 )
 
@@ -442,7 +443,7 @@ func (r *rules) cellsOf(asked []*labels.Matcher) []*policy.Dataset {
 			continue
 		}
 		raw, possible := r.onRaw(d, asked)
-		if possible && slices.ContainsFunc(d.Series, func(s policy.Selector) bool { return compatible(s, raw) }) {
+		if possible && slices.ContainsFunc(d.Series, func(s policy.Selector) bool { return redact.Compatible(s, raw) }) {
 			out = append(out, d)
 		}
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 
 	"github.com/parley-gateway/parley/federation"
+	"github.com/parley-gateway/parley/federation/redact"
 	"github.com/parley-gateway/parley/policy"
 )
 
@@ -174,7 +175,7 @@ func (v *view) list(ctx context.Context, q Question, labelsOnly bool) ([]viewSer
 			out = append(out, viewSeries{labels: ls})
 		}
 		for _, query := range v.rules.queries {
-			if name := labels.FromStrings(labels.MetricName, query.Name, orgLabel, string(v.rules.org)); labelsOnly && matches(s, name) {
+			if name := labels.FromStrings(labels.MetricName, query.Name, orgLabel, string(v.rules.org)); labelsOnly && redact.Matches(s, name) {
 				out, unordered = append(out, viewSeries{labels: name}), true
 			}
 		}
@@ -324,7 +325,7 @@ func (l *Local) exemplars(ctx context.Context, q Question, v *view, o policy.Obl
 	coarse := floors{resolution: v.rules.resolution}
 	byLabels := map[string]*exemplar.QueryResult{}
 	for _, asked := range parser.ExtractSelectors(expr) {
-		pushed, possible := v.rules.narrow(asked)
+		pushed, possible := v.rules.Narrow(asked)
 		if !possible || mint > maxt {
 			continue
 		}
@@ -337,7 +338,7 @@ func (l *Local) exemplars(ctx context.Context, q Question, v *view, o policy.Obl
 				return nil, err
 			}
 			ls, ok := v.rules.visible(f.SeriesLabels)
-			if !ok || !matches(asked, ls) {
+			if !ok || !redact.Matches(asked, ls) {
 				continue
 			}
 			key := ls.String()

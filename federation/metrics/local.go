@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 
 	"github.com/parley-gateway/parley/federation"
+	"github.com/parley-gateway/parley/federation/redact"
 	"github.com/parley-gateway/parley/policy"
 	"github.com/parley-gateway/parley/tenants"
 )
@@ -180,10 +181,11 @@ func (l *Local) answer(ctx context.Context, q Question, v *view, o policy.Obliga
 }
 
 func (l *Local) view(o policy.Obligations, by Asking) (*view, error) {
-	keys, err := deriveKeys(l.config.Secret, by.Org, o.Epoch, by.ExchangeID)
+	pseudonyms, err := redact.NewPseudonyms(l.config.Secret, by, o.Epoch)
 	if err != nil {
 		return nil, err
 	}
+	keys := keys{pseudonyms, redact.Derive(l.config.Secret, "surrogate", by.Org, "")}
 	v := &view{
 		source: l.config.Source,
 		rules:  newRules(l.config.Org, o, keys),

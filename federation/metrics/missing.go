@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/prometheus/storage"
 
 	"github.com/parley-gateway/parley/federation"
+	"github.com/parley-gateway/parley/federation/redact"
 	"github.com/parley-gateway/parley/policy"
 )
 
@@ -108,7 +109,7 @@ func namesOf(d *policy.Dataset) []named {
 
 // ours says whether a label is there by our own doing, or the metric's name.
 func ours(label string) bool {
-	return label == labels.MetricName || label == orgLabel || strings.HasSuffix(label, exportedOrgLabel) || federation.Reserved(label)
+	return label == labels.MetricName || label == orgLabel || strings.HasSuffix(label, redact.ExportedOrgLabel) || federation.Reserved(label)
 }
 
 // dataset looks for what a dataset names.
@@ -255,7 +256,7 @@ func (s *search) each(ctx context.Context, asked []*labels.Matcher, take func(la
 	sel := selection{mint: s.mint, maxt: s.maxt, labelsOnly: true}
 	sel.matchers = slices.DeleteFunc(slices.Clone(asked), func(m *labels.Matcher) bool { return strings.HasSuffix(m.Name, orgLabel) })
 	read := func(series storage.ChunkSeries) error {
-		if ls := s.rules.withOrg(series.Labels()); matches(asked, ls) {
+		if ls := s.rules.WithOrg(series.Labels()); redact.Matches(asked, ls) {
 			if err := take(ls); err != nil {
 				return err
 			}

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 
+	"github.com/parley-gateway/parley/federation/redact"
 	"github.com/parley-gateway/parley/policy"
 )
 
@@ -82,15 +83,14 @@ func (r *rules) forUs(asked []*labels.Matcher) bool {
 // rowsOf are the datasets released as rows that a selector can match, by what it
 // says of labels that are always kept.
 func (r *rules) rowsOf(asked []*labels.Matcher) []*policy.Dataset {
-	pushed, possible := r.onKept(asked)
+	pushed, possible := r.OnKept(asked)
 	if !possible {
 		return nil
 	}
 	var out []*policy.Dataset
-	for i := range r.datasets {
-		d := &r.datasets[i]
-		if d.Release == policy.Row && slices.ContainsFunc(d.Series, func(s policy.Selector) bool { return compatible(s, pushed) }) {
-			out = append(out, d)
+	for _, c := range r.Candidates(pushed) {
+		if !slices.Contains(out, c.Dataset) {
+			out = append(out, c.Dataset)
 		}
 	}
 	return out
@@ -136,7 +136,7 @@ func modes(rows []*policy.Dataset) string {
 	for _, d := range rows {
 		others = min(others, d.Others.Mode)
 		for name := range d.Labels {
-			mode := strictest([]*policy.Dataset{d}, name).Mode
+			mode := redact.Strictest([]*policy.Dataset{d}, name).Mode
 			if byMode[mode] == nil {
 				byMode[mode] = map[string]bool{}
 			}

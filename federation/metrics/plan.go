@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 
 	"github.com/parley-gateway/parley/federation"
+	"github.com/parley-gateway/parley/federation/redact"
 	"github.com/parley-gateway/parley/policy"
 	"github.com/parley-gateway/parley/tenants"
 )
@@ -139,7 +140,7 @@ func (r *rules) planSelector(asked []*labels.Matcher) SelectorPlan {
 		p.Query = q.Name
 		return p
 	}
-	pushed, rows := r.narrow(asked)
+	pushed, rows := r.Narrow(asked)
 	if rows {
 		p.Source = FormatSelector(pushed)
 	}
@@ -153,7 +154,7 @@ func (r *rules) planSelector(asked []*labels.Matcher) SelectorPlan {
 		case policy.Aggregate:
 			meets = slices.Contains(cells, d)
 		case policy.Row, policy.Deny:
-			meets = possible && slices.ContainsFunc(d.Series, func(s policy.Selector) bool { return compatible(s, raw) })
+			meets = possible && slices.ContainsFunc(d.Series, func(s policy.Selector) bool { return redact.Compatible(s, raw) })
 		}
 		if meets {
 			p.Datasets = append(p.Datasets, i)
@@ -167,11 +168,11 @@ func (r *rules) planSelector(asked []*labels.Matcher) SelectorPlan {
 // match: besides those of onKept such as need a label that no dataset replaces,
 // since a label that is there has its own value.
 func (r *rules) rawMatchers(asked []*labels.Matcher) (raw []*labels.Matcher, possible bool) {
-	if raw, possible = r.onKept(asked); !possible {
+	if raw, possible = r.OnKept(asked); !possible {
 		return nil, false
 	}
 	for _, m := range asked {
-		if !m.Matches("") && !strings.HasSuffix(m.Name, orgLabel) && !federation.Reserved(m.Name) && !r.alwaysKept(m.Name) && !r.replaced(m.Name) {
+		if !m.Matches("") && !strings.HasSuffix(m.Name, orgLabel) && !federation.Reserved(m.Name) && !r.AlwaysKept(m.Name) && !r.replaced(m.Name) {
 			raw = append(raw, m)
 		}
 	}
@@ -195,7 +196,7 @@ func (r *rules) hidden(asked []*labels.Matcher, datasets []int) []string {
 		for _, i := range datasets {
 			if d := &r.datasets[i]; d.Release == policy.Row {
 				rows = true
-				seen = seen || strictest([]*policy.Dataset{d}, m.Name).Mode != policy.Drop
+				seen = seen || redact.Strictest([]*policy.Dataset{d}, m.Name).Mode != policy.Drop
 			}
 		}
 		if rows && !seen && !slices.Contains(out, m.Name) {

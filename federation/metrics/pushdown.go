@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
 
+	"github.com/parley-gateway/parley/federation/redact"
 	"github.com/parley-gateway/parley/policy"
 )
 
@@ -75,7 +76,7 @@ type pushDownPlan struct {
 func (p pushDownPlan) visible(raw labels.Labels, r *rules) labels.Labels {
 	b := labels.NewScratchBuilder(8)
 	raw.Range(func(l labels.Label) {
-		value, _ := r.apply([]*policy.Dataset{p.dataset}, l)
+		value, _ := r.Shown([]*policy.Dataset{p.dataset}, l)
 		b.Add(l.Name, value)
 	})
 	if p.withOrg {
@@ -176,7 +177,7 @@ func (p *pusher) selector(n *parser.VectorSelector) (shape, error) {
 			bucket = bucket || m.Type == labels.MatchEqual && strings.HasSuffix(m.Value, bucketSuffix)
 			pushed = append(pushed, m)
 		case m.Name == orgLabel && m.Matches(string(p.rules.org)):
-		case p.rules.alwaysKept(m.Name):
+		case p.rules.AlwaysKept(m.Name):
 			pushed = append(pushed, m)
 		default:
 			return shape{}, fmt.Errorf("a matcher on %s can't be pushed down", m.Name)
@@ -193,7 +194,7 @@ func (p *pusher) selector(n *parser.VectorSelector) (shape, error) {
 		return shape{}, fmt.Errorf("selectors of two datasets")
 	}
 	p.dataset = dataset
-	n.LabelMatchers = withoutImplied(append(pushed, filter...))
+	n.LabelMatchers = redact.WithoutImplied(append(pushed, filter...))
 	// The text of a selector carries its name before the braces.
 	n.Name = ""
 	return shape{hasOrg: true, raw: true, tame: true, histograms: !bucket}, nil
@@ -211,7 +212,7 @@ func (p *pusher) only(asked []*labels.Matcher) (*policy.Dataset, policy.Selector
 	for i := range p.rules.datasets {
 		d := &p.rules.datasets[i]
 		for _, s := range d.Series {
-			if compatible(s, asked) {
+			if redact.Compatible(s, asked) {
 				dataset, filter = d, s
 				count++
 			}
@@ -306,7 +307,7 @@ func (p *pusher) histogramQuantile(n *parser.Call) (shape, error) {
 }
 
 func (p *pusher) mode(label string) policy.Mode {
-	return strictest([]*policy.Dataset{p.dataset}, label).Mode
+	return redact.Strictest([]*policy.Dataset{p.dataset}, label).Mode
 }
 
 // aggregations don't look at their series' labels.

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"math"
 	"slices"
-	"strings"
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/prometheus/prometheus/model/labels"
@@ -15,8 +14,7 @@ import (
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"github.com/prometheus/prometheus/util/annotations"
 
-	"github.com/parley-gateway/parley/federation"
-	"github.com/parley-gateway/parley/policy"
+	"github.com/parley-gateway/parley/federation/redact"
 )
 
 // view is what one decision lets one question see of a source. It is a
@@ -59,7 +57,7 @@ func (v *view) fetch(ctx context.Context, sel selection) ([]viewSeries, func() e
 		return nil, none, nil
 	}
 	asked := sel.matchers
-	pushed, possible := v.rules.narrow(asked)
+	pushed, possible := v.rules.Narrow(asked)
 	if !possible {
 		return nil, none, nil
 	}
@@ -73,7 +71,7 @@ func (v *view) fetch(ctx context.Context, sel selection) ([]viewSeries, func() e
 			return err
 		}
 		ls, ok := v.rules.visible(s.Labels())
-		if !ok || !matches(asked, ls) {
+		if !ok || !redact.Matches(asked, ls) {
 			return nil
 		}
 		seen := viewSeries{labels: ls, chunks: s, floors: floors{v.rules.resolution, v.rules.rounding(s.Labels())}}
@@ -96,107 +94,6 @@ func (v *view) fetch(ctx context.Context, sel selection) ([]viewSeries, func() e
 		return nil, none, errors.Join(err, release())
 	}
 	return out, release, nil
-}
-
-// narrow returns the matchers a source may apply to raw series without
-// changing what the view holds: those of the asker on labels that are always
-// kept, and those of the one dataset selector that can match. possible is
-// false when nothing can match.
-func (r *rules) narrow(asked []*labels.Matcher) (pushed []*labels.Matcher, possible bool) {
-	if pushed, possible = r.onKept(asked); !possible {
-		return nil, false
-	}
-	var candidates []policy.Selector
-	for _, d := range r.datasets {
-		if d.Release != policy.Row {
-			continue
-		}
-		for _, s := range d.Series {
-			if compatible(s, pushed) {
-				candidates = append(candidates, s)
-			}
-		}
-	}
-	switch len(candidates) {
-	case 0:
-		return nil, false
-	case 1:
-		for _, m := range candidates[0] {
-			if !strings.HasSuffix(m.Name, orgLabel) {
-				pushed = append(pushed, m)
-			}
-		}
-	}
-	return withoutImplied(pushed), true
-}
-
-// withoutImplied leaves out the matchers that are met wherever one for equality
-// is: a policy's pattern of the name that is asked for says nothing more.
-func withoutImplied(matchers []*labels.Matcher) []*labels.Matcher {
-	var out []*labels.Matcher
-	for i, m := range matchers {
-		implied := func(j int, by *labels.Matcher) bool {
-			return by.Type == labels.MatchEqual && by.Name == m.Name && m.Matches(by.Value) && (m.Type != labels.MatchEqual || j < i)
-		}
-		said := false
-		for j, by := range matchers {
-			said = said || implied(j, by)
-		}
-		if !said {
-			out = append(out, m)
-		}
-	}
-	return out
-}
-
-// onKept returns the matchers on labels that are always kept, which say of raw
-// series what they say of the view's.
-func (r *rules) onKept(asked []*labels.Matcher) (kept []*labels.Matcher, possible bool) {
-	for _, m := range asked {
-		switch {
-		case m.Name == orgLabel:
-			if !m.Matches(string(r.org)) {
-				return nil, false
-			}
-		case r.alwaysKept(m.Name):
-			kept = append(kept, m)
-		}
-	}
-	return kept, true
-}
-
-// alwaysKept says whether the view holds the label under its own name with
-// its own value in every series.
-func (r *rules) alwaysKept(name string) bool {
-	if name == labels.MetricName {
-		return true
-	}
-	if strings.HasSuffix(name, orgLabel) || federation.Reserved(name) {
-		return false
-	}
-	for _, d := range r.datasets {
-		rule, named := d.Labels[name]
-		if !named {
-			rule = d.Others
-		}
-		if d.Release == policy.Row && rule.Mode != policy.Keep {
-			return false
-		}
-	}
-	return true
-}
-
-// compatible says whether a series could match both: false only when a
-// matcher for equality of one contradicts the other.
-func compatible(s policy.Selector, asked []*labels.Matcher) bool {
-	for _, a := range asked {
-		for _, m := range s {
-			if m.Name == a.Name && (a.Type == labels.MatchEqual && !m.Matches(a.Value) || m.Type == labels.MatchEqual && !a.Matches(m.Value)) {
-				return false
-			}
-		}
-	}
-	return true
 }
 
 // order sorts series by their visible labels and gives those that have the

@@ -19,9 +19,9 @@ import (
 	"github.com/parley-gateway/parley/tenants"
 )
 
-// exportedOrgLabel is what an owner's own org label is called in the view,
+// ExportedOrgLabel is what an owner's own org label is called in the view,
 // after Prometheus's rule for labels that clash with a target's.
-const exportedOrgLabel = "exported_" + federation.OrgLabel
+const ExportedOrgLabel = "exported_" + federation.OrgLabel
 
 // Labels are the obligations of one decision, ready to be applied to raw
 // labels. They are for one question, and not safe for concurrent use: values
@@ -51,7 +51,7 @@ func (r *Labels) WithOrg(raw labels.Labels) labels.Labels {
 	b := r.adder
 	b.Reset(raw)
 	if own != "" {
-		name := exportedOrgLabel
+		name := ExportedOrgLabel
 		for raw.Has(name) {
 			name = "exported_" + name
 		}
@@ -79,23 +79,27 @@ func (r *Labels) Membership(ls labels.Labels) []*policy.Dataset {
 	return member
 }
 
-// Seen are the labels as the datasets let them be seen. __name__ and org are
-// always kept.
+// Seen are the labels as the datasets let them be seen.
 func (r *Labels) Seen(member []*policy.Dataset, ls labels.Labels) labels.Labels {
 	r.builder.Reset()
 	ls.Range(func(l labels.Label) {
-		value := l.Value
-		if l.Name != labels.MetricName && l.Name != federation.OrgLabel {
-			value, _ = r.InMode(member, l)
-		}
-		if value != "" {
+		if value, _ := r.Shown(member, l); value != "" {
 			r.builder.Add(l.Name, value)
 		}
 	})
 	return r.builder.Labels()
 }
 
-// InMode returns what the view holds of a label, and whether that lost anything.
+// Shown returns what the view holds of a label of a series or stream, and whether
+// that lost anything. __name__ and org are always kept.
+func (r *Labels) Shown(member []*policy.Dataset, l labels.Label) (value string, hidden bool) {
+	if l.Name == labels.MetricName || l.Name == federation.OrgLabel {
+		return l.Value, false
+	}
+	return r.InMode(member, l)
+}
+
+// InMode is Shown for a label of anything else, such as an exemplar.
 func (r *Labels) InMode(member []*policy.Dataset, l labels.Label) (value string, hidden bool) {
 	rule := Strictest(member, l.Name)
 	switch rule.Mode {
@@ -137,7 +141,7 @@ func (r *Labels) Narrow(asked []*labels.Matcher) (pushed []*labels.Matcher, poss
 			}
 		}
 	}
-	return pushed, true
+	return WithoutImplied(pushed), true
 }
 
 // Candidate is a selector of a dataset that releases rows.
@@ -201,16 +205,29 @@ func (r *Labels) AlwaysKept(name string) bool {
 // for equality of one contradicts the other.
 func Compatible(s policy.Selector, asked []*labels.Matcher) bool {
 	for _, a := range asked {
-		if a.Type != labels.MatchEqual {
-			continue
-		}
 		for _, m := range s {
-			if m.Name == a.Name && !m.Matches(a.Value) {
+			if m.Name == a.Name && (a.Type == labels.MatchEqual && !m.Matches(a.Value) || m.Type == labels.MatchEqual && !a.Matches(m.Value)) {
 				return false
 			}
 		}
 	}
 	return true
+}
+
+// WithoutImplied leaves out the matchers that are met wherever one for equality
+// is: a policy's pattern of the name that is asked for says nothing more.
+func WithoutImplied(matchers []*labels.Matcher) []*labels.Matcher {
+	var out []*labels.Matcher
+	for i, m := range matchers {
+		implied := false
+		for j, by := range matchers {
+			implied = implied || by.Type == labels.MatchEqual && by.Name == m.Name && m.Matches(by.Value) && (m.Type != labels.MatchEqual || j < i)
+		}
+		if !implied {
+			out = append(out, m)
+		}
+	}
+	return out
 }
 
 // Matches says whether labels satisfy all matchers.
