@@ -279,7 +279,7 @@ func TestOutsideTheAskersAgreement(t *testing.T) {
 		},
 		"undeclared purpose": {
 			change: func(a *gatewaytest.Agreement) { a.Purposes = []string{"capacity"} },
-			said:   "our agreement names neither the purpose slo-review nor a broader one",
+			said:   "our agreement names neither the purpose slo-review nor a broader one; it is for capacity",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

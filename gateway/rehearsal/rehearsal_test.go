@@ -174,6 +174,13 @@ func TestTry(t *testing.T) {
 	if a := tried.Account.Cells[0]; a.Cells != 2 || a.Released != 1 || a.Small != 1 || tried.Datasets[a.Dataset].Name != "logins" {
 		t.Errorf("cells %+v of %v", a, tried.Datasets)
 	}
+	// Its owner reads for what it could be asked.
+	if tried, err = s.Try(t.Context(), b, ask("up", "billing")); err != nil {
+		t.Fatal(err)
+	}
+	if r := tried.Refused; r.Told != federation.NotAllowed || r.Reason != "refused: purpose-not-agreed (partner globex): billing; agreed for slo-review, audit" {
+		t.Errorf("a purpose that isn't agreed: %+v", r)
+	}
 	// Where policy denies there is nothing to account for, and still the raw answer.
 	if tried, err = s.Try(t.Context(), b, ask("sum(payroll_total)", "audit")); err != nil {
 		t.Fatal(err)
