@@ -42,6 +42,7 @@ func (t *tail) follow(ctx context.Context, v *view, o policy.Obligations) error 
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
+	asked := t.local.config.Now()
 	q := &queue{changed: make(chan struct{}, 1), parts: gathered}
 	begun, ended := make(chan struct{}), make(chan struct{})
 	var failed error // when ended is closed
@@ -56,8 +57,7 @@ func (t *tail) follow(ctx context.Context, v *view, o policy.Obligations) error 
 		return failed
 	}
 	t.given = newSeen()
-	now := t.local.config.Now()
-	from, err := p.before(ctx, now.UnixNano(), now.Add(aheadOfUs).UnixNano())
+	from, err := p.before(ctx, asked.UnixNano(), t.local.config.Now().Add(aheadOfUs).UnixNano())
 	if err != nil {
 		return err
 	}

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/coder/websocket"
@@ -19,10 +18,12 @@ import (
 )
 
 const (
-	// tailSince is how far before now a tail begins: what is written while a server
-	// makes the tail is among what it had before, and one whose clock is behind ours
-	// refuses a tail that begins later than now.
+	// tailSince is how far before now a tail begins, for a server whose clock is
+	// behind ours refuses one that begins later than now.
 	tailSince = 5 * time.Second
+	// tailBegins is how long after the handshake a tail has begun. Loki answers that
+	// before its ingesters know of the tail: what comes between is in no tail.
+	tailBegins = time.Second
 	// A server that is gone without a word is noticed by its silence on pings.
 	pingEvery, pongWithin = 20 * time.Second, 10 * time.Second
 )
@@ -36,7 +37,7 @@ func (l *Loki) tailRaw(ctx context.Context, s selection, begun func(), take func
 	}
 	target := l.endpoint("tail")
 	target.RawQuery = url.Values{
-		"query": {queryText(selectorText(known), s.contains)}, "start": {timestamp(l.config.Now().Add(-tailSince))}, "limit": {strconv.Itoa(l.config.PageEntries)},
+		"query": {queryText(selectorText(known), s.contains)}, "start": {timestamp(l.config.Now().Add(-tailSince))}, "limit": {"1"},
 	}.Encode()
 	conn, response, err := websocket.Dial(ctx, target.String(), &websocket.DialOptions{ //nolint:bodyclose // Dial has read it, or it is the connection
 		HTTPClient: l.config.Client, HTTPHeader: http.Header{encodingHeader: {categorizeLabels}},
@@ -46,7 +47,8 @@ func (l *Loki) tailRaw(ctx context.Context, s selection, begun func(), take func
 	}
 	defer conn.CloseNow() //nolint:errcheck // whatever was to be read has been
 	conn.SetReadLimit(l.maxAnswer)
-	begun() // the tail begins earlier: see tailSince
+	begins := time.AfterFunc(tailBegins, begun)
+	defer begins.Stop()
 	ctx, cancel := context.WithCancelCause(ctx)
 	pinged := make(chan struct{})
 	go func() { defer close(pinged); ping(ctx, conn, cancel) }()

@@ -24,8 +24,8 @@ type Source interface {
 	selectStreams(ctx context.Context, s selection) ([]labels.Labels, error)
 	// tailRaw calls take with each raw entry of the selection that is written
 	// from now on, as it is written; those of the last seconds may come too.
-	// start, end and backward are not looked at. It calls begun once, before take:
-	// what is written after that comes. It ends with ctx, whose error it returns,
+	// start, end and backward are not looked at. It calls begun once, at any time and
+	// from any goroutine: what is written after that comes. It ends with ctx, whose error it returns,
 	// at the first error of take, or with an error when the source can't go on or
 	// had to leave entries out.
 	tailRaw(ctx context.Context, s selection, begun func(), take func(rawEntry) error) error

@@ -320,27 +320,28 @@ func (v *view) redactions() map[string]uint64 {
 	return out
 }
 
-// before gives what there is already, up to a time, and returns from which time
-// on entries are new, or among those given. now is a time at which the store had
-// no later ones, as far as its writers' clocks are right.
-func (p *parts) before(ctx context.Context, now, to int64) (from int64, err error) {
+// before gives what there is already: up to when the tail was asked for what the
+// question wants of it, and from then on up to a time everything. It returns from
+// which time on entries are new, or among those given.
+func (p *parts) before(ctx context.Context, asked, to int64) (from int64, err error) {
 	from = p.q.Start.UnixNano()
-	if !p.q.Backward {
-		if err := p.read(ctx, from, to); err != nil {
+	if p.q.Backward {
+		whole, err := p.newest(ctx, from, asked, min(p.q.Limit, p.limit.most.Lines))
+		if err != nil {
 			return 0, err
 		}
-		return from, p.flush(ctx)
+		switch {
+		case whole:
+		case len(p.entries) > 0:
+			from = p.entries[0].at
+		default:
+			from = max(from, asked)
+		}
+	} else {
+		asked = from
 	}
-	whole, err := p.newest(ctx, from, to, min(p.q.Limit, p.limit.most.Lines))
-	if err != nil {
+	if err := p.read(ctx, max(from, asked), to); err != nil {
 		return 0, err
-	}
-	switch {
-	case whole:
-	case len(p.entries) > 0:
-		from = p.entries[0].at
-	default:
-		from = max(from, now)
 	}
 	return from, p.flush(ctx)
 }
