@@ -35,6 +35,7 @@ type logsCommand struct {
 	Since   model.Duration  `default:"1h" placeholder:"1h" help:"Ask for this long up to --time (${default})."`
 	Time    string          `placeholder:"T" help:"The end of what is asked for, as RFC 3339 or Unix seconds; without it now."`
 	Limit   int             `default:"100" placeholder:"N" help:"The most lines (${default}): the newest, or with --forward the oldest."`
+	Tail    bool            `short:"f" help:"Go on with the lines that are written, until interrupted; before them those of --since, no more than --limit."`
 	Forward bool            `help:"Take the oldest lines instead of the newest."`
 	Step    *model.Duration `placeholder:"30s" help:"Ask for numbers over --since at this resolution, instead of for one moment."`
 	Output  string          `short:"o" enum:"text,json" default:"text" help:"text, or json: the API's answer as it came."`
@@ -50,11 +51,16 @@ func (*logsCommand) Help() string {
   parley logs --since 24h '{service="checkout"} | json | duration_ms > 500'
   parley logs 'sum by (org, level) (count_over_time({service="checkout"}[1h]))'
   parley logs --since 6h --step 5m 'sum by (org) (rate({level="error"}[5m]))'
+  parley logs --tail --since 5m '{service="checkout"} |= "error"'
 
 Lines are written to standard output, the newest last, each with its time, its
 organization and its labels. One line for every organization, with what it
 contributed or why it didn't, is written to standard error. The exit code is not
-zero when there was no answer.`
+zero when there was no answer.
+
+With --tail lines come until you interrupt it. When an organization is gone, is
+back, or leaves lines out because more come than can be passed on, that is said on
+standard error.`
 }
 
 // Run asks, until it is answered or interrupted.
@@ -68,6 +74,9 @@ func (c *logsCommand) ask(ctx context.Context, now time.Time, stdout, stderr io.
 	expr, err := logql.Parse(c.Expression)
 	if err != nil {
 		return usage("not LogQL: %w", err)
+	}
+	if c.Tail {
+		return c.tail(ctx, expr, now, stdout, stderr)
 	}
 	path, form, err := c.question(expr, now)
 	if err != nil {
@@ -163,26 +172,44 @@ func printLogs(w io.Writer, a queryAnswer) error {
 	if a.Data.ResultType != "streams" {
 		return printAnswer(w, a)
 	}
+	all, err := readLines(a.Data.Result)
+	if err != nil {
+		return err
+	}
+	p := linePrinter{w: w, how: styleOf(w)}
+	if err := p.write(all); err != nil {
+		return err
+	}
+	if len(all) == 0 {
+		if _, err := fmt.Fprintln(w, "no lines"); err != nil {
+			return fmt.Errorf("writing the answer: %w", err)
+		}
+	}
+	return nil
+}
+
+// readLines are the lines of streams as Loki's API has them, in order of time.
+func readLines(text json.RawMessage) ([]printedLine, error) {
 	var streams []struct {
 		Stream map[string]string   `json:"stream"`
 		Values [][]json.RawMessage `json:"values"`
 	}
-	if err := json.Unmarshal(a.Data.Result, &streams); err != nil {
-		return fmt.Errorf("the lines can't be read; try -o json: %w", err)
+	if err := json.Unmarshal(text, &streams); err != nil {
+		return nil, fmt.Errorf("the lines can't be read; try -o json: %w", err)
 	}
 	var all []printedLine
 	for _, s := range streams {
 		for _, v := range s.Values {
 			if len(v) < 2 {
-				return errors.New("an entry without a line; try -o json")
+				return nil, errors.New("an entry without a line; try -o json")
 			}
 			var at, line string
 			if err := errors.Join(json.Unmarshal(v[0], &at), json.Unmarshal(v[1], &line)); err != nil {
-				return fmt.Errorf("an entry can't be read; try -o json: %w", err)
+				return nil, fmt.Errorf("an entry can't be read; try -o json: %w", err)
 			}
 			ns, err := strconv.ParseInt(at, 10, 64)
 			if err != nil {
-				return fmt.Errorf("an entry's time %q can't be read; try -o json", at)
+				return nil, fmt.Errorf("an entry's time %q can't be read; try -o json", at)
 			}
 			all = append(all, printedLine{ns, maps.Clone(s.Stream), line})
 		}
@@ -190,24 +217,29 @@ func printLogs(w io.Writer, a queryAnswer) error {
 	slices.SortStableFunc(all, func(a, b printedLine) int {
 		return cmp.Or(cmp.Compare(a.at, b.at), strings.Compare(a.stream[federation.OrgLabel], b.stream[federation.OrgLabel]))
 	})
-	how, width := styleOf(w), 0
-	for _, l := range all {
-		width = max(width, len(l.stream[federation.OrgLabel]))
+	return all, nil
+}
+
+// linePrinter prints lines, the organizations in one column.
+type linePrinter struct {
+	w     io.Writer
+	how   style
+	width int // of the organizations so far
+}
+
+func (p *linePrinter) write(lines []printedLine) error {
+	for _, l := range lines {
+		p.width = max(p.width, len(l.stream[federation.OrgLabel]))
 	}
-	for _, l := range all {
+	for _, l := range lines {
 		org := printable(l.stream[federation.OrgLabel])
 		delete(l.stream, federation.OrgLabel)
-		shown := fmt.Sprintf("%-*s", width, org)
-		if how.coloured {
+		shown := fmt.Sprintf("%-*s", p.width, org)
+		if p.how.coloured {
 			shown = "\x1b[" + colourOf(org) + "m" + shown + "\x1b[0m"
 		}
 		at := time.Unix(0, l.at).UTC().Format("2006-01-02T15:04:05.000Z")
-		if _, err := fmt.Fprintf(w, "%s %s %s %s\n", at, shown, printable(labels.FromMap(l.stream).String()), printable(l.line)); err != nil {
-			return fmt.Errorf("writing the answer: %w", err)
-		}
-	}
-	if len(all) == 0 {
-		if _, err := fmt.Fprintln(w, "no lines"); err != nil {
+		if _, err := fmt.Fprintf(p.w, "%s %s %s %s\n", at, shown, printable(labels.FromMap(l.stream).String()), printable(l.line)); err != nil {
 			return fmt.Errorf("writing the answer: %w", err)
 		}
 	}
