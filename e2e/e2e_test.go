@@ -8,6 +8,7 @@
 //	TestLokiSource   what is read from a real Loki is what was written to it
 //	TestLokiDoor     what a gateway that hides nothing answers is what its Loki does
 //	TestLogs         three organizations, each a real Loki and a gateway, asked by logcli
+//	TestTail         logcli tails three real Lokis, one of whose gateways is killed
 //	TestScripts      the command line, one story a file in testdata/script
 //
 // Real servers come from e2e/servers, which builds them when they aren't there.

@@ -57,15 +57,7 @@ func newLogsWorld(t *testing.T) *logsWorld {
 		w.lokis[name].Push(t, name, shopLines(name, w.start)...)
 	}
 	for _, owner := range []*org{w.globex, w.initech} {
-		owner.trusts(t, w.acme)
-		w.acme.trusts(t, owner)
-		rules, err := templates.ReadFile("testdata/org/" + owner.name + "-logs.rego")
-		if err != nil {
-			t.Fatal(err)
-		}
-		owner.write(t, "policies/acme.rego", string(rules))
-		owner.agreesAbout(t, w.acme, "logs", true)
-		w.acme.agreesAbout(t, owner, "logs", false)
+		owner.showsLogs(t, w.acme)
 		owner.servesLogs(t)
 	}
 	w.acme.servesLogs(t)
@@ -74,6 +66,21 @@ func newLogsWorld(t *testing.T) *logsWorld {
 		return cmp.Diff(statuses(nil), r.statuses(t))
 	})
 	return w
+}
+
+// showsLogs writes both sides of an agreement by which acme is shown the
+// organization's logs, and its policy.
+func (o *org) showsLogs(t testing.TB, acme *org) {
+	t.Helper()
+	o.trusts(t, acme)
+	acme.trusts(t, o)
+	rules, err := templates.ReadFile("testdata/org/" + o.name + "-logs.rego")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.write(t, "policies/acme.rego", string(rules))
+	o.agreesAbout(t, acme, "logs", true)
+	acme.agreesAbout(t, o, "logs", false)
 }
 
 // span are parameters with the time of the lines.
