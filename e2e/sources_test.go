@@ -56,6 +56,7 @@ func TestSources(t *testing.T) {
 			}
 		}
 	}
+	missing(t, embedded, reading)
 	t.Logf("%d questions, %d with an answer; listings with something in them: %v", asked, answered, listed)
 	if answered < asked/4 {
 		t.Errorf("only %d of %d questions had an answer: the test is blind", answered, asked)
@@ -64,6 +65,36 @@ func TestSources(t *testing.T) {
 		if listed[kind] < 30 {
 			t.Errorf("only %d listings of %s had something in them: the test is blind", listed[kind], kind)
 		}
+	}
+}
+
+// missing compares what two sources don't have that a policy names.
+func missing(t *testing.T, embedded, reading *metrics.Local) {
+	t.Helper()
+	selector := func(text string) policy.Selector {
+		s, err := metrics.ParseSelector(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	keep := policy.LabelRule{Mode: policy.Keep}
+	o := policy.Obligations{Datasets: []policy.Dataset{
+		{Name: "a", Series: []policy.Selector{selector(`{__name__=~"requests_total|request_total",zome!="x"}`)}, Release: policy.Row, Labels: map[string]policy.LabelRule{"region": keep, "regoin": keep}},
+		{Name: "b", Series: []policy.Selector{selector("queue_size")}, Release: policy.Deny},
+		{Name: "c", Series: []policy.Selector{{}}, Release: policy.Row, Labels: map[string]policy.LabelRule{"region": keep, "status": keep}},
+	}}
+	q := metrics.Question{Kind: policy.Instant, Expression: "up", Start: metricstest.End(), End: metricstest.End()}
+	want, _, err := embedded.Missing(t.Context(), q, o, partner)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, _, err := reading.Missing(t.Context(), q, o, partner)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" || len(want) != 5 {
+		t.Errorf("%d names that aren't there, want 5: %+v (-embedded +read):\n%s", len(want), want, diff)
 	}
 }
 

@@ -162,13 +162,13 @@ func (s *search) dataset(ctx context.Context, i int) error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(metrics)) {
 		if !s.metrics[name] {
-			s.missing = append(s.missing, Missing{Dataset: i, What: MissingMetric, Key: "series", Name: name, Among: slices.Sorted(maps.Keys(s.metrics))})
+			s.missing = append(s.missing, Missing{Dataset: i, What: MissingMetric, Key: "series", Name: name, Among: meant(s.metrics)})
 		}
 	}
 	slices.Sort(matched)
 	for _, label := range slices.Compact(matched) {
 		if unseen[label] && !s.labels[label] {
-			s.missing = append(s.missing, Missing{Dataset: i, What: MissingLabel, Key: "series", Name: label, Among: slices.Sorted(maps.Keys(s.labels))})
+			s.missing = append(s.missing, Missing{Dataset: i, What: MissingLabel, Key: "series", Name: label, Among: meant(s.labels)})
 		}
 	}
 	for _, n := range namesOf(d) {
@@ -177,13 +177,18 @@ func (s *search) dataset(ctx context.Context, i int) error {
 		case !unseen[n.label], m.Elsewhere && !there: // that there are no series is said
 			continue
 		case there:
-			m.Among = slices.Sorted(maps.Keys(has))
+			m.Among = meant(has)
 		default:
-			m.Among = slices.Sorted(maps.Keys(s.labels))
+			m.Among = meant(s.labels)
 		}
 		s.missing = append(s.missing, m)
 	}
 	return nil
+}
+
+// meant are those of names that a policy's author could have meant, sorted.
+func meant(names map[string]bool) []string {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(names)), ours)
 }
 
 // mentionedBy are the metrics that a selector names one by one, and the labels of

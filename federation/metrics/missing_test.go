@@ -49,19 +49,19 @@ func TestMissing(t *testing.T) {
 	}{
 		{row("region customer_id exported_org", "http_requests_total"), nil},
 		{row("trace_id", `{__name__=~"http_.*|nothing_.*"}`), nil}, // labels of exemplars; an expression
-		{row("custmer_id region", `{env="prod"}`), []string{"label custmer_id at labels among customer_id, env, exported_org, org, region, user"}},
-		{row("user", "http_requests_total"), []string{"label user at labels, elsewhere, among customer_id, env, exported_org, org, region"}},
+		{row("custmer_id region", `{env="prod"}`), []string{"label custmer_id at labels among customer_id, env, region, user"}},
+		{row("user", "http_requests_total"), []string{"label user at labels, elsewhere, among customer_id, env, region"}},
 		{row("", `{__name__=~"http_requests_total|logins"}`), []string{"metric logins at series among http_requests_total, logins_total"}},
-		{row("", `{__name__=~"http_.*",envi!="test"}`), []string{"label envi at series among customer_id, env, exported_org, org, region, user"}},
+		{row("", `{__name__=~"http_.*",envi!="test"}`), []string{"label envi at series among customer_id, env, region, user"}},
 		{row("", `{__name__=~"http_.*",user=""}`), nil},
 		{row("region team", `http_requests_totl{region="eu"}`), []string{
 			"series at series", "metric http_requests_totl at series among http_requests_total, logins_total",
-			"label team at labels among customer_id, env, exported_org, org, region, user",
+			"label team at labels among customer_id, env, region, user",
 		}},
 		{denied, []string{"series at series"}},
 		{row("region"), []string{"series at series"}},
 		{units(cellsOf(t, "logins_total", 2, "env", "regoin"), "usr"), []string{
-			"label regoin at dimensions among env, org, user", "label usr at units among env, org, user",
+			"label regoin at dimensions among env, user", "label usr at units among env, user",
 		}},
 	} {
 		q := metrics.Question{Kind: policy.Instant, Expression: "up", Start: metricstest.End(), End: metricstest.End()}
@@ -78,7 +78,7 @@ func TestMissing(t *testing.T) {
 			if m.Elsewhere {
 				text += ", elsewhere,"
 			}
-			if m.Among = slices.DeleteFunc(m.Among, func(name string) bool { return name == "__name__" }); len(m.Among) > 0 {
+			if len(m.Among) > 0 {
 				text += " among " + strings.Join(m.Among, ", ")
 			}
 			said = append(said, text)
