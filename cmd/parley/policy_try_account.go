@@ -61,7 +61,15 @@ func (t tried) findings(out *strings.Builder) {
 	}
 	t.heading(out, "NOT IN YOUR DATA")
 	var rows [][]string
+	others := map[string]int{} // rows about metrics of a dataset of which none is similar to another
 	for _, f := range t.Findings {
+		if f.Missing == metrics.MissingMetric && f.Similar == "" {
+			if row, said := others[f.Dataset]; said {
+				rows[row][1] += fmt.Sprintf(", nor %q", f.Name)
+				continue
+			}
+			others[f.Dataset] = len(rows)
+		}
 		rows = append(rows, []string{within(t.dir, f.Place), f.Text})
 	}
 	out.WriteString(tabulate(rows))
