@@ -56,10 +56,14 @@ func (t tried) withheld(out *strings.Builder) {
 
 // findings says what the policy names and the store doesn't have.
 func (t tried) findings(out *strings.Builder) {
-	if len(t.Findings) == 0 {
+	if len(t.Findings) == 0 && t.NotLooked == "" {
 		return
 	}
 	t.heading(out, "NOT IN YOUR DATA")
+	if t.NotLooked != "" {
+		out.WriteString(paragraph("  ", "what the policy names couldn't be looked for: "+t.NotLooked))
+		return
+	}
 	var rows [][]string
 	others := map[string]int{} // rows about metrics of a dataset of which none is similar to another
 	for _, f := range t.Findings {

@@ -42,9 +42,12 @@ const (
 	MissingLabel  MissingThing = "label"
 )
 
-// leastLooked is the shortest time in which names are looked for: a label needn't
-// be on a series at every moment.
-const leastLooked = time.Hour
+// Names are looked for in no less than an hour, since a label needn't be on a series
+// at every moment, and in no more than a day.
+const (
+	leastLooked = time.Hour
+	mostLooked  = 24 * time.Hour
+)
 
 // ofExemplars are labels that by convention exemplars have and series don't. See
 // https://opentelemetry.io/docs/specs/otel/compatibility/prometheus_and_openmetrics/.
@@ -52,7 +55,8 @@ var ofExemplars = []string{"trace_id", "span_id", "traceID", "spanID"}
 
 // Missing looks in the store for what the datasets of a decision name: metrics,
 // labels, dimensions and units. It looks in the time that an instant or range
-// query touches, or an hour up to its end, which it returns.
+// query touches, of at least an hour and at most a day up to its end, which it
+// returns.
 func (l *Local) Missing(ctx context.Context, q Question, o policy.Obligations, by Asking) ([]Missing, policy.Window, error) {
 	v, err := l.view(o, by)
 	if err != nil {
@@ -66,9 +70,7 @@ func (l *Local) Missing(ctx context.Context, q Question, o policy.Obligations, b
 		return nil, policy.Window{}, err
 	}
 	window := asked.Window
-	if least := window.End.Add(-leastLooked); window.Start.After(least) {
-		window.Start = least
-	}
+	window.Start = window.End.Add(-min(max(window.End.Sub(window.Start), leastLooked), mostLooked))
 	s := &search{view: v, mint: window.Start.UnixMilli(), maxt: window.End.UnixMilli()}
 	for i := range v.rules.datasets {
 		if err := s.dataset(ctx, i); err != nil {

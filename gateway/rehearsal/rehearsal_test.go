@@ -241,6 +241,11 @@ func TestFindings(t *testing.T) {
 	if !slices.Equal(said, want) {
 		t.Errorf("findings:\n%s\nwant:\n%s", strings.Join(said, "\n"), strings.Join(want, "\n"))
 	}
+	long := ask("sum(up)", "slo-review")
+	long.Question.Kind, long.Question.Start, long.Question.Step = policy.Range, metricstest.End().Add(-7*24*time.Hour), time.Hour
+	if tried, err = s.Try(t.Context(), b, long); err != nil || len(tried.Findings) != len(want) || tried.Looked.End.Sub(tried.Looked.Start) != 24*time.Hour {
+		t.Errorf("of a week: %d findings in %v, %v", len(tried.Findings), tried.Looked, err)
+	}
 	s, b = stage(t)
 	if tried, err = s.Try(t.Context(), b, ask("sum(up)", "slo-review")); err != nil || len(tried.Findings) > 0 {
 		t.Errorf("of a policy without mistakes: %v, %v", tried.Findings, err)

@@ -40,9 +40,10 @@ type Trial struct {
 	// Labels are what becomes of the labels of the datasets that were met.
 	Labels []Label `json:"labels,omitempty"`
 	// Findings are what the decision's datasets name and the data doesn't have,
-	// which was looked for in the time Looked.
-	Findings []Finding     `json:"findings,omitempty"`
-	Looked   policy.Window `json:"looked,omitzero"`
+	// which was looked for in the time Looked; NotLooked is why it couldn't be.
+	Findings  []Finding     `json:"findings,omitempty"`
+	Looked    policy.Window `json:"looked,omitzero"`
+	NotLooked string        `json:"not_looked,omitempty"`
 }
 
 // Series is a series of an answer; one without a range has one sample.
@@ -102,8 +103,8 @@ func (s Stage) Try(ctx context.Context, b Backend, a Ask) (Trial, error) {
 	}
 	out.Account = &account
 	missing, looked, err := local.Missing(ctx, a.Question, explained.decision.Obligations, by)
-	if err != nil {
-		return out, err
+	if err != nil { // all else is known
+		out.NotLooked = federation.AsError(err).Message
 	}
 	out.Looked = looked
 	for _, m := range missing {
