@@ -38,7 +38,7 @@ func (f *Folder) Doubts() []Finding {
 		}
 		out = append(out, f.unknownPurposes(p)...)
 	}
-	return out
+	return slices.DeleteFunc(out, f.ignored)
 }
 
 func misspeltDecision(rule string) bool {

@@ -222,6 +222,23 @@ decision := {"allow": true, "max_age": "7d", "resolution": "1m", "datasets": [
 	}
 }
 
+// What is probably misspelt may be meant as well.
+func TestIgnoredDoubts(t *testing.T) {
+	const policy = `package parley.partners.globex
+
+decision := {"allow": true, "datasets": [{"name": "a", "series": ["up"], "release": "row"}]}
+
+%s
+decisions := 3
+`
+	for comment, want := range map[string]int{"#": 1, "# lint ignore misspelt-decision: how many there are": 0} {
+		f := load(t, written(t, map[string]string{"globex.rego": fmt.Sprintf(policy, comment)}))
+		if got := f.Doubts(); len(got) != want {
+			t.Errorf("%s: %+v", comment, got)
+		}
+	}
+}
+
 // The templates are what we say a policy should be.
 func TestTemplatesAreCleanUnderLint(t *testing.T) {
 	templates, err := rego.Templates()
