@@ -224,14 +224,8 @@ func (m *member) part() federation.Part {
 // concernsOnly returns our own organization's member when no other can
 // contribute: it then answers the whole question.
 func (a *asking) concernsOnly(expr parser.Expr) (*member, bool) {
-	var selectors []policy.Selector
-	for _, s := range parser.ExtractSelectors(expr) {
-		if selectsCompleteness(s) {
-			return nil, false
-		}
-		selectors = append(selectors, s)
-	}
-	if len(selectors) == 0 {
+	selectors := selectorsOf(expr)
+	if len(selectors) == 0 || slices.ContainsFunc(selectors, func(s policy.Selector) bool { return selectsCompleteness(s) }) {
 		return nil, false
 	}
 	var only *member

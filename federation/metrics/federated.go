@@ -267,11 +267,13 @@ const (
 func (r asRemote) MinT() int64 { return beginningOfTime }
 func (r asRemote) MaxT() int64 { return endOfTime }
 
-func (r asRemote) LabelSets() []labels.Labels {
+// LabelSets says nothing: the engine would leave out a member that one selector
+// of many can't match at, though of a unless b it may have all of a.
+func (r asRemote) LabelSets() []labels.Labels { return nil }
+
+func (r asRemote) PartitionLabelSets() []labels.Labels {
 	return []labels.Labels{labels.FromStrings(orgLabel, string(r.Org))}
 }
-
-func (r asRemote) PartitionLabelSets() []labels.Labels { return r.LabelSets() }
 
 // NewRangeQuery starts asking at once: all remote parts of a plan are made
 // before the first is read.
@@ -285,18 +287,29 @@ func (r asRemote) NewRangeQuery(_ context.Context, opts promql.QueryOpts, plan a
 		return nil, err
 	}
 	remote := &remoteQuery{expression: q.Expression, unfit: &r.asking.unfit}
+	selectors := selectorsOf(expr)
 	switch {
-	case len(parser.ExtractSelectors(expr)) == 0:
+	case len(selectors) == 0:
 		// A number or a function of time that stands beside something remote:
 		// every member would say the same, and none of it is theirs.
 		remote.answer = r.asking.here(q, r.reference)
 	case !carriesOrg(expr):
 		r.asking.unfit.Store(true)
 		remote.answer = nothing()
+	case !concerns(r.member, selectors):
+		remote.answer = nothing()
 	default:
 		remote.answer = r.asking.start(r.member, q)
 	}
 	return remote, nil
+}
+
+func selectorsOf(expr parser.Expr) []policy.Selector {
+	var out []policy.Selector
+	for _, s := range parser.ExtractSelectors(expr) {
+		out = append(out, s)
+	}
+	return out
 }
 
 // endpoints are the members as the distributed engine finds them.
