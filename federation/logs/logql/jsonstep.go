@@ -120,14 +120,14 @@ func jsonText(value []byte, typ jsonparser.ValueType) string {
 	}
 }
 
-// withoutInvalid is s without what isn't UTF-8.
+// withoutInvalid is s with a space for what isn't UTF-8.
 func withoutInvalid(s string) string {
 	if !strings.ContainsRune(s, utf8.RuneError) {
 		return s
 	}
 	return strings.Map(func(r rune) rune {
 		if r == utf8.RuneError {
-			return -1
+			return ' '
 		}
 		return r
 	}, s)

@@ -233,7 +233,7 @@ func (e *Range) Matrix() (promql.Matrix, error) {
 	}
 	m := promql.Matrix{}
 	if len(e.absent) > 0 {
-		m = append(m, promql.Series{Metric: absentLabels(e.aggregation.Selector.Matchers), Floats: e.absent})
+		m = append(m, promql.Series{Metric: AbsentLabels(e.aggregation.Selector.Matchers), Floats: e.absent})
 	}
 	for _, s := range e.order {
 		if len(s.points) > 0 {
@@ -244,8 +244,9 @@ func (e *Range) Matrix() (promql.Matrix, error) {
 	return m, nil
 }
 
-// absentLabels are those that what is absent would have had.
-func absentLabels(matchers []*labels.Matcher) labels.Labels {
+// AbsentLabels are those that what absent_over_time finds nothing of would have
+// had: of matchers for equality, where none of the same label follows.
+func AbsentLabels(matchers []*labels.Matcher) labels.Labels {
 	b := labels.NewBuilder(labels.EmptyLabels())
 	seen := map[string]bool{}
 	for _, m := range matchers {

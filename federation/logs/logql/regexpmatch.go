@@ -3,6 +3,7 @@ package logql
 import (
 	"regexp"
 	"regexp/syntax"
+	"slices"
 	"strings"
 )
 
@@ -13,15 +14,17 @@ type match func(text string) bool
 // or, whole, of a label filter, which all of the text has to satisfy.
 //
 // As in Loki, those that are made of literals, .*, .+ and alternatives only are
-// no regular expressions when they run, which shows in two ways: the dot then
-// is any character, line ends included; and of several alternatives those that
-// everything satisfies, the empty one and .*, count for nothing. With nothing
-// but such ones all texts match.
+// no regular expressions when they run, which shows in three ways: the dot then
+// is any character, line ends included; what has .* is looked for in a label's
+// value too, which needn't begin or end with the rest; and of several
+// alternatives those that everything satisfies, the empty one and .*, count for
+// nothing. With nothing but such ones all texts match.
 func newRegexpMatch(re string, whole bool) (match, error) {
 	parsed, err := syntax.Parse(re, syntax.Perl)
 	if err != nil {
 		return nil, err
 	}
+	parsed = parsed.Simplify()
 	if m, always, ok := simpleMatch(parsed, whole); ok {
 		if always {
 			return func(string) bool { return true }, nil
@@ -70,7 +73,7 @@ func simpleMatch(re *syntax.Regexp, whole bool) (m match, always, ok bool) {
 	case syntax.OpAlternate:
 		return anyMatch(re.Sub, whole)
 	case syntax.OpConcat:
-		return aroundMatch(re.Sub, whole)
+		return aroundMatch(re.Sub)
 	}
 	return nil, false, false
 }
@@ -113,26 +116,55 @@ func anyMatch(alternatives []*syntax.Regexp, whole bool) (m match, always, ok bo
 	}, len(all) == 0, true
 }
 
-// aroundMatch is a literal with .* before it, after it, or both.
-func aroundMatch(parts []*syntax.Regexp, whole bool) (m match, always, ok bool) {
-	isStar := func(re *syntax.Regexp) bool { return re.Op == syntax.OpStar && isAny(re.Sub[0]) }
-	before, after := isStar(parts[0]), isStar(parts[len(parts)-1])
-	if before {
-		parts = parts[1:]
-	}
-	if after && len(parts) > 0 {
-		parts = parts[:len(parts)-1]
-	}
-	if len(parts) != 1 || parts[0].Op != syntax.OpLiteral || parts[0].Flags&syntax.FoldCase != 0 {
+// aroundMatch is a literal with .* around it, or with alternatives after it. As
+// in Loki it is looked for in the text, be it all of a label's value or a line.
+func aroundMatch(parts []*syntax.Regexp) (m match, always, ok bool) {
+	literals, ok := containedLiterals(parts, "")
+	if !ok {
 		return nil, false, false
 	}
-	literal := string(parts[0].Rune)
-	switch {
-	case !whole, before && after:
-		return func(text string) bool { return strings.Contains(text, literal) }, false, true
-	case before:
-		return func(text string) bool { return strings.HasSuffix(text, literal) }, false, true
-	default:
-		return func(text string) bool { return strings.HasPrefix(text, literal) }, false, true
+	return func(text string) bool {
+		return slices.ContainsFunc(literals, func(l string) bool { return strings.Contains(text, l) })
+	}, false, true
+}
+
+// containedLiterals are what a text has to hold one of. They begin with what
+// stands before the parts.
+func containedLiterals(parts []*syntax.Regexp, begin string) (literals []string, ok bool) {
+	const most = 3 // Loki takes no more parts for simple
+	found := begin != ""
+	parts = slices.DeleteFunc(slices.Clone(parts), func(re *syntax.Regexp) bool { return re.Op == syntax.OpEmptyMatch })
+	if len(parts) > most {
+		return nil, false
 	}
+	own := 0
+	for _, part := range parts {
+		switch {
+		case part.Op == syntax.OpStar && isAny(part.Sub[0]):
+		case part.Op == syntax.OpLiteral && part.Flags&syntax.FoldCase == 0 && own == 0:
+			own, found = own+1, true
+			begin += string(part.Rune)
+		case part.Op == syntax.OpAlternate && found:
+			for _, alternative := range part.Sub {
+				more, ok := containedLiterals(concatenated(alternative), begin)
+				if !ok {
+					return nil, false
+				}
+				literals = append(literals, more...)
+			}
+		default:
+			return nil, false
+		}
+	}
+	if literals == nil && found {
+		literals = []string{begin}
+	}
+	return literals, found
+}
+
+func concatenated(re *syntax.Regexp) []*syntax.Regexp {
+	if re.Op == syntax.OpConcat {
+		return re.Sub
+	}
+	return []*syntax.Regexp{re}
 }

@@ -400,7 +400,7 @@ func (g *Generator) labelFilter(depth int) string {
 	case 0, 1, 2:
 		return g.label() + one(g, "=", "!=") + g.quoted(one(g, "error", "info", "prod", "shop", "", "500", "u-1", "GET"))
 	case 3, 4:
-		return g.label() + one(g, "=~", "!~") + g.quoted(one(g, "err.*", "info|warn", ".+", ".*", "", "5..", "u-[12]"))
+		return g.label() + one(g, "=~", "!~") + g.quoted(one(g, "err.*", "info|warn", ".+", ".*", "", "5..", "u-[12]", ".*r", "rro.*", ".*", "err(or|x.*)", "war|war.*", ".*n.*|x"))
 	case 5, 6:
 		return one(g, "status", "duration_ms", "count", "amount", "level", "none") + compare + one(g, "500", "0", "12.5", "-1", "1e2", "200")
 	case 7:
