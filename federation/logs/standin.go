@@ -13,9 +13,9 @@ import (
 	"github.com/parley-gateway/parley/federation/logs/logql"
 )
 
-// A query that yields numbers is taken apart at its leaves: at the asker, its
-// range aggregations; at an owner, what logql evaluates over entries. What is
-// above them means in LogQL what it means in PromQL, and engines of PromQL
+// A query that yields numbers is taken apart at its leaves, which are what logql
+// evaluates over entries: range aggregations, and with one the sum right around
+// it, of which an owner is asked for its part. What is above them means in LogQL what it means in PromQL, and engines of PromQL
 // evaluate it: over metrics that stand in for the leaves.
 
 // standIn is such a query in PromQL.
@@ -67,6 +67,9 @@ func (s *standIn) write(expr logql.Expr) (string, error) {
 		return fmt.Sprintf("label_replace(%s, %s, %s, %s, %s)", inner,
 			strconv.Quote(e.Target), strconv.Quote(e.Replacement), strconv.Quote(e.Source), strconv.Quote(lineWise+e.Re+")")), err
 	case *logql.VectorAggregation:
+		if slices.Contains(logql.Leaves(e), expr) {
+			return s.sum(e), nil
+		}
 		return s.aggregation(e)
 	case *logql.BinaryOperation:
 		return s.operation(e)
@@ -100,16 +103,35 @@ func (s *standIn) leaf(leaf logql.Expr) string {
 	selector := parser.VectorSelector{Name: leafName(at), LabelMatchers: []*labels.Matcher{
 		labels.MustNewMatcher(labels.MatchEqual, labels.MetricName, leafName(at)),
 	}}
-	for _, m := range rangeOf(leaf).Selector.Matchers {
+	matchers := rangeOf(leaf).Selector.Matchers
+	if absent {
+		s.absent[at] = asked
+		return absentText(selector, matchers)
+	}
+	for _, m := range matchers {
 		if m.Name != labels.MetricName {
 			selector.LabelMatchers = append(selector.LabelMatchers, m)
 		}
 	}
-	if absent {
-		s.absent[at] = asked
-		return "absent(" + selector.String() + ")"
-	}
 	return selector.String()
+}
+
+// absentText asks whether a leaf has nothing. Which labels the answer has goes
+// in LogQL by the order of matchers, which PromQL doesn't keep: so there is one
+// for each label of the answer, and those that tell whom it concerns.
+func absentText(selector parser.VectorSelector, matchers []*labels.Matcher) string {
+	answer := logql.AbsentLabels(matchers)
+	answer.Range(func(l labels.Label) {
+		if l.Name != federation.OrgLabel {
+			selector.LabelMatchers = append(selector.LabelMatchers, labels.MustNewMatcher(labels.MatchEqual, l.Name, l.Value))
+		}
+	})
+	for _, m := range matchers {
+		if m.Name == federation.OrgLabel {
+			selector.LabelMatchers = append(selector.LabelMatchers, m)
+		}
+	}
+	return fmt.Sprintf(`label_replace(absent(%s), %q, %s, "", %q)`, selector.String(), federation.OrgLabel, strconv.Quote(answer.Get(federation.OrgLabel)), lineWise+")")
 }
 
 // rangeOf is the range aggregation of a leaf.
@@ -119,6 +141,21 @@ func rangeOf(leaf logql.Expr) *logql.RangeAggregation { return logql.RangeAggreg
 // with the same meaning.
 var aggregations = map[logql.VectorOp]bool{
 	"sum": true, "avg": true, "min": true, "max": true, "count": true, "stddev": true, "stdvar": true, "topk": true, "bottomk": true,
+}
+
+// sum writes a sum that is a leaf: of what each organization's part of it is.
+func (s *standIn) sum(e *logql.VectorAggregation) string {
+	part := *e
+	grouping := logql.Grouping{}
+	if e.Grouping != nil {
+		grouping = *e.Grouping
+	}
+	others := slices.DeleteFunc(slices.Clone(grouping.Labels), func(name string) bool { return name == federation.OrgLabel })
+	if !grouping.Without {
+		others = append(others, federation.OrgLabel)
+	}
+	part.Grouping = &logql.Grouping{Without: grouping.Without, Labels: others}
+	return "sum " + grouping.String() + " (" + s.leaf(&part) + ")"
 }
 
 func (s *standIn) aggregation(e *logql.VectorAggregation) (string, error) {
@@ -204,6 +241,28 @@ func (s *standIn) logQL(expr parser.Expr) (text string, ok bool) {
 	return "", false
 }
 
+// isRange says whether an expression stands in for a range aggregation alone.
+func (s *standIn) isRange(expr parser.Expr) bool {
+	for {
+		switch e := expr.(type) {
+		case *parser.ParenExpr:
+			expr = e.Expr
+			continue
+		case *parser.StepInvariantExpr:
+			expr = e.Expr
+			continue
+		case *parser.VectorSelector:
+			at, ok := s.leafOf(e)
+			if !ok {
+				return false
+			}
+			_, alone := s.leaves[at].(*logql.RangeAggregation)
+			return alone
+		}
+		return false
+	}
+}
+
 // leafOf is which leaf a selector stands in for.
 func (s *standIn) leafOf(selector *parser.VectorSelector) (at int, ok bool) {
 	if selector.OriginalOffset != 0 || selector.Timestamp != nil || selector.StartOrEnd != 0 {
@@ -237,6 +296,9 @@ func (s *standIn) aggregateLogQL(e *parser.AggregateExpr) (string, bool) {
 	}
 	if !aggregations[logql.VectorOp(op)] {
 		return "", false
+	}
+	if e.Op == parser.SUM && s.isRange(e.Expr) {
+		inner = "(" + inner + " * 1)" // a sum right around it would make another leaf of it
 	}
 	if e.Param != nil {
 		k, ok := s.logQL(e.Param)
