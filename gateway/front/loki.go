@@ -117,8 +117,17 @@ func lokiRange(r *http.Request, now time.Time) (logs.Question, error) {
 		return q, lokiLines(r, &q)
 	}
 	q.Start, q.End = q.Start.Truncate(time.Millisecond), q.End.Truncate(time.Millisecond)
-	q.Step, err = lokiStep(r, q.Start, q.End)
-	return q, err
+	if q.Step, err = lokiStep(r, q.Start, q.End); err != nil {
+		return q, err
+	}
+	// As in Loki, numbers are of multiples of the step, from at or before the
+	// start to at or after the end.
+	epoch := time.Unix(0, 0)
+	q.Start = q.Start.Add(-(q.Start.Sub(epoch) % q.Step))
+	if over := q.End.Sub(epoch) % q.Step; over != 0 {
+		q.End = q.End.Add(q.Step - over)
+	}
+	return q, nil
 }
 
 // lokiStep reads how far apart the points of a range are, in whole milliseconds.
