@@ -25,6 +25,9 @@ type LokiConfig struct {
 	// PageEntries is how many entries are asked for at once, no more than the
 	// server's max_entries_limit_per_query; default 5000, which is the server's.
 	PageEntries int
+	// NoPushDown reads the entries of all range aggregations, also where the
+	// server may evaluate them.
+	NoPushDown bool
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 }

@@ -86,6 +86,9 @@ func withoutName(m promql.Matrix) promql.Matrix {
 // most so many entries of the view: those of a window are held.
 func (v *view) leaf(ctx context.Context, leaf logql.Expr, q Question, most int) (promql.Matrix, error) {
 	over := rangeOf(leaf)
+	if matrix, ok := v.pushed(ctx, leaf, q); ok {
+		return matrix, nil
+	}
 	at, err := newRange(leaf, q)
 	if err != nil {
 		return nil, err

@@ -167,6 +167,17 @@ func (r *Labels) Candidates(pushed []*labels.Matcher) []Candidate {
 	return out
 }
 
+// MayBeHidden says whether a dataset that doesn't release rows may be of what
+// the matchers select.
+func (r *Labels) MayBeHidden(pushed []*labels.Matcher) bool {
+	return slices.ContainsFunc(r.datasets, func(d policy.Dataset) bool {
+		return d.Release != policy.Row && slices.ContainsFunc(d.Selectors(), func(s policy.Selector) bool { return Compatible(s, pushed) })
+	})
+}
+
+// Org is whose data it is.
+func (r *Labels) Org() tenants.OrgID { return r.org }
+
 // OnKept returns the matchers on labels that are always kept, which say of raw
 // labels what they say of the view's.
 func (r *Labels) OnKept(asked []*labels.Matcher) (kept []*labels.Matcher, possible bool) {
