@@ -51,7 +51,7 @@ unit: ## Run the tests that need no server, in under two minutes
 .PHONY: race-concurrent
 race-concurrent:
 	@echo "with the race detector:"
-	@go test -race -skip '^TestOracle$$' $(RACE) # of which one asking after another, without the detector, is enough
+	@go test -race -skip '^(TestOracle|TestNoLogsEndpointTellsHiddenDifferences)$$' $(RACE) # of which one asking after another, without the detector, is enough
 
 .PHONY: race
 race: ## Run all unit tests with the race detector
@@ -79,6 +79,7 @@ attacks: servers ## Attack policies as a partner in WORLDS worlds, 32 unless tol
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME, 30s unless told, and the oracles with a new seed
 	@go test -count=1 -run 'TestOracle|TestAnswersEqual|TestHiddenDifferences' ./federation/metrics ./gateway/gatewaytest -oracle.seed=0
+	@go test -count=1 -run TestNoLogsEndpoint ./gateway/gatewaytest -logs.seed=0 -logs.questions=2000
 	@tools/fuzz $(FUZZTIME)
 
 .PHONY: lint

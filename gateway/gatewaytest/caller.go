@@ -8,6 +8,7 @@ import (
 	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
 
 	"github.com/parley-gateway/parley/federation"
+	"github.com/parley-gateway/parley/federation/logs"
 	"github.com/parley-gateway/parley/federation/metrics"
 	"github.com/parley-gateway/parley/federation/peer"
 	"github.com/parley-gateway/parley/gateway/identity"
@@ -81,6 +82,13 @@ func (w *World) CallerTLS(svid *x509svid.SVID, owner tenants.OrgID) *tls.Config 
 	}
 	config.GetClientCertificate, config.Certificates = nil, []tls.Certificate{cert}
 	return config
+}
+
+// AsksLogs asks one question about logs.
+func (c *Caller) AsksLogs(q logs.Question) (*logs.Released, federation.Part, error) {
+	released, part, err := c.client.Ask(c.world.t.Context(), c.ExchangeID, c.Principal, q)
+	answer, _ := released.(*logs.Released) // of another type only with an error
+	return answer, part, err
 }
 
 // Asks asks one question.
