@@ -79,7 +79,7 @@ attacks: servers ## Attack policies as a partner in WORLDS worlds, 32 unless tol
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME, 30s unless told, and the oracles with a new seed
 	@go test -count=1 -run 'TestOracle|TestAnswersEqual|TestHiddenDifferences' ./federation/metrics ./gateway/gatewaytest -oracle.seed=0
-	@go test -count=1 -run TestNoLogsEndpoint ./gateway/gatewaytest -logs.seed=0 -logs.questions=2000
+	@go test -count=1 -run 'TestNoLogsEndpoint|TestAnswersEqual' ./federation/logs ./gateway/gatewaytest -logs.seed=0 -logs.questions=3000
 	@tools/fuzz $(FUZZTIME)
 
 .PHONY: lint
