@@ -25,26 +25,34 @@ var logsQueries = flag.Int("e2e.logs", 5000, "how many random queries TestLogsOr
 // everyLine lets a partner see all of an owner's logs.
 const everyLine = `{"allow": true, "datasets": [{"name": "all", "streams": ["{}"], "release": "row", "labels": {"*": "keep"}, "line": "keep"}]}`
 
-// TestLogsOracle asks a federation of three gateways, through acme's front
-// door, and one real Loki that holds what the three of them hold.
-func TestLogsOracle(t *testing.T) {
-	seed := seedOf(t)
-	r := rand.New(rand.NewPCG(uint64(seed), 6))
-	loki := startLogQLLoki(t)
+// union is a federation of three gateways, and one real Loki that holds what
+// the three of them hold.
+type union struct {
+	loki   servers.Loki
+	tenant string
+	world  *gatewaytest.World
+	client *http.Client
+	start  time.Time // of the first entry; there are some for ten minutes
+}
+
+func newUnion(t *testing.T, r *rand.Rand) *union {
+	t.Helper()
 	orgs := []tenants.OrgID{"acme", "globex", "initech"}
-	start := time.Unix(1767323000, 0).Truncate(time.Minute)
-	world := gatewaytest.New(t, orgs...)
+	u := &union{
+		loki: startLogQLLoki(t), tenant: "union-" + strconv.FormatUint(uint64(r.Uint32()), 10), world: gatewaytest.New(t, orgs...),
+		client: &http.Client{Transport: &http.Transport{}}, start: time.Unix(1767323000, 0).Truncate(time.Minute),
+	}
+	t.Cleanup(u.client.CloseIdleConnections)
 	stores := map[tenants.OrgID]*logs.Store{}
 	for _, org := range orgs {
-		stores[org] = world.Org(org).Writes()
+		stores[org] = u.world.Org(org).Writes()
 		if org != "acme" {
-			world.Org(org).Releases("acme", everyLine)
-			world.Org(org).Agrees("acme", func(a *gatewaytest.Agreement) { a.Limits = "{queries_per_minute: 1000000, range: 100y}" })
+			u.world.Org(org).Releases("acme", everyLine)
+			u.world.Org(org).Agrees("acme", func(a *gatewaytest.Agreement) { a.Limits = "{queries_per_minute: 1000000, range: 100y}" })
 		}
 	}
-	tenant := "union-" + strconv.FormatUint(uint64(r.Uint32()), 10)
 	streams := map[string]*servers.LokiStream{}
-	for _, e := range logqltest.Entries(r, 900, start, 700*time.Millisecond) {
+	for _, e := range logqltest.Entries(r, 900, u.start, 700*time.Millisecond) {
 		if strings.Contains(e.Line, `""`) {
 			continue // above range aggregations a label that is empty isn't there
 		}
@@ -61,12 +69,28 @@ func TestLogsOracle(t *testing.T) {
 		s.Entries = append(s.Entries, servers.LokiEntry{Time: time.Unix(0, e.At), Line: e.Line, Metadata: e.Metadata.Map()})
 	}
 	for _, s := range streams {
-		loki.Push(t, tenant, *s)
+		u.loki.Push(t, u.tenant, *s)
 	}
-	world.Start()
+	u.world.Start()
+	return u
+}
 
-	client := &http.Client{Transport: &http.Transport{}}
-	t.Cleanup(client.CloseIdleConnections)
+// ask asks the Loki, and the gateways at acme's front door.
+func (u *union) ask(t *testing.T, parameters url.Values) (want []string, wantErr error, got []string, gotErr error) {
+	t.Helper()
+	want, wantErr = askLoki(t, u.client, u.loki.URL, u.tenant, parameters)
+	got, gotErr = askLoki(t, u.client, u.world.Org("acme").URL(), "", parameters)
+	if query := parameters.Get("query"); strings.HasPrefix(query, "topk") || strings.HasPrefix(query, "bottomk") {
+		got, want = valuesOf(got), valuesOf(want) // which of equal ones are among them is left open
+	}
+	return want, wantErr, got, gotErr
+}
+
+// TestLogsOracle asks both the same random questions.
+func TestLogsOracle(t *testing.T) {
+	seed := seedOf(t)
+	r := rand.New(rand.NewPCG(uint64(seed), 6))
+	u := newUnion(t, r)
 	g := logqltest.Across(r, "acme", "globex", "initech|acme")
 	same, empty, failed, refused, vague := 0, 0, 0, map[string]int{}, 0
 	for range *logsQueries {
@@ -76,11 +100,10 @@ func TestLogsOracle(t *testing.T) {
 		}
 		parameters := url.Values{
 			"query": {query}, "direction": {[]string{"forward", "backward"}[r.IntN(2)]}, "limit": {[]string{"1", "7", "100", "5000"}[r.IntN(4)]}, "step": {"20s"},
-			"start": {strconv.FormatInt(start.Add(time.Duration(r.IntN(2)*r.IntN(90_000))*time.Millisecond).UnixNano(), 10)},
-			"end":   {strconv.FormatInt(start.Add(12*time.Minute-time.Duration(r.IntN(2)*r.IntN(90_000))*time.Millisecond).UnixNano(), 10)},
+			"start": {strconv.FormatInt(u.start.Add(time.Duration(r.IntN(2)*r.IntN(90_000))*time.Millisecond).UnixNano(), 10)},
+			"end":   {strconv.FormatInt(u.start.Add(12*time.Minute-time.Duration(r.IntN(2)*r.IntN(90_000))*time.Millisecond).UnixNano(), 10)},
 		}
-		want, wantErr := askLoki(t, client, loki.URL, tenant, parameters)
-		got, gotErr := askLoki(t, client, world.Org("acme").URL(), "", parameters)
+		want, wantErr, got, gotErr := u.ask(t, parameters)
 		if why := refusedByName(query, gotErr); why != "" && wantErr == nil {
 			refused[why]++
 			continue
@@ -88,9 +111,6 @@ func TestLogsOracle(t *testing.T) {
 		if unclear(want) {
 			vague++
 			continue
-		}
-		if strings.HasPrefix(query, "topk") || strings.HasPrefix(query, "bottomk") {
-			got, want = valuesOf(got), valuesOf(want) // which of equal ones are among them is left open
 		}
 		if wantErr != nil && gotErr == nil && len(got) == 0 && strings.Contains(wantErr.Error(), "matching") {
 			vague++ // with nothing on one side, nothing need match on the other
