@@ -208,6 +208,25 @@ func TestTheDetectorsAreDocumented(t *testing.T) {
 	}
 }
 
+// So are the rows in the README, which are written by hand.
+func TestTheReadmeHasTheDetectorsFigures(t *testing.T) {
+	text, err := os.ReadFile("../../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, _ := scores(t, readCorpus(t))
+	recall, precision := "| recall |", "| precision |"
+	for _, kind := range policy.Detectors {
+		recall += fmt.Sprintf(" %.3f |", plain[kind].recall())
+		precision += fmt.Sprintf(" %.3f |", plain[kind].precision())
+	}
+	for _, row := range []string{"| | " + strings.Join(names("`%s`"), " | ") + " |", recall, precision} {
+		if !strings.Contains(string(text), row+"\n") {
+			t.Errorf("the README lacks the row\n%s", row)
+		}
+	}
+}
+
 func tables(tb testing.TB) string {
 	tb.Helper()
 	plain, adversarial := scores(tb, readCorpus(tb))
