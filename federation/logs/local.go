@@ -11,10 +11,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
 
 	"github.com/parley-gateway/parley/federation"
+	"github.com/parley-gateway/parley/federation/differencing"
 	"github.com/parley-gateway/parley/federation/logs/logql"
 	"github.com/parley-gateway/parley/federation/redact"
 	"github.com/parley-gateway/parley/policy"
@@ -34,12 +36,15 @@ type LocalConfig struct {
 	// Now is the clock; nil is time.Now.
 	Now    func() time.Time
 	Logger *slog.Logger
+	// Registerer gets the metrics of what policy says of questions; nil: none.
+	Registerer prometheus.Registerer
 }
 
 // Local answers from our own store, through the view that a decision allows.
 type Local struct {
-	config LocalConfig
-	engine *promql.Engine
+	config       LocalConfig
+	engine       *promql.Engine
+	differencing *differencing.Memory
 }
 
 const minSecret = 32
@@ -58,7 +63,11 @@ func NewLocal(c LocalConfig) (*Local, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Local{config: c, engine: newEngine(c.MaxSamples)}, nil
+	remembered, err := differencing.New(c.Registerer, "logs", "")
+	if err != nil {
+		return nil, err
+	}
+	return &Local{config: c, engine: newEngine(c.MaxSamples), differencing: remembered}, nil
 }
 
 // Answer answers a question from the view that the decision allows. A decision
@@ -80,7 +89,7 @@ func (l *Local) Answer(ctx context.Context, q Question, d policy.Decision, by fe
 	o := d.Obligations.Of(tenants.Logs)
 	v, err := l.view(o, by)
 	if err == nil {
-		err = checkFloors(q, o)
+		err = l.allowed(ctx, q, o, by)
 	}
 	if err == nil {
 		released, err = l.answer(ctx, q, v, o.Limits.OrDefault())
@@ -103,6 +112,20 @@ func (l *Local) Answer(ctx context.Context, q Question, d policy.Decision, by fe
 	return released, federation.Part{
 		Org: l.config.Org, Status: federation.Complete, Cost: cost, Coverage: v.coverage(q), Notices: v.notices(q),
 	}, nil
+}
+
+// allowed refuses what obligations don't let be asked, by the question's text and
+// those that were asked before.
+func (l *Local) allowed(ctx context.Context, q Question, o policy.Obligations, by federation.Asking) error {
+	if err := checkFloors(q, o); err != nil {
+		return err
+	}
+	text, err := q.identity()
+	if err != nil {
+		return err
+	}
+	asked := differencing.Question{By: by.Org, ExchangeID: by.ExchangeID, Text: text, About: []string{"logs"}}
+	return l.differencing.Check(ctx, l.config.Logger, asked, o.Differencing, l.config.Now())
 }
 
 // failed gives an error its kind, and logs what the operator has to see to.

@@ -1,6 +1,7 @@
 package logs
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -82,6 +83,20 @@ func (q Question) Request() (policy.Request, error) {
 		r.Window = touched(expr, q)
 	}
 	return r, nil
+}
+
+// identity is a text that other questions have another of: all of the question
+// but when it is asked, about what time, and for how many lines.
+func (q Question) identity() (string, error) {
+	r, err := q.Request()
+	if err != nil {
+		return "", err
+	}
+	kind := q.Kind
+	if kind == policy.Range {
+		kind = policy.Instant // the same at other times
+	}
+	return fmt.Sprintf("%s\xff%s\xff%s\xff%q\xff%t", kind, r.Query, q.Label, q.By, q.ByName), nil
 }
 
 // queries says whether the question has an expression.

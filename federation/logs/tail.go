@@ -79,7 +79,7 @@ func (l *Local) tail(ctx context.Context, q Question, decide federation.Decide, 
 	t.later = shownLater(o)
 	v, err := l.view(o, by)
 	if err == nil {
-		err = checkFloors(q, o)
+		err = l.allowed(ctx, q, o, by)
 	}
 	if err == nil {
 		err = v.refuseLines(selector)

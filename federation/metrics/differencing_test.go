@@ -71,7 +71,7 @@ func TestManyQuestionsAboutOneMetric(t *testing.T) {
 			if err := asks("globex", 200); err != nil {
 				t.Errorf("an hour later: %v", err)
 			}
-			want := "# HELP parley_differencing_exceeded_total Questions of partners beyond the number that policy lets them ask about one metric, by what became of them.\n" +
+			want := "# HELP parley_differencing_exceeded_total Questions of partners beyond the number that policy lets them ask about one metric, or about logs, by what became of them.\n" +
 				"# TYPE parley_differencing_exceeded_total counter\n" + `parley_differencing_exceeded_total{action="refuse",partner="globex"} 1` + "\n"
 			if err := testutil.GatherAndCompare(registry, strings.NewReader(want)); err != nil {
 				t.Error(err)

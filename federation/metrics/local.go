@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 
 	"github.com/parley-gateway/parley/federation"
+	"github.com/parley-gateway/parley/federation/differencing"
 	"github.com/parley-gateway/parley/federation/redact"
 	"github.com/parley-gateway/parley/policy"
 	"github.com/parley-gateway/parley/tenants"
@@ -43,7 +44,7 @@ type LocalConfig struct {
 type Local struct {
 	config       LocalConfig
 	engines      *engines
-	differencing *differencing
+	differencing *differencing.Memory
 }
 
 const (
@@ -73,7 +74,7 @@ func NewLocal(c LocalConfig) (*Local, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	remembered, err := newDifferencing(c.Registerer)
+	remembered, err := differencing.New(c.Registerer, "one metric", "metrics")
 	if err != nil {
 		return nil, err
 	}

@@ -233,7 +233,7 @@ func (g *Gateway) makePipeline(context.Context) error {
 	ofLogs := gateway.Signal{Federate: gateway.FederateWith(federated), Follow: gateway.FollowWith(federated)}
 	if g.config.Logs != nil {
 		own, err := logs.NewLocal(logs.LocalConfig{
-			Org: g.config.Org, Source: g.config.Logs, Secret: g.config.Secret, MaxSamples: g.config.MaxSamples, Logger: g.config.Log,
+			Org: g.config.Org, Source: g.config.Logs, Secret: g.config.Secret, MaxSamples: g.config.MaxSamples, Logger: g.config.Log, Registerer: g.registry,
 		})
 		if err != nil {
 			return err
