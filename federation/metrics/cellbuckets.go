@@ -25,8 +25,9 @@ import (
 type bucket struct {
 	bound  float64
 	counts []float64
-	// there says when there is such a bound, and that this may be told.
-	there moments
+	// there says when there is such a bound, and that this may be told; dominated,
+	// that one unit has too much of its count.
+	there, dominated moments
 	// members are the series in it, by their labels but le, and when they are.
 	members map[string]moments
 
@@ -65,7 +66,7 @@ func releaseBuckets(buckets []*bucket, least []float64, none bool) {
 	for j, b := range buckets {
 		others[j] = b.differs(last, len(least))
 	}
-	column := make([]*float64, 0, len(buckets))
+	column := make([]upTo, 0, len(buckets))
 	for i := range least {
 		column = column[:0]
 		whole := math.IsInf(last.bound, 1) && last.there.has(i)
@@ -76,7 +77,7 @@ func releaseBuckets(buckets []*bucket, least []float64, none bool) {
 				continue
 			}
 			whole, below = whole && b.bound != below, b.bound
-			column = append(column, &b.counts[i])
+			column = append(column, upTo{&b.counts[i], b.dominated.has(i)})
 		}
 		if !whole || !mergeBuckets(column, least[i], none) {
 			for _, b := range buckets {
@@ -100,35 +101,48 @@ func (b *bucket) differs(o *bucket, n int) moments {
 	return out
 }
 
+// upTo is a cumulative count; NaN is none. A dominated one must not be told.
+type upTo struct {
+	count     *float64
+	dominated bool
+}
+
 // mergeBuckets merges, in cumulative counts, the last of which is of all, those
-// of buckets that have fewer observations than least; NaN is one that must not
-// be told. It returns false where there is nothing that may.
-func mergeBuckets(counts []*float64, least float64, none bool) bool {
+// of buckets that have fewer observations than least, and those that must not be
+// told. It returns false where there is nothing that may.
+//
+// Which buckets are large enough doesn't depend on what one unit has of them: were
+// a bound told instead of one below that must not be, it would show those few
+// observations that are between the two.
+func mergeBuckets(counts []upTo, least float64, none bool) bool {
 	// One count may fall below another by what sums of the same numbers differ.
 	const tolerance = 1e-12
-	total := *counts[len(counts)-1]
-	if !(total >= least) && !(none && total == 0) || math.IsInf(total, 1) {
+	last := counts[len(counts)-1]
+	total := *last.count
+	if !(total >= least) && !(none && total == 0) || math.IsInf(total, 1) || last.dominated {
 		return false
 	}
-	before, told, end := 0.0, 0.0, 0
-	for i, count := range counts[:len(counts)-1] {
-		if v := *count; !math.IsNaN(v) {
+	before, enough, told, end := 0.0, 0.0, 0.0, 0
+	for i, c := range counts[:len(counts)-1] {
+		if v := *c.count; !math.IsNaN(v) {
 			if v < before*(1-tolerance) || math.IsInf(v, 1) {
 				return false
 			}
-			if v-told >= least {
-				told, end = v, i
+			if v-enough >= least {
+				if enough = v; !c.dominated {
+					told, end = v, i
+				}
 			}
 			before = v
 		}
-		*count = told
+		*c.count = told
 	}
 	if total < before*(1-tolerance) {
 		return false
 	}
 	if told > 0 && total-told < least {
-		for _, count := range counts[end:] {
-			*count = total
+		for _, c := range counts[end:] {
+			*c.count = total
 		}
 	}
 	return true
@@ -141,15 +155,23 @@ func (t *threshold) bucket(c *cell) (*bucket, error) {
 		return nil, err
 	}
 	b := &bucket{
-		bound: bound, counts: make([]float64, t.n), fates: slices.Clone(t.fates), there: newMoments(t.n), members: make(map[string]moments, len(c.members)),
+		bound: bound, counts: make([]float64, t.n), fates: slices.Clone(t.fates), there: newMoments(t.n), dominated: newMoments(t.n),
+		members: make(map[string]moments, len(c.members)),
 	}
 	for i, f := range t.fates {
 		b.counts[i] = math.NaN()
-		if ok && (f == cellLeaves || f == cellDominated) {
+		if f != cellLeaves && f != cellDominated {
+			continue
+		}
+		if ok {
 			b.there.add(i)
 		}
-		if f == cellLeaves {
-			b.counts[i] = t.floats[i].value() // of buckets there are floats alone
+		if f == cellDominated {
+			b.dominated.add(i)
+		}
+		// Of buckets there are floats alone. What isn't finite is dominated, too.
+		if v := t.floats[i].value(); f == cellLeaves || !math.IsInf(v, 0) {
+			b.counts[i] = v
 		}
 	}
 	b.own = slices.Clone(b.counts)

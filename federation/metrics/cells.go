@@ -361,13 +361,16 @@ func (t *threshold) count(members []contribution) {
 }
 
 // sum adds up the members in an order that depends on their values alone, at
-// the times at which the cell leaves.
+// the times at which the cell leaves. Of buckets that of those is known which one
+// unit has too much of, too.
 func (t *threshold) sum(c *cell) {
 	slices.SortFunc(c.members, func(a, b contribution) int { return compareValues(a.series, b.series) })
 	clear(t.floats)
 	clear(t.histogramSums)
 	for _, m := range c.members {
-		in := func(i int) bool { return t.fates[i] == cellLeaves && (m.only == nil || m.only.has(i)) }
+		in := func(i int) bool {
+			return (t.fates[i] == cellLeaves || t.fates[i] == cellDominated && isBucket(c.labels)) && (m.only == nil || m.only.has(i))
+		}
 		for _, p := range m.series.Floats {
 			if i := t.leaf.times.index(p.T); in(i) {
 				t.floats[i].add(p.F)
