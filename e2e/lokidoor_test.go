@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"os"
@@ -18,6 +19,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/parley-gateway/parley/e2e/servers"
+	"github.com/parley-gateway/parley/federation/logs"
+	"github.com/parley-gateway/parley/federation/logs/logql/logqltest"
+	"github.com/parley-gateway/parley/policy"
 )
 
 // newLogsOrg makes the folder of an organization that has logs and nothing to
@@ -281,4 +285,68 @@ func volumesOf(t *testing.T, a lokiAnswer) (map[string]int, string) {
 		}
 	}
 	return out, data.ResultType
+}
+
+// TestVolumePushDown asks one Loki for volumes twice: once it may sum up itself
+// what is the same over its raw entries, once all of them are read.
+func TestVolumePushDown(t *testing.T) {
+	seed := seedOf(t)
+	r := rand.New(rand.NewPCG(uint64(seed), 8))
+	loki := startLogQLLoki(t)
+	start := time.Unix(1767323000, 0).Truncate(time.Minute)
+	tenant := "volumes-" + strconv.FormatUint(uint64(r.Uint32()), 10)
+	streams := map[string]*servers.LokiStream{}
+	for i, e := range logqltest.Entries(r, 700, start, time.Second) {
+		s := streams[e.Stream.String()]
+		if s == nil {
+			s = &servers.LokiStream{Labels: e.Stream.Map()}
+			streams[e.Stream.String()] = s
+		}
+		if i%10 == 0 { // where windows begin and end
+			e.At = start.Add(time.Duration(i/10) * 10 * time.Second).UnixNano()
+		}
+		s.Entries = append(s.Entries, servers.LokiEntry{Time: time.Unix(0, e.At), Line: fmt.Sprint(i, " ", e.Line), Metadata: e.Metadata.Map()})
+	}
+	for _, s := range streams {
+		loki.Push(t, tenant, *s)
+	}
+	calls := &lokiCalls{tenant: tenant, next: &http.Transport{}}
+	t.Cleanup(calls.next.CloseIdleConnections)
+	pushing, viewing := logsOf(t, loki, calls, false), logsOf(t, loki, &lokiCalls{tenant: tenant, next: calls.next}, true)
+	pick := func(of ...string) string { return of[r.IntN(len(of))] }
+	pushed, answered := 0, 0
+	all := logsPolicies(start)
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		for range 60 {
+			selector, err := logs.ParseSelector(pick(`{app="shop"}`, `{app=~".+"}`, `{env="prod"}`, `{org="globex"}`, `{app=~"shop|pay", format!="json"}`, `{user_id="u-1"}`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			q := logs.Question{
+				Kind: policy.Volume, Selectors: []policy.Selector{selector},
+				Start: start.Add(time.Duration(r.IntN(120)) * time.Second), End: start.Add(time.Duration(180+r.IntN(500)) * time.Second),
+				Step: []time.Duration{0, time.Minute, 70 * time.Second, time.Hour}[r.IntN(4)],
+			}
+			if r.IntN(3) > 0 {
+				q.By = strings.Split(pick("app", "org", "env,app", "level", "pod,app", "none"), ",")
+			}
+			before := calls.evaluated.Load()
+			got, gotErr := pointsOf(t, pushing, q, all[name])
+			wasPushed := calls.evaluated.Load() > before
+			want, wantErr := pointsOf(t, viewing, q, all[name])
+			if diff := differenceOf(got, gotErr, want, wantErr); diff != "" {
+				t.Errorf("%s: %+v\npushed down %t\n%s", name, q, wasPushed, diff)
+			}
+			if len(want) > 0 {
+				answered++
+				if wasPushed {
+					pushed++
+				}
+			}
+		}
+	}
+	t.Logf("%d answers with something, %d from the server", answered, pushed)
+	if pushed < 50 || answered < 200 {
+		t.Error("the test is blind")
+	}
 }

@@ -19,6 +19,7 @@ const PatternLabel = "pattern"
 func (v *view) patterns(ctx context.Context, q Question, most int) (*Released, error) {
 	counts := newIntervals(q)
 	var scratch []byte
+	q.Start, q.End = q.Start.Add(1), q.End.Add(1)
 	err := v.counted(ctx, q, most, func(e visibleEntry) {
 		if e.line == "" {
 			return // of which nothing leaves has no pattern

@@ -74,7 +74,7 @@ func onGrid(m promql.Matrix, start, end time.Time, step time.Duration) bool {
 // label org.
 func (v *view) rawLeaf(leaf logql.Expr, q Question) (raw logql.Expr, withOrg, ok bool) {
 	r := rangeOf(leaf)
-	if v.resolution != 0 || !v.holds(q, r) || q.Kind == policy.Range && q.Start.UnixNano()%int64(q.Step) != 0 {
+	if v.resolution != 0 || !v.holds(q, r) || !wholeMilliseconds(r.Offset) || !wholeMilliseconds(r.Range) || q.Kind == policy.Range && q.Start.UnixNano()%int64(q.Step) != 0 {
 		return nil, false, false
 	}
 	dataset, matchers, ok := v.only(r.Selector.Matchers)
@@ -103,6 +103,10 @@ func (v *view) rawLeaf(leaf logql.Expr, q Question) (raw logql.Expr, withOrg, ok
 	}
 	return nil, false, false
 }
+
+// wholeMilliseconds says so of a duration. A Loki that splits queries finds
+// nothing, and doesn't say so, where an offset isn't.
+func wholeMilliseconds(d time.Duration) bool { return d%time.Millisecond == 0 }
 
 // holds says whether the view has all of the time that a range aggregation is
 // of.

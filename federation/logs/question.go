@@ -21,7 +21,8 @@ type Question struct {
 	// Start and End bound a log query and what a listing goes by: Start is
 	// included, End is not. Of a query that yields numbers they are the first and
 	// the last time it is evaluated at, whole milliseconds; an Instant question
-	// has Start equal to End. A Tail asks for what is written from End on, when it
+	// has Start equal to End. Of a Volume and of Patterns, which are numbers too,
+	// Start isn't included and End is. A Tail asks for what is written from End on, when it
 	// is asked, and for what there is already from Start: with Backward the last
 	// Limit lines, which may be none, and otherwise all.
 	Start, End time.Time

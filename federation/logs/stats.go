@@ -60,10 +60,14 @@ func mergeStats(_ Question, parts []*Released) (*Released, error) {
 }
 
 // volume answers how many bytes the lines have, by labels: the same as
-// bytes_over_time counts.
+// bytes_over_time counts, at the end of each interval.
 func (v *view) volume(ctx context.Context, q Question, most int) (*Released, error) {
+	if sums, ok := v.pushedVolume(ctx, q); ok {
+		return sums.released(), nil
+	}
 	sums := newIntervals(q)
 	targets := map[labels.Labels][]labels.Labels{} // by stream
+	q.Start, q.End = q.Start.Add(1), q.End.Add(1)
 	err := v.counted(ctx, q, most, func(e visibleEntry) {
 		of, known := targets[e.stream]
 		if !known {
@@ -142,7 +146,8 @@ func addUp(parts []*Released, byOrg bool) (*Released, error) {
 }
 
 // intervals are sums by labels and interval of time. An interval begins at a
-// multiple of its length, and its sum stands at its begin.
+// multiple of its length, and its sum stands at its begin. Like a window of
+// LogQL, it has its end and not its begin.
 type intervals struct {
 	start, step int64 // nanoseconds; of no step all is at start
 	sums        map[labels.Labels]map[int64]float64
@@ -155,7 +160,7 @@ func newIntervals(q Question) *intervals {
 func (s *intervals) add(ls labels.Labels, at int64, value float64) {
 	begin := s.start
 	if s.step > 0 {
-		begin = Aligned(at, time.Duration(s.step))
+		begin = Aligned(at-1, time.Duration(s.step))
 	}
 	s.addTo(ls, floorDiv(begin, int64(time.Millisecond)), value)
 }

@@ -19,12 +19,11 @@
 package federationv1
 
 import (
+	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
+	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
-
-	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
-	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 )
 
 const (
@@ -453,7 +452,8 @@ type LogsQuestion struct {
 	Expression string `protobuf:"bytes,2,opt,name=expression,proto3" json:"expression,omitempty"`
 	// Times are Unix nanoseconds. start_ns is inclusive. end_ns is exclusive, but
 	// for an expression that yields numbers: then it is the last time it is
-	// evaluated at, and both are whole milliseconds. A "tail" is of what is written
+	// evaluated at, and both are whole milliseconds. Of a "volume" and of "patterns"
+	// start_ns is exclusive and end_ns inclusive. A "tail" is of what is written
 	// from when it is asked, end_ns, on, and of what there is from start_ns.
 	StartNs int64 `protobuf:"varint,3,opt,name=start_ns,json=startNs,proto3" json:"start_ns,omitempty"`
 	EndNs   int64 `protobuf:"varint,4,opt,name=end_ns,json=endNs,proto3" json:"end_ns,omitempty"`
@@ -1964,36 +1964,33 @@ func file_parley_federation_v1_federation_proto_rawDescGZIP() []byte {
 	return file_parley_federation_v1_federation_proto_rawDescData
 }
 
-var (
-	file_parley_federation_v1_federation_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
-	file_parley_federation_v1_federation_proto_goTypes  = []any{
-		(*DescribeRequest)(nil),  // 0: parley.federation.v1.DescribeRequest
-		(*DescribeResponse)(nil), // 1: parley.federation.v1.DescribeResponse
-		(*AskRequest)(nil),       // 2: parley.federation.v1.AskRequest
-		(*User)(nil),             // 3: parley.federation.v1.User
-		(*MetricsQuestion)(nil),  // 4: parley.federation.v1.MetricsQuestion
-		(*LogsQuestion)(nil),     // 5: parley.federation.v1.LogsQuestion
-		(*AskResponse)(nil),      // 6: parley.federation.v1.AskResponse
-		(*SeriesBatch)(nil),      // 7: parley.federation.v1.SeriesBatch
-		(*Series)(nil),           // 8: parley.federation.v1.Series
-		(*Chunk)(nil),            // 9: parley.federation.v1.Chunk
-		(*NameBatch)(nil),        // 10: parley.federation.v1.NameBatch
-		(*MetadataBatch)(nil),    // 11: parley.federation.v1.MetadataBatch
-		(*MetricMetadata)(nil),   // 12: parley.federation.v1.MetricMetadata
-		(*ExemplarBatch)(nil),    // 13: parley.federation.v1.ExemplarBatch
-		(*SeriesExemplars)(nil),  // 14: parley.federation.v1.SeriesExemplars
-		(*Exemplar)(nil),         // 15: parley.federation.v1.Exemplar
-		(*EntryBatch)(nil),       // 16: parley.federation.v1.EntryBatch
-		(*LabelSet)(nil),         // 17: parley.federation.v1.LabelSet
-		(*Entry)(nil),            // 18: parley.federation.v1.Entry
-		(*LogsStats)(nil),        // 19: parley.federation.v1.LogsStats
-		(*FieldBatch)(nil),       // 20: parley.federation.v1.FieldBatch
-		(*Field)(nil),            // 21: parley.federation.v1.Field
-		(*Part)(nil),             // 22: parley.federation.v1.Part
-		(*Failure)(nil),          // 23: parley.federation.v1.Failure
-	}
-)
-
+var file_parley_federation_v1_federation_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_parley_federation_v1_federation_proto_goTypes = []any{
+	(*DescribeRequest)(nil),  // 0: parley.federation.v1.DescribeRequest
+	(*DescribeResponse)(nil), // 1: parley.federation.v1.DescribeResponse
+	(*AskRequest)(nil),       // 2: parley.federation.v1.AskRequest
+	(*User)(nil),             // 3: parley.federation.v1.User
+	(*MetricsQuestion)(nil),  // 4: parley.federation.v1.MetricsQuestion
+	(*LogsQuestion)(nil),     // 5: parley.federation.v1.LogsQuestion
+	(*AskResponse)(nil),      // 6: parley.federation.v1.AskResponse
+	(*SeriesBatch)(nil),      // 7: parley.federation.v1.SeriesBatch
+	(*Series)(nil),           // 8: parley.federation.v1.Series
+	(*Chunk)(nil),            // 9: parley.federation.v1.Chunk
+	(*NameBatch)(nil),        // 10: parley.federation.v1.NameBatch
+	(*MetadataBatch)(nil),    // 11: parley.federation.v1.MetadataBatch
+	(*MetricMetadata)(nil),   // 12: parley.federation.v1.MetricMetadata
+	(*ExemplarBatch)(nil),    // 13: parley.federation.v1.ExemplarBatch
+	(*SeriesExemplars)(nil),  // 14: parley.federation.v1.SeriesExemplars
+	(*Exemplar)(nil),         // 15: parley.federation.v1.Exemplar
+	(*EntryBatch)(nil),       // 16: parley.federation.v1.EntryBatch
+	(*LabelSet)(nil),         // 17: parley.federation.v1.LabelSet
+	(*Entry)(nil),            // 18: parley.federation.v1.Entry
+	(*LogsStats)(nil),        // 19: parley.federation.v1.LogsStats
+	(*FieldBatch)(nil),       // 20: parley.federation.v1.FieldBatch
+	(*Field)(nil),            // 21: parley.federation.v1.Field
+	(*Part)(nil),             // 22: parley.federation.v1.Part
+	(*Failure)(nil),          // 23: parley.federation.v1.Failure
+}
 var file_parley_federation_v1_federation_proto_depIdxs = []int32{
 	3,  // 0: parley.federation.v1.AskRequest.user:type_name -> parley.federation.v1.User
 	4,  // 1: parley.federation.v1.AskRequest.metrics:type_name -> parley.federation.v1.MetricsQuestion
