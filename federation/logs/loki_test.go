@@ -375,7 +375,7 @@ func TestLokiTailEnds(t *testing.T) {
 	t.Run("no stream is named", func(t *testing.T) {
 		loki := scripted(t, LokiConfig{}, http.NotFound)
 		err := loki.tailRaw(t.Context(), selection{}, func() {}, func(rawEntry) error { return nil })
-		if federation.AsError(err).Kind != federation.BadQuestion {
+		if !errors.Is(err, errNoTail) {
 			t.Errorf("a tail of everything: %v", err)
 		}
 	})

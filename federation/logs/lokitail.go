@@ -33,7 +33,7 @@ const (
 func (l *Loki) tailRaw(ctx context.Context, s selection, begun func(), take func(rawEntry) error) error {
 	known := pushable(s.matchers)
 	if !demanding(known) {
-		return federation.Errorf(federation.BadQuestion, "a tail has to name its streams: with a matcher of a label that doesn't match its absence")
+		return errNoTail
 	}
 	target := l.endpoint("tail")
 	target.RawQuery = url.Values{

@@ -94,7 +94,7 @@ func (q Question) identity() (string, error) {
 		return "", err
 	}
 	kind := q.Kind
-	if kind == policy.Range {
+	if kind == policy.Range || kind == policy.Tail {
 		kind = policy.Instant // the same at other times
 	}
 	return fmt.Sprintf("%s\xff%s\xff%s\xff%q\xff%t", kind, r.Query, q.Label, q.By, q.ByName), nil

@@ -2,6 +2,7 @@ package logs
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 
@@ -27,9 +28,13 @@ type Source interface {
 	// start, end and backward are not looked at. It calls begun once, at any time and
 	// from any goroutine: what is written after that comes. It ends with ctx, whose error it returns,
 	// at the first error of take, or with an error when the source can't go on or
-	// had to leave entries out.
+	// had to leave entries out. It is errNoTail at once where there is no tail of
+	// such a selection.
 	tailRaw(ctx context.Context, s selection, begun func(), take func(rawEntry) error) error
 }
+
+// errNoTail is the error of a selection that can be read and not tailed.
+var errNoTail = errors.New("the logs store has no tail of streams of all kinds")
 
 // rawEntry is one line as the store holds it.
 type rawEntry struct {

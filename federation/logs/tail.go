@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"maps"
 	"runtime/debug"
 	"slices"
 	"time"
@@ -22,8 +23,13 @@ const (
 	gatherFor = time.Second
 	// aliveEvery is how often a part comes at least, be it without lines.
 	aliveEvery = 5 * time.Second
-	// pollEvery is how often a store is read whose entries policy shows later.
+	// pollEvery is how often a store is read of which there is no tail.
 	pollEvery = 2 * time.Second
+	// lateFor is for how long an entry that comes late is still found then.
+	lateFor = 10 * time.Second
+
+	// maxReread entries are remembered, to be told when they are read again.
+	maxReread = 200_000
 
 	// A part has at most so many lines and, but for a last one, bytes.
 	maxPartLines = 512
@@ -38,9 +44,9 @@ const (
 // asked again to go on; an error is a *federation.Error, or that of give.
 //
 // Where policy shows entries at once they come from the store's own tail. Where
-// it shows them later, because of a delay or a resolution, the store is read
-// again and again: what is written with a time that has been read already is
-// then left out.
+// it shows them later, because of a delay or a resolution, or where the store has
+// no tail of such streams, the store is read again and again: what is written with
+// a time that was read more than lateFor ago is then left out.
 func (l *Local) Tail(ctx context.Context, q Question, decide federation.Decide, by federation.Asking, give func(*Released, federation.Part) error) (err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
@@ -100,8 +106,8 @@ func (l *Local) tail(ctx context.Context, q Question, decide federation.Decide, 
 	}
 	if t.later {
 		err = t.poll(ctx, v)
-	} else {
-		err = t.follow(ctx, v, o)
+	} else if err = t.follow(ctx, v, o); errors.Is(err, errNoTail) {
+		err = t.poll(ctx, v)
 	}
 	if cause := context.Cause(ctx); errors.Is(cause, federation.ErrAskAgain) {
 		return cause
@@ -223,6 +229,7 @@ type parts struct {
 	*tail
 	pipeline *logql.Pipeline
 	view     *view
+	given    *readEntries // nil: nothing is read again
 	entries  []tailEntry
 	bytes    int
 }
@@ -240,7 +247,7 @@ func (t *tail) parts(v *view) (*parts, error) {
 func (p *parts) read(ctx context.Context, from, to int64) error {
 	return p.view.entries(ctx, selectionOf(p.selector, from, to), func(e visibleEntry) error {
 		entry, ok := p.process(e)
-		if !ok {
+		if !ok || p.given != nil && !p.given.isNew(entry.entry) {
 			return nil
 		}
 		if p.entries, p.bytes = append(p.entries, entry), p.bytes+entry.bytes(); len(p.entries) < maxPartLines && p.bytes < maxPartBytes {
@@ -266,6 +273,9 @@ func (p *parts) newest(ctx context.Context, from, to int64, most int) (whole boo
 		if p.bytes += entry.bytes(); len(p.entries) == most || p.bytes > maxHeld {
 			whole = false
 			return errEnough
+		}
+		if p.given != nil {
+			p.given.isNew(entry.entry)
 		}
 		p.entries = append(p.entries, entry)
 		return nil
@@ -346,48 +356,105 @@ func (p *parts) before(ctx context.Context, asked, to int64) (from int64, err er
 	return from, p.flush(ctx)
 }
 
-// poll reads the view again and again, each time what became visible since.
+// poll reads the view again and again, each time what became visible since, and
+// what is a little older once more for entries that came late.
 func (t *tail) poll(ctx context.Context, v *view) error {
-	read := int64(0) // up to where the view was read
-	for tick := time.NewTicker(pollEvery); ; {
+	given := newRead()
+	read, from := int64(0), int64(0) // up to where the view was read, and from where on
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for {
 		p, err := t.parts(v)
 		if err != nil {
-			tick.Stop()
 			return err
 		}
+		p.given = given
+		upTo := t.whole(v)
 		switch {
 		case !t.begun:
-			read = v.newest + 1
-			_, err = p.before(ctx, read, read)
-		case v.newest >= read:
-			err = p.read(ctx, read, v.newest+1)
-			read = v.newest + 1
+			from, err = p.before(ctx, upTo, upTo)
+		case upTo > read:
+			given.again()
+			err = p.read(ctx, max(from, read-lateFor.Nanoseconds()), upTo)
 		}
-		if err == nil && (len(p.entries) > 0 || time.Since(t.last) >= aliveEvery) {
+		if read = max(read, upTo); err == nil && (len(p.entries) > 0 || time.Since(t.last) >= aliveEvery) {
 			err = p.flush(ctx)
 		}
-		if err == nil {
-			select {
-			case <-tick.C:
-			case <-ctx.Done():
-				err = ctx.Err()
-			}
-		}
-		var o policy.Obligations
-		if err == nil {
-			o, err = t.obligations(ctx)
-		}
-		if err == nil && !shownLater(o) {
-			err = federation.ErrAskAgain
-		}
-		if err == nil {
-			v, err = t.local.view(o, t.by)
-		}
 		if err != nil {
-			tick.Stop()
+			return err
+		}
+		if given.forget(read - lateFor.Nanoseconds()); len(given.known) > maxReread {
+			given, from = newRead(), read // what comes late is left out
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		o, err := t.obligations(ctx)
+		if err != nil {
+			return err
+		}
+		if shownLater(o) != t.later {
+			return federation.ErrAskAgain
+		}
+		if v, err = t.local.view(o, t.by); err != nil {
 			return err
 		}
 	}
+}
+
+// whole is the time before which the view, with a resolution, has all that it will
+// have but for what comes late.
+func (t *tail) whole(v *view) int64 {
+	newest := min(v.newest, t.local.config.Now().UnixNano())
+	if v.resolution > 0 {
+		newest -= newest % v.resolution
+	}
+	return newest + 1
+}
+
+// readEntries are entries that were read, to tell those that are read again. Of
+// entries that are the same it knows how many there were.
+type readEntries struct {
+	seed  maphash.Seed
+	known map[uint64]*readEntry
+}
+
+type readEntry struct {
+	at         int64
+	had, reads int // how many there were, and how many were read this time
+}
+
+func newRead() *readEntries {
+	return &readEntries{seed: maphash.MakeSeed(), known: map[uint64]*readEntry{}}
+}
+
+// again begins to read once more.
+func (r *readEntries) again() {
+	for _, e := range r.known {
+		e.reads = 0
+	}
+}
+
+// isNew says whether an entry that is read hasn't been read before.
+func (r *readEntries) isNew(e Entry) bool {
+	hash := e.hash(r.seed)
+	known := r.known[hash]
+	if known == nil {
+		known = &readEntry{at: e.At}
+		r.known[hash] = known
+	}
+	if known.reads++; known.reads <= known.had {
+		return false
+	}
+	known.had++
+	return true
+}
+
+// forget lets entries before a time go.
+func (r *readEntries) forget(before int64) {
+	maps.DeleteFunc(r.known, func(_ uint64, e *readEntry) bool { return e.at < before })
 }
 
 // seen are entries that were given, to tell those that come again.

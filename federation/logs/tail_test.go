@@ -274,6 +274,43 @@ func TestTailShowsLater(t *testing.T) {
 	})
 }
 
+// untailed is a store without tails, as a Loki is for streams of all kinds.
+type untailed struct{ *Store }
+
+func (untailed) tailRaw(context.Context, selection, func(), func(rawEntry) error) error {
+	return errNoTail
+}
+
+// Where a store has no tail it is read again and again, and what comes a little
+// late comes all the same, once.
+func TestTailWithoutOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		globex := newTailed(t, "globex", showing())
+		globex.local.config.Source = untailed{globex.store}
+		for n := range 4 {
+			globex.writes(fmt.Sprint("before ", n))
+			sleeps(time.Second)
+		}
+		r := globex.asked(tailOf(`{service=~".+"}`, 2))
+		same(t, "at first", r.has(), "globex before 2", "globex before 3")
+		late := func(ago time.Duration, line, pod string) {
+			t.Helper()
+			if err := globex.store.Append(time.Now().Add(-ago), line, labels.FromStrings("service", "checkout", "pod", pod), labels.EmptyLabels()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		globex.writes("after")
+		sleeps(2 * pollEvery)
+		late(5*time.Second, "late", "a")
+		late(5*time.Second, "late", "b") // the same, as far as may be seen
+		late(time.Minute, "too late", "a")
+		sleeps(5 * pollEvery)
+		synctest.Wait()
+		same(t, "later", r.has(), "globex before 2", "globex before 3", "globex after", "globex late", "globex late")
+		r.stops(t)
+	})
+}
+
 func TestTailThatIsReadSlowly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := showing()
@@ -336,6 +373,8 @@ func TestTailRefuses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		none := showing()
 		none.Obligations.Datasets[0].Line = policy.Line{Mode: policy.LineNone}
+		few := showing()
+		few.Obligations.Differencing = policy.Differencing{Budget: 1, Within: time.Hour, Refuse: true}
 		numbers := showing()
 		numbers.Obligations.Functions = []string{"count_over_time"}
 		for _, c := range []struct {
@@ -349,9 +388,15 @@ func TestTailRefuses(t *testing.T) {
 			{`{service="checkout"} | label_format org="x"`, showing(), federation.BadQuestion, "org"},
 			{`{service="checkout"}`, policy.Decision{}, federation.Refused, federation.NotAllowed},
 			{`{service="checkout"}`, none, federation.NeedsAggregation, "no lines of this are released"},
+			{`{service="checkout"} |= "b"`, few, federation.OverLimit, ""},
 			{`{service="checkout"}`, numbers, federation.NeedsAggregation, "not answered, only numbers by"},
 		} {
-			r := newTailed(t, "globex", c.d).asked(tailOf(c.expr, 10))
+			globex := newTailed(t, "globex", c.d)
+			if c.kind == federation.OverLimit {
+				globex.asked(tailOf(`{service="checkout"}`, 10)).stops(t) // the one that the budget has room for
+				globex.asked(tailOf(`{service="checkout"}`, 10)).stops(t) // which is the same
+			}
+			r := globex.asked(tailOf(c.expr, 10))
 			var e *federation.Error
 			if err := <-r.ended; !errors.As(err, &e) || e.Kind != c.kind || !strings.Contains(e.Message, c.want) {
 				t.Errorf("%s: %v", c.expr, err)
@@ -391,11 +436,14 @@ func TestTailFollowsPolicy(t *testing.T) {
 // byte and the moment.
 func TestHiddenDifferencesDontShowInTails(t *testing.T) {
 	came := 0
-	for seed := range uint64(40) {
+	for seed := range uint64(50) {
 		synctest.Test(t, func(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 1))
 			d := showing()
-			switch seed % 4 {
+			one, other := newTailed(t, "globex", d), newTailed(t, "globex", d)
+			switch seed % 5 {
+			case 4:
+				one.local.config.Source, other.local.config.Source = untailed{one.store}, untailed{other.store}
 			case 1:
 				d.Obligations.Delay = 7 * time.Second
 			case 2:
@@ -408,8 +456,9 @@ func TestHiddenDifferencesDontShowInTails(t *testing.T) {
 				`{org="globex"} |= "ann"`, `{org="globex"} != "ann"`, `{org="globex"} |~ "[a-m]@"`, `{service=~".+", pod="a"}`,
 				`{org="globex"} | logfmt | user="ann"`, `{org="globex"} | line_format "{{.pod}} {{__line__}}"`, `{service=~".+"} != "cy"`,
 				`{org="globex"} | regexp "(?P<who>\\w+)@" | who != ""`, `{service="payroll"}`, `{org="globex", level="info"} | drop level`,
-			}[int(seed/4)%10]
-			one, other := newTailed(t, "globex", d), newTailed(t, "globex", d)
+			}[int(seed/5)%10]
+			one.decides(d)
+			other.decides(d)
 			write := func() {
 				service, level := []string{"checkout", "cart"}[r.IntN(2)], []string{"info", "error"}[r.IntN(2)]
 				name := func() string { return []string{"ann", "bob", "cy"}[r.IntN(3)] }

@@ -21,8 +21,9 @@ const (
 	openWithin = 5 * time.Second
 	// reorderFor is how long a line waits for earlier ones of others.
 	reorderFor = time.Second
-	// maxReordered lines wait at most; then they are given as they are.
-	maxReordered = 20_000
+	// So many lines and bytes wait at most; then they are given as they are.
+	maxReordered      = 10_000
+	maxReorderedBytes = 8 << 20
 )
 
 // Tail merges the members' tails in order of time, as far as lines of one moment
@@ -82,6 +83,7 @@ type tailMerge struct {
 	live    bool              // some member gave a part
 	failed  error             // the first one
 	held    []heldEntry
+	bytes   int  // of held
 	changed bool // there is something to tell beside entries
 }
 
@@ -108,7 +110,7 @@ func (m *tailMerge) run(ctx context.Context) error {
 		case <-tick.C:
 			ripe = true
 		}
-		if !ripe && !m.changed && len(m.held) < maxReordered {
+		if !ripe && !m.changed && !m.full() {
 			continue
 		}
 		if entries := m.ripe(time.Now()); len(entries) > 0 || m.changed {
@@ -142,9 +144,12 @@ func (m *tailMerge) open(ctx context.Context) error {
 	if m.question.Backward && len(entries) > m.question.Limit {
 		entries = entries[len(entries)-m.question.Limit:]
 	}
-	m.held = nil
+	m.held, m.bytes = nil, 0
 	return m.hand(entries)
 }
+
+// full says whether no more entries may wait.
+func (m *tailMerge) full() bool { return len(m.held) >= maxReordered || m.bytes >= maxReorderedBytes }
 
 // take takes down the news of a member.
 func (m *tailMerge) take(e tailEvent) {
@@ -177,6 +182,7 @@ func (m *tailMerge) take(e tailEvent) {
 	now := time.Now()
 	for _, entry := range e.entries {
 		m.held = append(m.held, heldEntry{entry, e.index, now})
+		m.bytes += entry.bytes()
 	}
 }
 
@@ -185,7 +191,7 @@ func (m *tailMerge) take(e tailEvent) {
 func (m *tailMerge) ripe(now time.Time) []heldEntry {
 	isRipe := func(e heldEntry) bool { return now.Sub(e.came) >= reorderFor }
 	n := len(m.held)
-	if n < maxReordered {
+	if !m.full() {
 		if !slices.ContainsFunc(m.held, isRipe) {
 			return nil
 		}
@@ -198,6 +204,9 @@ func (m *tailMerge) ripe(now time.Time) []heldEntry {
 	}
 	out := m.held[:n:n]
 	m.held = slices.Clone(m.held[n:])
+	for _, e := range out {
+		m.bytes -= e.bytes()
+	}
 	return out
 }
 

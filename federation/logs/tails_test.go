@@ -273,3 +273,30 @@ func TestEntriesThatComeAgain(t *testing.T) {
 		}
 	})
 }
+
+// A burst that the store's own tail can't pass on is read from the store instead.
+func TestTailOfABurst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := showing()
+		d.Obligations.Limits.Lines = 1_000_000
+		globex := newTailed(t, "globex", d)
+		way := newLink(globex)
+		r := follows(t, tailOf(`{service="checkout"}`, 0), way)
+		const written = 10 * tailBuffer
+		for n := range written {
+			at := time.Now().Add(time.Duration(n) * time.Microsecond) // no time passes, so that nothing is read meanwhile
+			if err := globex.store.Append(at, fmt.Sprint("line ", n), labels.FromStrings("service", "checkout"), labels.EmptyLabels()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		sleeps(time.Minute)
+		synctest.Wait()
+		if n := len(r.has()); n+r.dropped != written {
+			t.Errorf("of %d lines %d came and %d were left out; it was said that %q", written, n, r.dropped, r.said)
+		}
+		if way.asked < 2 {
+			t.Error("the store's tail passed on all of it: the test is blind")
+		}
+		r.stops(t)
+	})
+}
