@@ -49,6 +49,9 @@ type Config struct {
 	// Timeout bounds one question, from dialling to the last byte; default 30s.
 	// A shorter deadline of the caller counts.
 	Timeout time.Duration
+	// Silence is for how long a tail may be without a part; default 20s. Its owner
+	// gives one every five seconds, be it without lines.
+	Silence time.Duration
 	// ConnectTimeout bounds making a connection; default 5s.
 	ConnectTimeout time.Duration
 	// Accept bounds an answer; defaults are wire.DefaultLimits.
@@ -86,6 +89,9 @@ func New(c Config) (*Client, error) {
 	}
 	if c.Timeout == 0 {
 		c.Timeout = 30 * time.Second
+	}
+	if c.Silence == 0 {
+		c.Silence = 20 * time.Second
 	}
 	if c.ConnectTimeout == 0 {
 		c.ConnectTimeout = 5 * time.Second

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"io"
 	"slices"
 	"sync"
@@ -19,11 +18,8 @@ import (
 	"github.com/parley-gateway/parley/tenants"
 )
 
-// silentFor is for how long a tail may be without a part. Its owner gives one
-// every few seconds, be it without lines.
-const silentFor = 20 * time.Second
-
-var errSilent = fmt.Errorf("no part of the tail came for %s", silentFor)
+// errSilent ends a tail whose owner says nothing.
+var errSilent = errors.New("no part of the tail came for too long")
 
 // Tail asks the partner for a tail and gives its parts until it ends, without an
 // error when it has to be asked again to go on. Before each part the replier is
@@ -107,7 +103,7 @@ func (c *Client) tailReplica(ctx context.Context, r *replica, request *federatio
 	replier := &replier{}
 	ctx, cancel := context.WithCancelCause(withReplier(ctx, replier))
 	defer cancel(nil)
-	silence := time.AfterFunc(silentFor, func() { cancel(errSilent) })
+	silence := time.AfterFunc(c.config.Silence, func() { cancel(errSilent) })
 	defer silence.Stop()
 	stream, err := federationv1.NewFederationClient(l.conn).Tail(ctx, request)
 	if err != nil {
@@ -144,7 +140,7 @@ func (c *Client) tailReplica(ctx context.Context, r *replica, request *federatio
 		if err := give(released, part); err != nil {
 			return true, &giveError{err}
 		}
-		silence.Reset(silentFor)
+		silence.Reset(c.config.Silence)
 	}
 }
 

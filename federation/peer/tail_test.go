@@ -200,3 +200,33 @@ func TestTailAndBreaker(t *testing.T) {
 		t.Errorf("it is left alone: %v", err)
 	}
 }
+
+// A partner that says nothing more is gone, however long its connection stays.
+func TestTailOfAPartnerThatIsSilent(t *testing.T) {
+	a := newAuthority(t)
+	address := startTailing(t, a, func(_ *federationv1.AskRequest, s grpc.ServerStreamingServer[federationv1.AskResponse]) error {
+		for range 3 {
+			for _, m := range part(t, "globex", 0, "a") {
+				if err := s.Send(m); err != nil {
+					return err
+				}
+			}
+		}
+		<-s.Context().Done()
+		return nil
+	})
+	config := acme(t, a, address)
+	config.Silence = 200 * time.Millisecond
+	slow := time.NewTicker(config.Silence)
+	defer slow.Stop()
+	lines := 0
+	err := newClient(t, config).Tail(t.Context(), exchangeID, ada, checkout, func(released federation.Released, _ federation.Part) error {
+		<-slow.C // that we are slow isn't its silence
+		lines += released.Disclosed().Lines
+		return nil
+	})
+	wantError(t, err, federation.Unavailable, "can't be reached")
+	if lines != 3 {
+		t.Errorf("%d lines came", lines)
+	}
+}
