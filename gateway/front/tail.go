@@ -173,7 +173,14 @@ func (t *lokiTail) encode(released federation.Released, c federation.Completenes
 	}
 	t.frames = nil
 	now := strconv.FormatInt(t.front.config.Now().UnixNano(), 10)
-	data := t.frame(lokiStreams(entries.Entries(), t.categorized))
+	rest := entries.Entries()
+	for n := frameful(rest); n < len(rest); n = frameful(rest) {
+		if err := t.add(t.frame(lokiStreams(rest[:n], t.categorized))); err != nil {
+			return 0, err
+		}
+		rest = rest[n:]
+	}
+	data := t.frame(lokiStreams(rest, t.categorized))
 	for _, p := range c {
 		if p.Dropped > 0 {
 			data.Dropped = append(data.Dropped, droppedEntries{now, map[string]string{
@@ -210,6 +217,21 @@ func (t *lokiTail) encode(released federation.Released, c federation.Completenes
 	t.first = c
 	return released.Bytes(), nil
 }
+
+// frameful is how many of the entries go into one frame: about a megabyte.
+func frameful(entries []logs.Entry) int {
+	const most = 1 << 20
+	size := 0
+	for i, e := range entries {
+		if size += len(e.Line) + lineOverhead; size > most && i > 0 {
+			return i
+		}
+	}
+	return len(entries)
+}
+
+// lineOverhead is about what a line takes in a frame beside its text.
+const lineOverhead = 64
 
 // becameOf says in a line what became of an organization.
 func becameOf(p federation.Part) string {

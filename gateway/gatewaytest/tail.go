@@ -27,6 +27,7 @@ type Tail struct {
 	Reply Reply
 
 	conn  *websocket.Conn
+	stall sync.Mutex    // held while no message is to be read
 	ended chan struct{} // closed when nothing more comes
 
 	mu      sync.Mutex
@@ -81,6 +82,8 @@ func (t *Tail) read(ctx context.Context) {
 	defer close(t.ended)
 	for {
 		_, frame, err := t.conn.Read(ctx)
+		t.stall.Lock()
+		t.stall.Unlock() //nolint:staticcheck // it waits until it may go on
 		t.mu.Lock()
 		if err == nil {
 			err = t.take(frame)
@@ -182,6 +185,12 @@ func (t *Tail) Dropped() int {
 	defer t.mu.Unlock()
 	return t.dropped
 }
+
+// Stalls makes the reader read no more than the message it waits for.
+func (t *Tail) Stalls() { t.stall.Lock() }
+
+// Resumes ends what Stalls began.
+func (t *Tail) Resumes() { t.stall.Unlock() }
 
 // Close ends the tail as a client that leaves does.
 func (t *Tail) Close() {

@@ -269,3 +269,51 @@ func TestTailWithoutEvidence(t *testing.T) {
 	acme.Eventually("it goes on", func() bool { return tail.Has("globex", "two") })
 	tail.Close()
 }
+
+// Who shows an SVID that has expired meanwhile gets nothing more, on a tail that
+// runs as on a question.
+func TestTailOfAnExpiredSVID(t *testing.T) {
+	t.Parallel()
+	world, acme, globex := tailing(t)
+	acme.SVIDTTL = 6 * time.Second
+	world.Start()
+	tail := acme.Tails(`{service="checkout"}`, 10)
+	says(globex, "one")
+	acme.Eventually("a line comes", func() bool { return tail.Has("globex", "one") })
+	acme.StopsRenewing()
+	acme.Eventually("globex ends it", func() bool { return tail.Status("globex") == federation.Denied })
+	globex.Eventually("and records that it did", func() bool {
+		return slices.ContainsFunc(records(t, globex)[gateway.TailEnded], func(r audit.Record) bool { return r.Outcome == gateway.Refused })
+	})
+	says(globex, "nobody sees this")
+	says(acme, "our own")
+	acme.Eventually("our own lines go on", func() bool { return tail.Has("acme", "our own") })
+	tail.Close()
+	if tail.Has("globex", "nobody sees this") {
+		t.Error("a line came after the SVID had expired")
+	}
+}
+
+// A reader that doesn't read for a while loses nothing that the store still has, or
+// is told how much was left out. Nobody holds it for the reader.
+func TestTailThatNobodyReads(t *testing.T) {
+	t.Parallel()
+	world, acme, globex := tailing(t)
+	globex.Agrees("acme", func(a *gatewaytest.Agreement) { a.Limits = "{lines: 1000000}" })
+	world.Start()
+	tail := acme.Tails(`{service="checkout", org="globex"}`, 0)
+	says(globex, "one")
+	acme.Eventually("a line comes", func() bool { return tail.Has("globex", "one") })
+	tail.Stalls()
+	const written = 20_000
+	text := strings.Repeat("x", 1000)
+	for n := range written {
+		says(globex, fmt.Sprint(n, " ", text))
+	}
+	tail.Resumes()
+	acme.Eventually("lines or the number of the others come", func() bool {
+		return len(tail.Lines())+tail.Dropped() == written+1
+	})
+	t.Logf("%d lines came, %d were left out, and it was said %q", len(tail.Lines()), tail.Dropped(), tail.Notices())
+	tail.Close()
+}
