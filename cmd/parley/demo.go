@@ -150,7 +150,9 @@ func (s *stand) open(ctx context.Context, now time.Time) (err error) {
 	if s.store, err = metrics.OpenTSDB(metrics.TSDBConfig{Dir: filepath.Join(s.dir, "metrics"), Logger: s.logger()}); err != nil {
 		return err
 	}
-	s.logs = logs.NewStore(logs.StoreConfig{})
+	if s.logs, err = logs.OpenStore(filepath.Join(s.dir, "logs"), logs.StoreConfig{}); err != nil {
+		return err
+	}
 	s.WriteLogs(s.logs)
 	if err := s.Fill(ctx, s.store, now, history); err != nil {
 		return err
@@ -248,6 +250,9 @@ func (s *stand) close() error {
 	}
 	if s.store != nil {
 		errs = append(errs, s.store.Close())
+	}
+	if s.logs != nil {
+		errs = append(errs, s.logs.Close())
 	}
 	if s.log != nil {
 		errs = append(errs, s.log.Close())

@@ -35,7 +35,7 @@ const (
 	tailBuffer = 4096
 )
 
-// Store is a Source in memory. When it is full, the entries of the oldest time
+// Store is a Source in memory, which OpenStore keeps on disk as well. When it is full, the entries of the oldest time
 // go. As with Loki, an entry whose stream has the same line at the same time is
 // already there.
 type Store struct {
@@ -47,6 +47,7 @@ type Store struct {
 	bytes   int                      // guarded by mu; of entries
 	streams map[string]*storedStream // guarded by mu; by labels, those that have entries
 	tails   map[*storeTail]struct{}  // guarded by mu
+	file    *storeFile               // guarded by mu; nil: in memory alone
 }
 
 // storedStream is the labels of a stream, once for all of its entries.
@@ -102,6 +103,11 @@ func (s *Store) Append(at time.Time, line string, stream, metadata labels.Labels
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.add(e, stream)
+}
+
+// add needs mu.
+func (s *Store) add(e storedEntry, stream labels.Labels) error {
 	key := string(stream.Bytes(nil))
 	e.stream = s.streams[key]
 	if e.stream == nil {
@@ -110,9 +116,12 @@ func (s *Store) Append(at time.Time, line string, stream, metadata labels.Labels
 	// Its place is after all of its time.
 	place := s.search(e.at, s.arrived+1)
 	for i := place - 1; i >= 0 && s.entries[i].at == e.at; i-- {
-		if s.entries[i].stream == e.stream && s.entries[i].line == line {
+		if s.entries[i].stream == e.stream && s.entries[i].line == e.line {
 			return nil
 		}
+	}
+	if err := s.file.append(e); err != nil {
+		return fmt.Errorf("append to logs store: %w", err)
 	}
 	s.arrived++
 	e.arrival = s.arrived
@@ -125,6 +134,9 @@ func (s *Store) Append(at time.Time, line string, stream, metadata labels.Labels
 	}
 	for t := range s.tails {
 		t.offer(e.raw())
+	}
+	if err := s.file.compact(s.entries); err != nil {
+		return fmt.Errorf("append to logs store: %w", err)
 	}
 	return nil
 }
