@@ -117,9 +117,7 @@ func (q *queue) fill(ctx context.Context, selector *logql.LogSelector, begun fun
 		<-ctx.Done() // nothing that is written will be in the view
 		return ctx.Err()
 	}
-	if !v.prefilters(sel) {
-		sel.contains = nil
-	}
+	v.filterBefore(&sel)
 	return v.source.tailRaw(ctx, sel, begun, func(raw rawEntry) error {
 		defer q.tell()
 		return q.offer(raw, asked)

@@ -203,6 +203,7 @@ func (l *Local) lines(ctx context.Context, q Question, selector *logql.LogSelect
 	out := &Released{}
 	sel := selectionOf(selector, q.Start.UnixNano(), q.End.UnixNano())
 	sel.backward = q.Backward
+	sel.wanted = q.Limit
 	size := 0
 	err = v.entries(ctx, sel, func(e visibleEntry) error {
 		entry, ok := pipeline.Process(e.at, e.line, e.stream, e.metadata)
@@ -255,6 +256,7 @@ func selectionOf(s *logql.LogSelector, start, end int64) selection {
 		if !ok {
 			break // later ones may look at another line
 		}
+		sel.filters = append(sel.filters, f)
 		if f.Op == logql.Contains && len(f.Alternatives) == 1 && !f.Alternatives[0].IP && f.Alternatives[0].Text != "" {
 			sel.contains = append(sel.contains, f.Alternatives[0].Text)
 		}

@@ -25,17 +25,30 @@ func selectorText(matchers []*labels.Matcher) string {
 	return b.String()
 }
 
-// queryText is a LogQL log query for the lines that have all of contains.
-func queryText(selector string, contains []string) string {
+// queryText is a LogQL log query for the lines of a selection.
+func queryText(selector string, s selection) string {
 	var b strings.Builder
 	b.WriteString(selector)
-	for _, text := range contains {
-		// Bytes that aren't UTF-8 come as U+FFFD, and aren't held as that.
-		if text != "" && utf8.ValidString(text) && !strings.ContainsRune(text, utf8.RuneError) {
+	for _, f := range s.filters {
+		if text := f.String(); isHeld(text) {
+			b.WriteString(" " + text)
+		}
+	}
+	if len(s.filters) > 0 {
+		return b.String()
+	}
+	for _, text := range s.contains {
+		if text != "" && isHeld(text) {
 			b.WriteString(" |= " + strconv.Quote(text))
 		}
 	}
 	return b.String()
+}
+
+// isHeld says whether a text may be looked for in lines: bytes that aren't UTF-8
+// come as U+FFFD, and aren't held as that.
+func isHeld(text string) bool {
+	return utf8.ValidString(text) && !strings.ContainsRune(text, utf8.RuneError)
 }
 
 // pushable are the matchers that LogQL can express.

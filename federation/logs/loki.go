@@ -25,8 +25,8 @@ type LokiConfig struct {
 	// PageEntries is how many entries are asked for at once, no more than the
 	// server's max_entries_limit_per_query; default 5000, which is the server's.
 	PageEntries int
-	// NoPushDown reads the entries of all range aggregations, also where the
-	// server may evaluate them.
+	// NoPushDown reads all entries of a selection's streams and time, also where
+	// the server may filter or aggregate them.
 	NoPushDown bool
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
@@ -70,6 +70,9 @@ func (l *Loki) selectRaw(ctx context.Context, s selection, take func(rawEntry) e
 	selectors, err := l.selectors(ctx, s)
 	if err != nil {
 		return err
+	}
+	if l.config.NoPushDown {
+		s.contains, s.filters = nil, nil
 	}
 	var all []*pages
 	for _, selector := range selectors {

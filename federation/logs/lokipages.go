@@ -26,14 +26,24 @@ type pages struct {
 	query      string
 	start, end int64         // what is left to be read, Unix nanoseconds
 	slice      time.Duration // how much of it is asked for next
-	limit      int           // entries in a page
+	limit      int           // entries in the next page
+	most       int           // entries in any
 	page       []rawEntry    // read and not given yet, in the order of the selection
 }
 
+// leastPage is how many entries are asked for at first where few are wanted.
+const leastPage = 100
+
 func (l *Loki) pages(s selection, selector string) *pages {
-	return &pages{
-		loki: l, selection: s, query: queryText(selector, s.contains), start: s.start, end: s.end, slice: firstSlice, limit: l.config.PageEntries,
+	p := &pages{
+		loki: l, selection: s, query: queryText(selector, s), start: s.start, end: s.end, slice: firstSlice,
+		limit: l.config.PageEntries, most: l.config.PageEntries,
 	}
+	if s.wanted > 0 {
+		// Those of the last moment of a page are left for the next one.
+		p.limit = min(max(s.wanted+1, leastPage), p.limit)
+	}
+	return p
 }
 
 // fill reads until there is an entry to give, if there still is any.
@@ -70,6 +80,7 @@ func (p *pages) read(ctx context.Context) error {
 	page, err := p.loki.queryRange(ctx, rangeQuery{query: p.query, start: start, end: end, limit: p.limit, backward: p.selection.backward})
 	if errors.Is(err, errTooLong) && p.limit > 1 {
 		p.limit = max(1, p.limit/4) // long lines: fewer at once
+		p.most = p.limit
 		return nil
 	}
 	if err != nil {
@@ -92,6 +103,10 @@ func (p *pages) read(ctx context.Context) error {
 	} else {
 		last := page[len(page)-1].at
 		page = page[:slices.IndexFunc(page, func(e rawEntry) bool { return e.at == last })]
+		if len(page) == 0 && p.limit < p.most {
+			p.limit = min(4*p.limit, p.most)
+			return nil
+		}
 		if len(page) == 0 {
 			return fmt.Errorf("there may be more entries of one nanosecond than the %d that are asked for at once", p.limit)
 		}
@@ -100,6 +115,7 @@ func (p *pages) read(ctx context.Context) error {
 		} else {
 			p.start = last
 		}
+		p.limit = min(4*p.limit, p.most) // it wasn't enough
 	}
 	p.page = slices.DeleteFunc(page, func(e rawEntry) bool { return !p.selection.matches(e.stream) })
 	return nil

@@ -37,7 +37,7 @@ func (l *Loki) tailRaw(ctx context.Context, s selection, begun func(), take func
 	}
 	target := l.endpoint("tail")
 	target.RawQuery = url.Values{
-		"query": {queryText(selectorText(known), s.contains)}, "start": {timestamp(l.config.Now().Add(-tailSince))}, "limit": {"1"},
+		"query": {queryText(selectorText(known), s)}, "start": {timestamp(l.config.Now().Add(-tailSince))}, "limit": {"1"},
 	}.Encode()
 	conn, response, err := websocket.Dial(ctx, target.String(), &websocket.DialOptions{ //nolint:bodyclose // Dial has read it, or it is the connection
 		HTTPClient: l.config.Client, HTTPHeader: http.Header{encodingHeader: {categorizeLabels}},

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/parley-gateway/parley/federation/logs/logql"
 )
 
 // Source is a store of raw logs: a real Loki or an embedded store. Its methods
@@ -19,7 +21,7 @@ type Source interface {
 	// it returns. take may keep what it is given.
 	selectRaw(ctx context.Context, s selection, take func(rawEntry) error) error
 	// selectStreams returns the labels of the streams with entries in the
-	// selection, each once, in order of their labels; contains is not looked at.
+	// selection, each once, in order of their labels; contains and filters are not looked at.
 	// A source may go by its chunks, or by days, and list streams that have
 	// entries only near the span.
 	selectStreams(ctx context.Context, s selection) ([]labels.Labels, error)
@@ -54,6 +56,12 @@ type selection struct {
 	// contains are texts that all have to be in a line; entries without them may
 	// come as well.
 	contains []string
+	// filters are line filters that what is wanted passes; other entries may come
+	// as well. Where there are some, contains has texts of them alone.
+	filters []*logql.LineFilter
+	// wanted is about how many entries are wanted, for how many to ask for at
+	// first; zero is all.
+	wanted   int
 	backward bool
 }
 

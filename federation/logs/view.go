@@ -113,9 +113,7 @@ func (v *view) entries(ctx context.Context, sel selection, take func(visibleEntr
 	if !possible {
 		return nil
 	}
-	if !v.prefilters(sel) {
-		sel.contains = nil
-	}
+	v.filterBefore(&sel)
 	pending := ordered{backward: sel.backward, take: take}
 	err := v.source.selectRaw(ctx, sel, func(raw rawEntry) error {
 		at, ok := v.moment(raw.at)
@@ -168,6 +166,17 @@ func (v *view) narrow(sel selection) (selection, bool) {
 		sel.end = min(sel.end, v.newest+1)
 	}
 	return sel, sel.start < sel.end && len(v.datasets) > 0
+}
+
+// filterBefore leaves of a selection what a source may look for in lines.
+func (v *view) filterBefore(sel *selection) {
+	if !v.prefilters(*sel) {
+		sel.contains = nil
+	}
+	touched := slices.ContainsFunc(v.labels.Candidates(sel.matchers), func(c redact.Candidate) bool { return c.Dataset.Line.Mode != policy.LineKeep })
+	if touched {
+		sel.filters = nil
+	}
 }
 
 // prefilters says whether a source may leave out lines without the texts that
