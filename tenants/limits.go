@@ -16,8 +16,8 @@ type Limits struct {
 	Tails int `yaml:"tails"`
 	// QueriesPerMinute is a token bucket with a burst of the same size.
 	QueriesPerMinute int `yaml:"queries_per_minute"`
-	// Series in one answer; a name, a label's value or an entry of metadata
-	// counts as one.
+	// Series in one answer; a name, a label's value, an entry of metadata or a
+	// stream of logs counts as one.
 	Series int `yaml:"series"`
 	// Samples in one answer; a native histogram or an exemplar counts as one.
 	Samples int `yaml:"samples"`

@@ -326,7 +326,7 @@ func limited[T any](all []T, limit int) []T {
 func withinLimits(by tenants.OrgID, r *Released, limits tenants.Limits) error {
 	most := limits.OrDefault()
 	cost := r.Disclosed()
-	if err := limits.CheckSeries(by, cost.Series+len(r.names)+len(r.fields)); err != nil {
+	if err := limits.CheckSeries(by, cost.Series+len(r.names)+len(r.fields)+streamsOf(r.entries)); err != nil {
 		return &federation.Error{Kind: federation.OverLimit, Err: err, Message: fmt.Sprintf("the answer has more than %d series, streams, names or fields; select fewer, or aggregate", most.Series)}
 	}
 	if err := limits.CheckBytes(by, r.Bytes()); err != nil {
@@ -336,6 +336,17 @@ func withinLimits(by tenants.OrgID, r *Released, limits tenants.Limits) error {
 		return &federation.Error{Kind: federation.OverLimit, Err: err, Message: fmt.Sprintf("the answer has more than %d samples; ask for less time, a larger step or fewer series", most.Samples)}
 	}
 	return nil
+}
+
+// streamsOf is how many streams entries are of.
+func streamsOf(entries []Entry) int {
+	found := map[string]bool{}
+	var key []byte
+	for _, e := range entries {
+		key = e.Stream.Bytes(key)
+		found[string(key)] = true
+	}
+	return len(found)
 }
 
 // coverage is the part of the question's time that the view holds; zero when

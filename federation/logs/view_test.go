@@ -1,6 +1,7 @@
 package logs
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -84,5 +85,24 @@ func TestNumbersAreOfABoundedNumberOfLines(t *testing.T) {
 		if got := federation.AsError(err); (got == nil) != (kind == "") || got != nil && got.Kind != kind {
 			t.Errorf("%d lines: %v, want %q", most, err, kind)
 		}
+	}
+}
+
+func TestLinesAreOfABoundedNumberOfStreams(t *testing.T) {
+	at := time.Unix(1_000_000, 0)
+	store := NewStore(StoreConfig{})
+	for i := range 6 {
+		if err := store.Append(at, "hello", labels.FromStrings("service", fmt.Sprint(i%3)), labels.FromStrings("n", fmt.Sprint(i))); err != nil {
+			t.Fatal(err)
+		}
+		at = at.Add(time.Second)
+	}
+	keep := policy.Dataset{Others: policy.LabelRule{Mode: policy.Keep}, Line: policy.Line{Mode: policy.LineKeep}}
+	q := Question{Kind: policy.Range, Expression: `{service=~".+"}`, Start: time.Unix(0, 0), End: at, Limit: 10}
+	if released, err := asked(t, store, keep, tenants.Limits{Series: 3}, q); err != nil || len(released.Entries()) != 6 {
+		t.Errorf("three streams of three: %v, %v", released, err)
+	}
+	if _, err := asked(t, store, keep, tenants.Limits{Series: 2}, q); err == nil || federation.AsError(err).Kind != federation.OverLimit {
+		t.Errorf("three streams of two: %v", err)
 	}
 }
