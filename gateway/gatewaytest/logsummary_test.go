@@ -134,6 +134,12 @@ decision := `+releaseCheckout+` if input.kind in {"stats", "volume"}`)
 			t.Errorf("%s: globex is %q, want %q", c.path, status, want)
 		}
 	}
+	// Where nobody else is asked, a denial is an error that Grafana shows.
+	denied := acme.Get("/loki/api/v1/detected_fields", lastHour(url.Values{"query": {`{org="globex"}`}}))
+	var told struct{ Status, Message string }
+	if err := json.Unmarshal(denied.Body, &told); err != nil || denied.Code != http.StatusForbidden || told.Status != "error" || told.Message != "globex: "+federation.NotAllowed {
+		t.Errorf("a denial: %d %s", denied.Code, denied.Body)
+	}
 	for _, path := range []string{"index/shards", "rules", "push", "delete", "config"} {
 		reply := acme.Get("/loki/api/v1/"+path, nil)
 		var body struct{ Status, Message string }
