@@ -97,7 +97,7 @@ func readFrame(frame []byte) ([]rawEntry, error) {
 	if len(dropped) > 0 {
 		return nil, &federation.Error{
 			Kind: federation.Unavailable, Message: "the logs store left out entries of the tail: more were written than could be passed on",
-			Err: fmt.Errorf("a message of a tail with %d dropped entries", len(dropped)),
+			Err: fmt.Errorf("a message of a tail with %d dropped entries: %w", len(dropped), errLeftOut),
 		}
 	}
 	slices.SortStableFunc(read.entries, func(a, b rawEntry) int { return cmp.Compare(a.at, b.at) })

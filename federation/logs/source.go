@@ -38,6 +38,10 @@ type Source interface {
 // errNoTail is the error of a selection that can be read and not tailed.
 var errNoTail = errors.New("the logs store has no tail of streams of all kinds")
 
+// errLeftOut is the cause of a tail that ends because the store left out entries.
+// They are there to be read.
+var errLeftOut = errors.New("the store left out entries of a tail")
+
 // rawEntry is one line as the store holds it.
 type rawEntry struct {
 	at     int64 // Unix nanoseconds

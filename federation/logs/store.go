@@ -285,7 +285,9 @@ func (s *Store) tailRaw(ctx context.Context, sel selection, begun func(), take f
 				return err
 			}
 		case <-t.lost:
-			return federation.Errorf(federation.Unavailable, "the logs store left out entries of the tail: more were written than could be passed on")
+			return &federation.Error{
+				Kind: federation.Unavailable, Message: "the logs store left out entries of the tail: more were written than could be passed on", Err: errLeftOut,
+			}
 		case <-ctx.Done():
 			return ctx.Err()
 		}

@@ -109,8 +109,11 @@ func (l *Local) tail(ctx context.Context, q Question, decide federation.Decide, 
 	} else if err = t.follow(ctx, v, o); errors.Is(err, errNoTail) {
 		err = t.poll(ctx, v)
 	}
-	if cause := context.Cause(ctx); errors.Is(cause, federation.ErrAskAgain) {
+	switch cause := context.Cause(ctx); {
+	case errors.Is(cause, federation.ErrAskAgain):
 		return cause
+	case errors.Is(err, errLeftOut) && t.begun:
+		return federation.ErrAskAgain // and then they are read
 	}
 	return err
 }

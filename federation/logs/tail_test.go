@@ -98,13 +98,13 @@ type reader struct {
 	ended  chan error
 
 	mu      sync.Mutex
-	slow    time.Duration // guarded by mu; how long a part takes
-	lines   []string      // guarded by mu
-	entries []Entry       // guarded by mu
-	dropped int           // guarded by mu
-	said    []string      // guarded by mu; what became of organizations
-	status  map[tenants.OrgID]federation.Status
-	fired   map[string]uint64
+	slow    time.Duration                       // guarded by mu; how long a part takes
+	lines   []string                            // guarded by mu
+	entries []Entry                             // guarded by mu
+	dropped int                                 // guarded by mu
+	said    []string                            // guarded by mu; what became of organizations
+	status  map[tenants.OrgID]federation.Status // guarded by mu
+	fired   map[string]uint64                   // guarded by mu
 }
 
 func (r *reader) took(released *Released, parts ...federation.Part) {
@@ -141,6 +141,34 @@ func (r *reader) has() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.lines)
+}
+
+// all are the entries that came.
+func (r *reader) all() []Entry {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.entries)
+}
+
+// leftOut is how many lines were said to be.
+func (r *reader) leftOut() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.dropped
+}
+
+// masked is how often an address was.
+func (r *reader) masked() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.fired["mask email"]
+}
+
+// words are what was said of organizations.
+func (r *reader) words() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.said)
 }
 
 // asked begins a tail of one organization.
@@ -201,8 +229,8 @@ func TestTailGivesWhatIsWritten(t *testing.T) {
 		if got := r.has(); len(got) != 6 {
 			t.Errorf("got %q", got)
 		}
-		if r.fired["mask email"] != 1 {
-			t.Errorf("rules fired %v", r.fired)
+		if r.masked() != 1 {
+			t.Errorf("rules fired %v", r.masked())
 		}
 		r.stops(t)
 
@@ -267,7 +295,7 @@ func TestTailShowsLater(t *testing.T) {
 		sleeps(10*time.Second + pollEvery)
 		synctest.Wait()
 		same(t, "when it is over", r.has(), "globex at ten seconds")
-		if at := time.Unix(0, r.entries[0].At); !at.Equal(at.Truncate(time.Minute)) {
+		if at := time.Unix(0, r.all()[0].At); !at.Equal(at.Truncate(time.Minute)) {
 			t.Errorf("it is at %s", at)
 		}
 		r.stops(t)
@@ -331,8 +359,8 @@ func TestTailThatIsReadSlowly(t *testing.T) {
 		r.mu.Unlock()
 		sleeps(2 * time.Hour)
 		synctest.Wait()
-		if n := len(r.has()); r.dropped == 0 || n+r.dropped != written || n < maxQueueLines {
-			t.Errorf("%d lines came and %d were left out, of %d", n, r.dropped, written)
+		if n := len(r.has()); r.leftOut() == 0 || n+r.leftOut() != written || n < maxQueueLines {
+			t.Errorf("%d lines came and %d were left out, of %d", n, r.leftOut(), written)
 		}
 		r.stops(t)
 	})
@@ -355,15 +383,15 @@ func TestTailKeepsToLimits(t *testing.T) {
 		globex.writes("one more than a minute has")
 		sleeps(aliveEvery)
 		synctest.Wait()
-		if n := len(r.has()); n != 10 || r.dropped != 1 {
-			t.Errorf("%d lines came, %d were left out", n, r.dropped)
+		if n := len(r.has()); n != 10 || r.leftOut() != 1 {
+			t.Errorf("%d lines came, %d were left out", n, r.leftOut())
 		}
 		sleeps(time.Minute)
 		globex.writes("of the next minute")
 		sleeps(gatherFor)
 		synctest.Wait()
-		if got := r.has(); len(got) != 11 || r.dropped != 1 {
-			t.Errorf("%d lines came, %d were left out", len(got), r.dropped)
+		if got := r.has(); len(got) != 11 || r.leftOut() != 1 {
+			t.Errorf("%d lines came, %d were left out", len(got), r.leftOut())
 		}
 		r.stops(t)
 	})
@@ -479,14 +507,14 @@ func TestHiddenDifferencesDontShowInTails(t *testing.T) {
 				write()
 				sleeps(time.Duration(r.IntN(1500)) * time.Millisecond)
 				synctest.Wait()
-				if diff := cmp.Diff(readers[0].entries, readers[1].entries, cmp.Comparer(labels.Equal)); diff != "" {
+				if diff := cmp.Diff(readers[0].all(), readers[1].all(), cmp.Comparer(labels.Equal)); diff != "" {
 					t.Fatalf("%s (-one +other):\n%s", expr, diff)
 				}
 			}
-			if readers[0].dropped != readers[1].dropped {
-				t.Errorf("%s: %d and %d lines were left out", expr, readers[0].dropped, readers[1].dropped)
+			if readers[0].leftOut() != readers[1].leftOut() {
+				t.Errorf("%s: %d and %d lines were left out", expr, readers[0].leftOut(), readers[1].leftOut())
 			}
-			came += len(readers[0].entries)
+			came += len(readers[0].all())
 			// Nothing more is written, so what isn't shown yet is soon.
 			sleeps(30 * time.Second)
 			for i, r := range readers {
