@@ -113,12 +113,11 @@ func (t *tail) deciding() federation.Decide {
 		var agreement tenants.Agreement
 		if q.Door == PeerDoor {
 			var err error
-			now := g.config.Now()
-			if agreement, err = covering(g.config.Directory, now, q.Asked.Signal(), q.Principal); err != nil {
+			if agreement, err = covering(g.config.Directory, g.config.Now(), q.Asked.Signal(), q.Principal); err != nil {
 				return policy.Decision{}, asTold(err)
 			}
-			if ends := t.exchange.Grant.Ends; !ends.IsZero() && !now.Before(ends) {
-				return policy.Decision{}, asTold(&tenants.Refusal{Reason: tenants.BreakGlassEnded, Partner: agreement.Partner})
+			if _, err = g.grant(ctx, q, agreement, t.exchange.ID); err != nil {
+				return policy.Decision{}, asTold(err)
 			}
 		}
 		request, err := requested(g.config.Org, q, agreement)

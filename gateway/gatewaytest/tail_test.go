@@ -11,8 +11,10 @@ import (
 	"github.com/parley-gateway/parley/federation"
 	"github.com/parley-gateway/parley/gateway"
 	"github.com/parley-gateway/parley/gateway/audit"
+	"github.com/parley-gateway/parley/gateway/front"
 	"github.com/parley-gateway/parley/gateway/gatewaytest"
 	"github.com/parley-gateway/parley/policy"
+	"github.com/parley-gateway/parley/tenants"
 )
 
 const releaseTail = `{"allow": true, "datasets": [{"name": "checkout", "streams": ["{service=\"checkout\"}"], "release": "row",
@@ -112,7 +114,11 @@ func TestTailSurvivesARestart(t *testing.T) {
 	tail := acme.Tails(`{service="checkout"}`, 10)
 	says(globex, "one")
 	acme.Eventually("a line comes", func() bool { return tail.Has("globex", "one") })
+	strict := acme.Tails(`{service="checkout"}`, 0, front.PartialHeader, "refuse")
 	globex.Stop()
+	if err := strict.Ended(); !strings.Contains(err.Error(), "would be partial") {
+		t.Errorf("a tail for who wants all or nothing ended with %v", err)
+	}
 	acme.Eventually("it is told", func() bool { return tail.Status("globex") == federation.Unreachable })
 	says(globex, "two")
 	says(acme, "meanwhile")
@@ -135,8 +141,8 @@ func TestTailSurvivesARestart(t *testing.T) {
 			return slices.ContainsFunc(r.Completeness, func(p audit.Part) bool { return string(p.Exchange) == again[len(again)-1].Exchange })
 		})
 	})
-	if len(again) != 2 || again[0].Exchange == again[1].Exchange {
-		t.Errorf("globex was asked %d times", len(again))
+	if last := again[len(again)-1].Exchange; again[0].Exchange == last {
+		t.Errorf("globex was asked under %s again", last)
 	}
 }
 
@@ -316,4 +322,34 @@ func TestTailThatNobodyReads(t *testing.T) {
 	})
 	t.Logf("%d lines came, %d were left out, and it was said %q", len(tail.Lines()), tail.Dropped(), tail.Notices())
 	tail.Close()
+}
+
+// What is shown in an emergency ends with it.
+func TestTailOfAnEmergency(t *testing.T) {
+	t.Parallel()
+	e := newEmergency(t, "{policy: parley.partners.acme_emergency, longest: 1h}")
+	e.globex.Writes()
+	e.globex.Policy("emergency.rego", `package parley.partners.acme_emergency
+decision := {"allow": true, "datasets": [
+	{"name": "requests", "series": ["http_requests_total"], "release": "row", "labels": {"region": "keep", "user": "keep"}},
+	{"name": "checkout", "streams": ["{service=\"checkout\"}"], "release": "row", "labels": {"service": "keep"}, "line": "keep"},
+]} if input.principal.break_glass`)
+	e.start()
+	tail := e.acme.Tails(`{service="checkout"}`, 10, append(e.is("ada"), front.CaseHeader, "INC-7", front.BreakGlassHeader, why)...)
+	says(e.globex, "by ann@example.com")
+	e.acme.Eventually("lines come as they are", func() bool { return tail.Has("globex", "by ann@example.com") })
+	if notices := tail.Reply.Completeness(t)["globex"].Notices; !slices.ContainsFunc(notices, func(n string) bool { return strings.Contains(n, "under a break-glass grant until") }) {
+		t.Errorf("the notices are %q", notices)
+	}
+	e.later.Store(int64(2 * time.Hour))
+	e.acme.Eventually("the grant ends it", func() bool { return tail.Status("globex") == federation.Denied })
+	says(e.globex, "nobody sees this")
+	ended := records(t, e.globex)[gateway.TailEnded]
+	if len(ended) != 1 || !strings.Contains(ended[0].Reason, string(tenants.BreakGlassEnded)) || ended[0].BreakGlass == nil {
+		t.Errorf("globex recorded %+v", ended)
+	}
+	tail.Close()
+	if tail.Has("globex", "nobody sees this") {
+		t.Error("a line came after the emergency")
+	}
 }
