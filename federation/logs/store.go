@@ -35,9 +35,9 @@ const (
 	tailBuffer = 4096
 )
 
-// Store is a Source in memory, which OpenStore keeps on disk as well. When it is full, the entries of the oldest time
-// go. As with Loki, an entry whose stream has the same line at the same time is
-// already there.
+// Store is a Source in memory, which OpenStore keeps on disk as well. When it is
+// full, the entries of the oldest time go. As with Loki, an entry whose stream has
+// the same line at the same time is already there.
 type Store struct {
 	config StoreConfig
 

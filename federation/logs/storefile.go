@@ -30,7 +30,7 @@ type storeFile struct {
 	dir   string
 	lock  *os.File
 	file  *os.File
-	bytes int
+	bytes int // of whole lines
 	most  int // bytes, before it is written anew
 }
 
@@ -44,8 +44,9 @@ type fileEntry struct {
 
 // OpenStore opens or creates a store that is also kept in a folder, which no
 // other process may have open. There it takes up to twice what the entries that
-// are kept take, or a mebibyte. An entry is given to the system when Append returns, and
-// is there after a crash of the process, not always after one of the machine.
+// are kept take, or a mebibyte. An entry is given to the system when Append
+// returns, and is there after a crash of the process, not always after one of the
+// machine.
 func OpenStore(dir string, c StoreConfig) (*Store, error) {
 	s := NewStore(c)
 	f, err := openStoreFile(dir, func(e fileEntry) error {
@@ -124,10 +125,11 @@ func (f *storeFile) read(take func(fileEntry) error) error {
 		return err
 	}
 	f.most = max(leastCompacted, 2*f.bytes)
-	_, err := f.file.Seek(int64(f.bytes), io.SeekStart)
-	return err
+	return nil
 }
 
+// append writes after the last whole line. What is written of one that fails, as
+// on a full disk, the next one is written over.
 func (f *storeFile) append(e storedEntry) error {
 	if f == nil {
 		return nil
@@ -136,9 +138,11 @@ func (f *storeFile) append(e storedEntry) error {
 	if err != nil {
 		return err
 	}
-	n, err := f.file.Write(text)
-	f.bytes += n
-	return err
+	if _, err := f.file.WriteAt(text, int64(f.bytes)); err != nil {
+		return err
+	}
+	f.bytes += len(text)
+	return nil
 }
 
 func lineOf(e storedEntry) ([]byte, error) {

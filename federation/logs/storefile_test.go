@@ -2,6 +2,7 @@ package logs
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -54,6 +55,29 @@ func TestAStoreOnDiskIsThereAgain(t *testing.T) {
 	if _, err := OpenStore(dir, StoreConfig{}); err == nil || !strings.Contains(err.Error(), entriesFile+", line 1") {
 		t.Errorf("a file that isn't one: %v", err)
 	}
+}
+
+// A disk that is full for a while leaves part of an entry, which is in nobody's
+// way.
+func TestAStoreOnDiskSurvivesAFullDisk(t *testing.T) {
+	dir := t.TempDir()
+	stream, at := labels.FromStrings("service", "a"), time.Unix(1_000_000, 0)
+	s := openStore(t, dir, StoreConfig{})
+	appendTo(t, s, at, "one", stream, labels.EmptyLabels())
+	if _, err := s.file.file.Seek(0, io.SeekEnd); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.file.file.WriteString(`{"at":12,"line":"` + strings.Repeat("x", 1000)); err != nil {
+		t.Fatal(err)
+	}
+	appendTo(t, s, at, "two", stream, labels.EmptyLabels())
+	want := allOf(t, s)
+	closeStore(t, s)
+	s = openStore(t, dir, StoreConfig{})
+	if got := allOf(t, s); got != want || strings.Count(got, "\n") != 2 {
+		t.Errorf("again:\n%s\nwant\n%s", got, want)
+	}
+	closeStore(t, s)
 }
 
 // However much is written, what isn't kept goes from the disk as well.
