@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"maps"
+	"math"
 	"runtime/debug"
 	"slices"
 	"time"
@@ -363,7 +364,8 @@ func (p *parts) before(ctx context.Context, asked, to int64) (from int64, err er
 // what is a little older once more for entries that came late.
 func (t *tail) poll(ctx context.Context, v *view) error {
 	given := newRead()
-	read, from := int64(0), int64(0) // up to where the view was read, and from where on
+	given.forget(t.whole(v) - lateFor.Nanoseconds()) // earlier entries are read once
+	read, from := int64(0), int64(0)                 // up to where the view was read, and from where on
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
 	for {
@@ -421,6 +423,7 @@ func (t *tail) whole(v *view) int64 {
 // entries that are the same it knows how many there were.
 type readEntries struct {
 	seed  maphash.Seed
+	since int64 // entries before aren't read again, and not known
 	known map[uint64]*readEntry
 }
 
@@ -430,7 +433,7 @@ type readEntry struct {
 }
 
 func newRead() *readEntries {
-	return &readEntries{seed: maphash.MakeSeed(), known: map[uint64]*readEntry{}}
+	return &readEntries{seed: maphash.MakeSeed(), since: math.MinInt64, known: map[uint64]*readEntry{}}
 }
 
 // again begins to read once more.
@@ -442,6 +445,9 @@ func (r *readEntries) again() {
 
 // isNew says whether an entry that is read hasn't been read before.
 func (r *readEntries) isNew(e Entry) bool {
+	if e.At < r.since {
+		return true
+	}
 	hash := e.hash(r.seed)
 	known := r.known[hash]
 	if known == nil {
@@ -457,6 +463,7 @@ func (r *readEntries) isNew(e Entry) bool {
 
 // forget lets entries before a time go.
 func (r *readEntries) forget(before int64) {
+	r.since = before
 	maps.DeleteFunc(r.known, func(_ uint64, e *readEntry) bool { return e.at < before })
 }
 

@@ -339,6 +339,24 @@ func TestTailWithoutOne(t *testing.T) {
 	})
 }
 
+// Of what there was already only the last moments are read again, and remembered.
+func TestEntriesThatAreReadOnce(t *testing.T) {
+	given := newRead()
+	given.forget(1000)
+	for at := range int64(1010) {
+		if e := (Entry{At: at}); !given.isNew(e) {
+			t.Errorf("the entry of %d was there before", at)
+		}
+	}
+	if len(given.known) != 10 {
+		t.Errorf("%d entries are remembered, want those of the last 10 moments", len(given.known))
+	}
+	given.again()
+	if given.isNew(Entry{At: 1005}) {
+		t.Error("an entry that is read again is new")
+	}
+}
+
 func TestTailThatIsReadSlowly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := showing()
