@@ -21,7 +21,8 @@ const (
 	openWithin = 5 * time.Second
 	// reorderFor is how long a line waits for earlier ones of others.
 	reorderFor = time.Second
-	// So many lines and bytes wait at most; then they are given as they are.
+	// So many lines and bytes wait at most, be it for an organization that has not
+	// begun; then they are given as they are.
 	maxReordered      = 10_000
 	maxReorderedBytes = 8 << 20
 )
@@ -132,6 +133,10 @@ func (m *tailMerge) open(ctx context.Context) error {
 			return ctx.Err()
 		case e := <-m.events:
 			m.take(e)
+			if m.full() {
+				m.sort()
+				waiting = !m.full()
+			}
 		case <-late.C:
 			waiting = false
 		}
@@ -139,13 +144,21 @@ func (m *tailMerge) open(ctx context.Context) error {
 	if !m.live && m.failed != nil {
 		return m.failed
 	}
-	slices.SortStableFunc(m.held, compareHeld)
+	m.sort()
 	entries := m.held
-	if m.question.Backward && len(entries) > m.question.Limit {
-		entries = entries[len(entries)-m.question.Limit:]
-	}
 	m.held, m.bytes = nil, 0
 	return m.hand(entries)
+}
+
+// sort puts what there is already in order, and leaves of it what is wanted.
+func (m *tailMerge) sort() {
+	slices.SortStableFunc(m.held, compareHeld)
+	if more := len(m.held) - m.question.Limit; m.question.Backward && more > 0 {
+		for _, e := range m.held[:more] {
+			m.bytes -= e.bytes()
+		}
+		m.held = slices.Delete(m.held, 0, more)
+	}
 }
 
 // full says whether no more entries may wait.

@@ -243,6 +243,50 @@ func TestTailOfAMemberThatHangs(t *testing.T) {
 	})
 }
 
+// However much one member has already, no more is held than there is room for, and
+// of it what is wanted.
+func TestTailOfAMemberThatFloods(t *testing.T) {
+	const written = 3 * maxReordered
+	for _, c := range []struct {
+		limit    int // 0: all
+		at, left int // how many lines came at once, and when the other's time was over
+	}{{limit: 0, at: maxReordered, left: written}, {limit: 10, at: 0, left: 10}} {
+		synctest.Test(t, func(t *testing.T) {
+			waits := func(ctx context.Context, _ Question, _ bool, _ func(*Released, federation.Part) error) error {
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			floods := func(ctx context.Context, q Question, again bool, give func(*Released, federation.Part) error) error {
+				for n := range int64(written) {
+					if err := give(&Released{entries: []Entry{{At: n}}}, federation.Part{Status: federation.Complete}); err != nil {
+						return err
+					}
+				}
+				return waits(ctx, q, again, give)
+			}
+			q := tailOf(`{service="checkout"}`, c.limit)
+			q.Backward = c.limit > 0
+			ctx, cancel := context.WithCancel(t.Context())
+			r := &reader{cancel: cancel, ended: make(chan error, 1)}
+			go func() {
+				_, err := NewFederated(0, nil).Tail(ctx, q, []TailMember{{Org: "acme", Tail: floods}, {Org: "globex", Tail: waits}},
+					func(released *Released, c federation.Completeness) error { r.took(released, c...); return nil })
+				r.ended <- err
+			}()
+			synctest.Wait()
+			if n := len(r.has()); n < c.at || c.at == 0 && n > 0 {
+				t.Errorf("limit %d: %d lines came at once, want %d", c.limit, n, c.at)
+			}
+			sleeps(openWithin + 2*reorderFor)
+			synctest.Wait()
+			if n := len(r.has()); n != c.left || r.entries[n-1].At != written-1 {
+				t.Errorf("limit %d: %d lines came, want the last %d", c.limit, n, c.left)
+			}
+			r.stops(t)
+		})
+	}
+}
+
 func TestEntriesThatComeAgain(t *testing.T) {
 	entry := func(at int64, line string) Entry {
 		e := Entry{At: at}
