@@ -210,10 +210,13 @@ func lokiTime(text string, absent time.Time) (time.Time, error) {
 		}
 	}
 	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
-		if len(text) <= 10 {
-			return time.Unix(n, 0).UTC(), nil
+		if len(text) > 10 {
+			return time.Unix(0, n).UTC(), nil
 		}
-		return time.Unix(0, n).UTC(), nil
+		if n > math.MaxInt64/int64(time.Second) {
+			return absent, fmt.Errorf("%q is not a time", text)
+		}
+		return time.Unix(n, 0).UTC(), nil
 	}
 	t, err := time.Parse(time.RFC3339Nano, text)
 	if err != nil || t.Year() < 1678 || t.Year() > 2261 {
