@@ -21,17 +21,17 @@ type Source interface {
 	// it returns. take may keep what it is given.
 	selectRaw(ctx context.Context, s selection, take func(rawEntry) error) error
 	// selectStreams returns the labels of the streams with entries in the
-	// selection, each once, in order of their labels; contains and filters are not looked at.
-	// A source may go by its chunks, or by days, and list streams that have
-	// entries only near the span.
+	// selection, each once, in order of their labels; contains and filters are not
+	// looked at. A source may go by its chunks, or by days, and list streams that
+	// have entries only near the span.
 	selectStreams(ctx context.Context, s selection) ([]labels.Labels, error)
 	// tailRaw calls take with each raw entry of the selection that is written
 	// from now on, as it is written; those of the last seconds may come too.
-	// start, end and backward are not looked at. It calls begun once, at any time and
-	// from any goroutine: what is written after that comes. It ends with ctx, whose error it returns,
-	// at the first error of take, or with an error when the source can't go on or
-	// had to leave entries out. It is errNoTail at once where there is no tail of
-	// such a selection.
+	// start, end and backward are not looked at. It calls begun once, at any time
+	// and from any goroutine: what is written after that comes. It ends with ctx,
+	// whose error it returns, at the first error of take, or with an error when the
+	// source can't go on or had to leave entries out. It is errNoTail at once where
+	// there is no tail of such a selection.
 	tailRaw(ctx context.Context, s selection, begun func(), take func(rawEntry) error) error
 }
 

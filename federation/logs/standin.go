@@ -15,8 +15,9 @@ import (
 
 // A query that yields numbers is taken apart at its leaves, which are what logql
 // evaluates over entries: range aggregations, and with one the sum right around
-// it, of which an owner is asked for its part. What is above them means in LogQL what it means in PromQL, and engines of PromQL
-// evaluate it: over metrics that stand in for the leaves.
+// it, of which an owner is asked for its part. What is above them means in LogQL
+// what it means in PromQL, and engines of PromQL evaluate it: over metrics that
+// stand in for the leaves.
 
 // standIn is such a query in PromQL.
 type standIn struct {

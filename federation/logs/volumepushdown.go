@@ -16,8 +16,11 @@ import (
 // is false when that isn't the same, or the backend can't.
 func (v *view) pushedVolume(ctx context.Context, q Question) (sums *intervals, ok bool) {
 	whole := func(t time.Time) bool { return t.UnixNano()%int64(time.Millisecond) == 0 }
+	if q.ByName || len(q.Selectors) != 1 || !whole(q.Start) || !whole(q.End) || !q.Start.Before(q.End) {
+		return nil, false
+	}
 	names := q.volumeLabels()
-	if q.ByName || len(names) == 0 || len(q.Selectors) != 1 || !whole(q.Start) || !whole(q.End) || !q.Start.Before(q.End) {
+	if len(names) == 0 {
 		return nil, false
 	}
 	selector := slices.Clone(q.Selectors[0])
