@@ -10,7 +10,7 @@ import (
 	"github.com/parley-gateway/parley/policy"
 )
 
-var detectedParams = append([]param{lokiQuery, one("limit"), one("field_limit"), one("line_limit"), {name: "step", ignore: true}}, lokiTimes...)
+var detectedParams = append([]param{lokiQuery, one("limit"), one("field_limit"), one("line_limit"), noStep}, lokiTimes...)
 
 // lokiDetected say which labels and fields there are.
 var lokiDetected = []endpoint{

@@ -21,12 +21,15 @@ import (
 // What Loki answers from its index, and its pattern ingester, this door answers
 // from what every owner lets be seen of its lines: counted, not estimated.
 
+// noStep is a step that Loki takes too where there is none.
+var noStep = param{name: "step", ignore: true}
+
 var volumeParams = append([]param{lokiQuery, one("limit"), one("targetLabels"), one("aggregateBy")}, lokiTimes...)
 
 // lokiSummaries say how much there is, and of what.
 var lokiSummaries = []endpoint{
-	{path: "index/stats", methods: getOrPost, params: append([]param{lokiQuery}, lokiTimes...), serve: serveLokiStats},
-	{path: "index/volume", methods: getOrPost, params: volumeParams, serve: serveLokiVolume},
+	{path: "index/stats", methods: getOrPost, params: append([]param{lokiQuery, noStep}, lokiTimes...), serve: serveLokiStats},
+	{path: "index/volume", methods: getOrPost, params: append([]param{noStep}, volumeParams...), serve: serveLokiVolume},
 	{path: "index/volume_range", methods: getOrPost, params: append([]param{one("step")}, volumeParams...), serve: serveLokiVolumeRange},
 	{path: "patterns", methods: getOrPost, params: append([]param{lokiQuery, one("step"), one("limit")}, lokiTimes...), serve: serveLokiPatterns},
 	{path: "drilldown-limits", methods: getOnly, serve: serveLokiLimits},
