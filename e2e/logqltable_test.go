@@ -233,7 +233,7 @@ func checkGenerated(t *testing.T, path, begin, end, want string) {
 	if !*writeDocs {
 		t.Fatalf("the table in %s is not what the test finds; write it with -write-docs", path)
 	}
-	if err := os.WriteFile(path, []byte(before+begin+want+"\n"+end+after), 0o644); err != nil { //nolint:gosec // a document
+	if err := os.WriteFile(path, []byte(before+begin+want+"\n"+end+after), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }
