@@ -122,7 +122,11 @@ func (p *catalogPage) codes(list []string) string {
 func (p *catalogPage) write(c inspect.Catalog) {
 	p.heading(1, fmt.Sprintf("What %s may ask %s", c.Partner, c.Owner))
 	if !c.Until.IsZero() {
-		p.text(fmt.Sprintf("Agreed until %s; at most %d questions at once and %d a minute.", stamp(c.Until), c.Rates.Concurrent, c.Rates.QueriesPerMinute))
+		tails := ""
+		if c.Rates.Tails > 0 {
+			tails = fmt.Sprintf("; at most %d tails of logs at once", c.Rates.Tails)
+		}
+		p.text(fmt.Sprintf("Agreed until %s; at most %d questions at once and %d a minute%s.", stamp(c.Until), c.Rates.Concurrent, c.Rates.QueriesPerMinute, tails))
 	}
 	p.text(fmt.Sprintf("Ask your own gateway in PromQL, with %s among the matchers. Series and labels that aren't described here are not there: "+
 		"a question about them gets what it would get if they didn't exist. Of what is described there may be less than it says.", p.code(`org="`+string(c.Owner)+`"`)))

@@ -32,6 +32,8 @@ type Catalog struct {
 type Rates struct {
 	Concurrent       int `json:"concurrent"`
 	QueriesPerMinute int `json:"queries_per_minute"`
+	// Tails of logs that may run at once; zero where the agreement isn't about logs.
+	Tails int `json:"tails,omitzero"`
 }
 
 // CatalogPurpose is what may be asked for a purpose: nothing, where there are no
@@ -136,6 +138,9 @@ func (f *Folder) Catalog(ctx context.Context, a tenants.Agreement) (Catalog, err
 	if !f.Assumed {
 		limits := a.Limits.OrDefault()
 		out.Until, out.Rates = a.NotAfter, Rates{Concurrent: limits.Concurrent, QueriesPerMinute: limits.QueriesPerMinute}
+		if slices.Contains(a.Signals, tenants.Logs) {
+			out.Rates.Tails = limits.Tails
+		}
 	}
 	for _, purpose := range a.Purposes {
 		p := CatalogPurpose{Purpose: purpose, Terms: []CatalogTerms{}}
