@@ -184,6 +184,13 @@ func TestOddExchangesAreRecorded(t *testing.T) {
 		"unknown mode": {func(x *gateway.Exchange) {
 			x.Decision.Obligations.Datasets[0].Others.Mode = 77
 		}, `"others":"mode-77"`},
+		"a part of a tail": {func(x *gateway.Exchange) {
+			x.Kind, x.Tail = policy.Tail, &gateway.TailPart{Stage: gateway.TailGoesOn, Number: 3, Dropped: 7}
+			x.Completeness[0].Dropped, x.Completeness[0].Exchange = 7, "019b2f3e-8a00-7c54-9d31-5f0e6c8a4b17"
+		}, `"dropped":7,"exchange":"019b2f3e-8a00-7c54-9d31-5f0e6c8a4b17","notices":["pod is a pseudonym","user is dropped"]}],"tail":{"stage":"part","number":3,"dropped":7}}`},
+		"the end of a tail": {func(x *gateway.Exchange) {
+			x.Kind, x.Tail = policy.Tail, &gateway.TailPart{Stage: gateway.TailEnded, Number: 4, Lines: 12, Bytes: 345}
+		}, `"tail":{"stage":"ended","number":4,"lines":12,"bytes":345}}`},
 		"no end to it": {func(x *gateway.Exchange) { x.Query = strings.Repeat("x", 1<<20) }, `xxx`},
 	} {
 		t.Run(name, func(t *testing.T) {
