@@ -27,14 +27,18 @@ type Member = federation.Member[Question, *Released]
 type Federated struct {
 	// numbers evaluates what is above range aggregations, asking the owners as
 	// much of it as they can do; engine what they can't.
-	numbers *metrics.Federated
-	engine  *promql.Engine
+	numbers    *metrics.Federated
+	engine     *promql.Engine
+	maxSamples int
 }
 
 // NewFederated returns a Federated. maxSamples bounds an evaluation; zero is 50
 // million.
 func NewFederated(maxSamples int, now func() time.Time) *Federated {
-	return &Federated{numbers: metrics.NewFederated(maxSamples, lookback, now), engine: newEngine(maxSamples)}
+	if maxSamples == 0 {
+		maxSamples = defaultMaxSamples
+	}
+	return &Federated{numbers: metrics.NewFederated(maxSamples, lookback, now), engine: newEngine(maxSamples), maxSamples: maxSamples}
 }
 
 // Answer asks the members what it takes and returns one answer with a part for

@@ -64,7 +64,7 @@ func (f *Federated) gather(ctx context.Context, q Question, in standIn, members 
 	of = slices.DeleteFunc(of, func(c contribution) bool { return c.err != nil })
 	store := leafStore{byName: map[string]promql.Matrix{}}
 	for i, leaf := range in.leaves {
-		matrix, err := leafOfAll(q, leaf, i, of)
+		matrix, err := leafOfAll(q, leaf, i, of, f.maxSamples)
 		if err != nil {
 			return nil, completeness, err
 		}
@@ -157,8 +157,9 @@ func leadingFilters(s *logql.LogSelector) []logql.Stage {
 	return s.Stages
 }
 
-// leafOfAll are the series of a leaf, of what all members contributed to it.
-func leafOfAll(q Question, leaf logql.Expr, at int, of []contribution) (promql.Matrix, error) {
+// leafOfAll are the series of a leaf, of what all members contributed to it: at
+// most so many points.
+func leafOfAll(q Question, leaf logql.Expr, at int, of []contribution, most int) (promql.Matrix, error) {
 	var all promql.Matrix
 	var parts []*Released
 	for _, c := range of {
@@ -170,7 +171,7 @@ func leafOfAll(q Question, leaf logql.Expr, at int, of []contribution) (promql.M
 	if parts == nil {
 		return all, nil
 	}
-	evaluated, err := newRange(leaf, q)
+	evaluated, err := newRange(leaf, q, most)
 	if err != nil {
 		return nil, err
 	}

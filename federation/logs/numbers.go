@@ -83,13 +83,14 @@ func withoutName(m promql.Matrix) promql.Matrix {
 }
 
 // leaf evaluates a leaf over the view, at all times of the question. It reads at
-// most so many entries of the view: those of a window are held.
+// most so many entries of the view, and makes at most so many points of them:
+// those of a window and those of the result are held.
 func (v *view) leaf(ctx context.Context, leaf logql.Expr, q Question, most int) (promql.Matrix, error) {
 	over := rangeOf(leaf)
 	if matrix, ok := v.pushed(ctx, leaf, q); ok {
 		return matrix, nil
 	}
-	at, err := newRange(leaf, q)
+	at, err := newRange(leaf, q, most)
 	if err != nil {
 		return nil, err
 	}
@@ -108,8 +109,8 @@ func (v *view) leaf(ctx context.Context, leaf logql.Expr, q Question, most int) 
 	return matrixOf(at)
 }
 
-// newRange evaluates a leaf at the times of a question.
-func newRange(leaf logql.Expr, q Question) (*logql.Range, error) {
+// newRange evaluates a leaf at the times of a question, to at most so many points.
+func newRange(leaf logql.Expr, q Question, most int) (*logql.Range, error) {
 	step := q.Step
 	if q.Kind == policy.Instant {
 		step = 0
@@ -118,6 +119,7 @@ func newRange(leaf logql.Expr, q Question) (*logql.Range, error) {
 	if err != nil {
 		return nil, federation.Errorf(federation.BadQuestion, "%v", err)
 	}
+	at.Limit(most)
 	return at, nil
 }
 
@@ -125,6 +127,9 @@ func newRange(leaf logql.Expr, q Question) (*logql.Range, error) {
 func matrixOf(at *logql.Range) (promql.Matrix, error) {
 	matrix, err := at.Matrix()
 	var problem *logql.PipelineError
+	if errors.Is(err, logql.ErrTooManyPoints) {
+		return nil, federation.Errorf(federation.OverLimit, "the question would make too many points of lines; ask for less time, a larger step, or fewer series with sum by (...)")
+	}
 	if errors.As(err, &problem) {
 		return nil, federation.Errorf(federation.BadQuestion, "the pipeline fails with %s for some entries; skip them with | __error__=\"\", after unwrap if there is one", problem.Problem)
 	}

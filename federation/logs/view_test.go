@@ -57,7 +57,8 @@ func TestRenamedMetadataIsWhatPolicyCallsIt(t *testing.T) {
 	}
 }
 
-func TestNumbersAreOfABoundedNumberOfLines(t *testing.T) {
+// Few lines may make many points, as each is in many windows.
+func TestNumbersAreOfABoundedNumberOfLinesAndPoints(t *testing.T) {
 	at := time.Unix(1_000_000, 0)
 	store := NewStore(StoreConfig{})
 	for i := range 5 {
@@ -65,7 +66,10 @@ func TestNumbersAreOfABoundedNumberOfLines(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for most, kind := range map[int]federation.Kind{5: "", 4: federation.OverLimit} {
+	for _, c := range []struct {
+		most, steps int
+		kind        federation.Kind
+	}{{most: 5}, {most: 4, kind: federation.OverLimit}, {most: 5, steps: 4}, {most: 5, steps: 5, kind: federation.OverLimit}} {
 		local, err := NewLocal(LocalConfig{Org: "globex", Source: store, Secret: []byte(strings.Repeat("s", minSecret))})
 		if err != nil {
 			t.Fatal(err)
@@ -77,13 +81,16 @@ func TestNumbersAreOfABoundedNumberOfLines(t *testing.T) {
 			t.Fatal(err)
 		}
 		q := Question{Kind: policy.Instant, Expression: `count_over_time({service="a"}[1h])`, Start: at.Add(time.Second), End: at.Add(time.Second)}
+		if c.steps > 0 {
+			q.Kind, q.Step, q.End = policy.Range, time.Second, q.Start.Add(time.Duration(c.steps)*time.Second)
+		}
 		expr, err := q.parse()
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = v.leaf(t.Context(), expr, q, most)
-		if got := federation.AsError(err); (got == nil) != (kind == "") || got != nil && got.Kind != kind {
-			t.Errorf("%d lines: %v, want %q", most, err, kind)
+		_, err = v.leaf(t.Context(), expr, q, c.most)
+		if got := federation.AsError(err); (got == nil) != (c.kind == "") || got != nil && got.Kind != c.kind {
+			t.Errorf("%+v: %v", c, err)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package logql
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -27,6 +28,8 @@ type Range struct {
 	key    []byte
 	order  []*series // as they came
 	absent []promql.FPoint
+	points int // of all series
+	most   int // points; 0: any number
 	err    error
 }
 
@@ -53,6 +56,9 @@ type PipelineError struct {
 func (e *PipelineError) Error() string {
 	return fmt.Sprintf("the pipeline fails with %s for entries of %s; skip them with | __error__=\"\", after unwrap if there is one", e.Problem, e.Series)
 }
+
+// ErrTooManyPoints is the error of a result that has more than it may.
+var ErrTooManyPoints = errors.New("the range aggregation has too many points")
 
 // NewRange evaluates one of the Leaves of an expression at start, and every
 // step until end; once, at start, if the step is 0. Times are Unix nanoseconds.
@@ -88,6 +94,9 @@ func NewRange(leaf Expr, start, end int64, step time.Duration, given ...string) 
 	return e, err
 }
 
+// Limit bounds how many points the result may have, of all series together.
+func (e *Range) Limit(points int) { e.most = points }
+
 // withoutIdleFormats is r without formats of lines that nothing looks at: as in
 // Loki they aren't run, so what fails in them isn't seen.
 func withoutIdleFormats(r *RangeAggregation) *RangeAggregation {
@@ -115,7 +124,7 @@ func withoutIdleFormats(r *RangeAggregation) *RangeAggregation {
 
 // Add takes an entry, none of which may be earlier than the one before.
 func (e *Range) Add(at int64, line string, stream, metadata labels.Labels) {
-	for !e.done && at > e.at-e.offset {
+	for !e.done && e.err == nil && at > e.at-e.offset {
 		e.advance()
 	}
 	if e.done || e.err != nil || at <= e.at-e.offset-e.window {
@@ -212,6 +221,10 @@ func (e *Range) advance() {
 			e.err = &PipelineError{Problem: s.problem, Series: s.metric}
 		}
 		if e.aggregation.Op != AbsentOverTime {
+			if e.points++; e.most > 0 && e.points > e.most {
+				e.err = ErrTooManyPoints
+				return
+			}
 			s.points = append(s.points, promql.FPoint{T: ms, F: e.evaluate(s.samples, from, to)})
 		}
 	}
@@ -223,7 +236,8 @@ func (e *Range) advance() {
 }
 
 // Matrix is the result, for which no more entries may come: the series sorted
-// by labels, times in milliseconds. The error is a *PipelineError.
+// by labels, times in milliseconds. The error is a *PipelineError or
+// ErrTooManyPoints.
 func (e *Range) Matrix() (promql.Matrix, error) {
 	for !e.done && e.err == nil {
 		e.advance()

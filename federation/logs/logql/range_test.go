@@ -61,3 +61,23 @@ func TestRangeFailsWithTheEntries(t *testing.T) {
 		t.Errorf("got %s (%v), want nothing", got, err)
 	}
 }
+
+func TestRangeIsBounded(t *testing.T) {
+	r, ok := checkRoundTrip(t, `count_over_time({app="shop"} | logfmt [1h])`).(*RangeAggregation)
+	if !ok {
+		t.Fatal("not a range aggregation")
+	}
+	for most, want := range map[int]error{0: nil, 30: nil, 29: ErrTooManyPoints} { // three series at ten times
+		e, err := NewRange(r, int64(4*time.Second), int64(13*time.Second), time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.Limit(most)
+		for i := range int64(3) {
+			e.Add(i, fmt.Sprint("a=", i), labels.FromStrings("app", "shop"), labels.EmptyLabels())
+		}
+		if m, err := e.Matrix(); !errors.Is(err, want) || (err == nil) != (len(m) == 3) {
+			t.Errorf("at most %d points: %v, %v", most, m, err)
+		}
+	}
+}
