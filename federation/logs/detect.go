@@ -69,6 +69,8 @@ const (
 	// MaxLinesDetected is how many lines of each organization can be looked at for
 	// fields.
 	MaxLinesDetected = 5000
+	// maxFieldsLooked is how many fields these lines may have together.
+	maxFieldsLooked = 2_000_000
 )
 
 func (f Field) bytes() int {
@@ -245,7 +247,9 @@ func (v *view) detectFields(ctx context.Context, q Question) (*Released, error) 
 		if size += len(entry.Line) + timeBytes; size > maxHeld {
 			return federation.Errorf(federation.OverLimit, "the lines are larger than a gateway looks at for fields; give a lower line_limit")
 		}
-		d.look(e.at, entry)
+		if d.look(e.at, entry); d.looked > maxFieldsLooked {
+			return federation.Errorf(federation.OverLimit, "the lines have more fields than a gateway looks at; give a lower line_limit")
+		}
 		if left--; left == 0 {
 			return errEnough
 		}
@@ -264,6 +268,7 @@ func (v *view) detectFields(ctx context.Context, q Question) (*Released, error) 
 type detector struct {
 	parsers []parsing
 	all     finds
+	looked  int      // how many fields of lines were looked at
 	label   string   // only the values of this one are wanted; empty: all fields are
 	values  []string // of label
 }
@@ -317,6 +322,7 @@ func spelled(value string, parser Parser) string {
 }
 
 func (d *detector) add(l labels.Label, parser Parser, path []string) {
+	d.looked++
 	switch {
 	case l.Name == logql.ErrorLabel || l.Name == logql.ErrorDetailsLabel:
 		return

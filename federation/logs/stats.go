@@ -25,17 +25,19 @@ const VolumeName = "label"
 func (v *view) stats(ctx context.Context, q Question, most int) (*Released, error) {
 	var out Stats
 	streams := map[labels.Labels]struct{}{}
-	err := v.counted(ctx, q, most, func(e visibleEntry) {
+	err := v.counted(ctx, q, most, func(e visibleEntry) error {
 		streams[e.stream] = struct{}{}
 		out.Entries++
 		out.Bytes += uint64(len(e.line))
+		return nil
 	})
 	out.Streams = uint64(len(streams))
 	return &Released{stats: out}, err
 }
 
 // counted calls take with each entry of the question's one selector, in its time.
-func (v *view) counted(ctx context.Context, q Question, most int, take func(visibleEntry)) error {
+// It stops at the first error of take.
+func (v *view) counted(ctx context.Context, q Question, most int, take func(visibleEntry) error) error {
 	if len(q.Selectors) != 1 {
 		return federation.Errorf(federation.BadQuestion, "a question for %s has one selector", q.Kind)
 	}
@@ -44,8 +46,7 @@ func (v *view) counted(ctx context.Context, q Question, most int, take func(visi
 		if most--; most < 0 {
 			return tooManyEntries()
 		}
-		take(e)
-		return nil
+		return take(e)
 	})
 }
 
@@ -68,7 +69,7 @@ func (v *view) volume(ctx context.Context, q Question, most int) (*Released, err
 	sums := newIntervals(q)
 	targets := map[labels.Labels][]labels.Labels{} // by stream
 	q.Start, q.End = q.Start.Add(1), q.End.Add(1)
-	err := v.counted(ctx, q, most, func(e visibleEntry) {
+	err := v.counted(ctx, q, most, func(e visibleEntry) error {
 		of, known := targets[e.stream]
 		if !known {
 			of = q.volumesOf(e.stream)
@@ -77,6 +78,7 @@ func (v *view) volume(ctx context.Context, q Question, most int) (*Released, err
 		for _, ls := range of {
 			sums.add(ls, e.at, float64(len(e.line)))
 		}
+		return nil
 	})
 	return sums.released(), err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
@@ -301,5 +302,26 @@ func TestSummariesRespectFloors(t *testing.T) {
 		if got := federation.AsError(err); err == nil != (c.want == "") || err != nil && got.Kind != c.want {
 			t.Errorf("%s under %+v: %v, want %q", c.q.Kind, c.o, err, c.want)
 		}
+	}
+}
+
+// What is held of patterns is bounded, whatever lines there are.
+func TestPatternsAreBounded(t *testing.T) {
+	store := NewStore(StoreConfig{})
+	at := time.Unix(1_000_000, 0)
+	long := strings.Repeat("request failed ", 20_000)
+	for i := range 250 {
+		text := strings.Repeat("order ", i) + long
+		if err := store.Append(at.Add(time.Duration(i)*time.Millisecond), text, labels.FromStrings("service", "a"), labels.EmptyLabels()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	q := Question{Kind: policy.Patterns, Selectors: selectorOf(t, `{service="a"}`), Start: at.Add(-time.Second), End: at.Add(100 * time.Millisecond), Step: time.Minute}
+	if _, err := asked(t, store, openly, tenants.Limits{}, q); err != nil {
+		t.Errorf("some of them: %v", err)
+	}
+	q.End = at.Add(time.Minute)
+	if _, err := asked(t, store, openly, tenants.Limits{}, q); federation.AsError(err) == nil || federation.AsError(err).Kind != federation.OverLimit {
+		t.Errorf("all of them: %v", err)
 	}
 }
