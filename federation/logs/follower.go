@@ -13,8 +13,10 @@ import (
 
 const (
 	// An organization that is gone is asked again after retryFirst, then after
-	// longer and longer, at most retryMost. One that denies is after retryDenied.
-	retryFirst, retryMost, retryDenied = 500 * time.Millisecond, 15 * time.Second, 30 * time.Second
+	// longer and longer, at most retryMost. One that denies is after retryDenied, and
+	// then at most every retryDeniedMost.
+	retryFirst, retryMost        = 500 * time.Millisecond, 15 * time.Second
+	retryDenied, retryDeniedMost = 30 * time.Second, 5 * time.Minute
 	// settled is for how long a tail runs whose end doesn't make the next one wait.
 	settled = 10 * time.Second
 	// overlap is for how long before the last line of an organization its lines
@@ -36,7 +38,7 @@ type follower struct {
 
 // run asks the member, and asks it again when its tail ends, until ctx ends.
 func (f *follower) run(ctx context.Context) {
-	wait := retryFirst
+	wait, denied := retryFirst, retryDenied
 	for again := false; ; again = true {
 		asked, parts := time.Now(), 0
 		recall := f.had.recall()
@@ -52,18 +54,23 @@ func (f *follower) run(ctx context.Context) {
 				continue // at once, and it may be that nobody notices
 			}
 		}
-		if err != nil && f.tell(ctx, tailEvent{failed: err}) != nil || !pause(ctx, err, wait) {
+		if err != nil && f.tell(ctx, tailEvent{failed: err}) != nil {
 			return
 		}
-		wait = min(2*wait, retryMost)
+		next := wait
+		if err != nil && denies(err) {
+			next, denied = denied, min(2*denied, retryDeniedMost)
+		} else {
+			wait, denied = min(2*wait, retryMost), retryDenied
+		}
+		if !pause(ctx, next) {
+			return
+		}
 	}
 }
 
-// pause waits before the member is asked again, and says whether it is to be.
-func pause(ctx context.Context, err error, wait time.Duration) bool {
-	if err != nil && denies(err) {
-		wait = retryDenied
-	}
+// pause waits before a member is asked again, and says whether it is to be.
+func pause(ctx context.Context, wait time.Duration) bool {
 	timer := time.NewTimer(wait + rand.N(wait/4)) // so that not all come back at the same moment
 	defer timer.Stop()
 	select {

@@ -50,7 +50,8 @@ type Config struct {
 	// A shorter deadline of the caller counts.
 	Timeout time.Duration
 	// Silence is for how long a tail may be without a part; default 20s. Its owner
-	// gives one every five seconds, be it without lines.
+	// gives one every five seconds, be it without lines. The first may take three
+	// times as long.
 	Silence time.Duration
 	// ConnectTimeout bounds making a connection; default 5s.
 	ConnectTimeout time.Duration

@@ -18,6 +18,10 @@ import (
 	"github.com/parley-gateway/parley/tenants"
 )
 
+// firstPart is how many times as long the first part may take: its owner reads
+// what there is already.
+const firstPart = 3
+
 // errSilent ends a tail whose owner says nothing.
 var errSilent = errors.New("no part of the tail came for too long")
 
@@ -103,7 +107,7 @@ func (c *Client) tailReplica(ctx context.Context, r *replica, request *federatio
 	replier := &replier{}
 	ctx, cancel := context.WithCancelCause(withReplier(ctx, replier))
 	defer cancel(nil)
-	silence := time.AfterFunc(c.config.Silence, func() { cancel(errSilent) })
+	silence := time.AfterFunc(firstPart*c.config.Silence, func() { cancel(errSilent) })
 	defer silence.Stop()
 	stream, err := federationv1.NewFederationClient(l.conn).Tail(ctx, request)
 	if err != nil {
