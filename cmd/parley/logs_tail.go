@@ -160,7 +160,7 @@ func ended(err error) error {
 	if !errors.As(err, &closed) {
 		return errors.New("the connection to the gateway broke")
 	}
-	reason := errors.New(printable(closed.Reason))
+	reason := errors.New(printable(strings.TrimSuffix(closed.Reason, "; ask again"))) // which is done
 	if closed.Code == websocket.StatusPolicyViolation {
 		return &finalError{reason}
 	}
