@@ -231,6 +231,69 @@ func TestLokiLongLinesComeFewerAtOnce(t *testing.T) {
 	}
 }
 
+// TestLokiIsAskedForWhatIsWanted takes the first few of many entries, and then
+// all of them though a few were wanted.
+func TestLokiIsAskedForWhatIsWanted(t *testing.T) {
+	server := &pageServer{}
+	for i := range 1000 {
+		server.entries = append(server.entries, entriesAt(time.Duration(i)*time.Second)...)
+	}
+	loki := scripted(t, LokiConfig{PageEntries: 400}, server.ServeHTTP)
+	for _, backward := range []bool{false, true} {
+		s := all(testStart, testStart.Add(1000*time.Second))
+		s.matchers, s.backward, s.wanted = shop(), backward, 2
+		for take, pages := range map[int][]string{2: {"100"}, 1000: {"100", "400", "400"}} {
+			server.asked = nil
+			taken := 0
+			err := loki.selectRaw(t.Context(), s, func(rawEntry) error {
+				if taken++; taken == take {
+					return errEnough
+				}
+				return nil
+			})
+			if !errors.Is(err, errEnough) {
+				t.Errorf("took %d of %d: %v", taken, take, err)
+			}
+			for i, want := range pages {
+				if i >= len(server.asked) || server.asked[i].Get("limit") != want {
+					t.Fatalf("for %d entries it is asked for %v", take, server.asked)
+				}
+			}
+			if take == 2 && len(server.asked) > 1 {
+				t.Errorf("for two entries it is asked %d times", len(server.asked))
+			}
+		}
+	}
+}
+
+// TestLokiIsAskedForTheTimeOfAPage reads entries that are close together.
+func TestLokiIsAskedForTheTimeOfAPage(t *testing.T) {
+	server := &pageServer{}
+	for i := range 100 {
+		server.entries = append(server.entries, entriesAt(time.Duration(i)*time.Minute)...)
+	}
+	loki := scripted(t, LokiConfig{PageEntries: 11}, server.ServeHTTP)
+	for _, backward := range []bool{false, true} {
+		s := all(testStart, testStart.Add(100*time.Minute))
+		s.matchers, s.backward = shop(), backward
+		server.asked = nil
+		taken := 0
+		if err := loki.selectRaw(t.Context(), s, func(rawEntry) error { taken++; return nil }); err != nil || taken != 100 {
+			t.Fatalf("took %d of 100: %v", taken, err)
+		}
+		for i, asked := range server.asked[1:] {
+			start, startErr := time.Parse(time.RFC3339Nano, asked.Get("start"))
+			end, endErr := time.Parse(time.RFC3339Nano, asked.Get("end"))
+			if err := errors.Join(startErr, endErr); err != nil || end.Sub(start) > 20*time.Minute {
+				t.Errorf("page %d is of %v: %v", i+2, end.Sub(start), err)
+			}
+		}
+		if len(server.asked) > 15 {
+			t.Errorf("asked for %d pages", len(server.asked))
+		}
+	}
+}
+
 func TestLokiIsAskedInSlices(t *testing.T) {
 	server := &pageServer{}
 	loki := scripted(t, LokiConfig{}, server.ServeHTTP)

@@ -13,9 +13,13 @@ import (
 
 // A span is read in slices: short ones first, so that there is soon something
 // to give, and none longer than a server accepts (max_query_length, by default
-// 721 hours) or can search while a client waits.
+// 721 hours) or can search while a client waits. After a full page the next is
+// asked of the time that fills it, if entries go on as they did: a Loki looks at
+// several hours at once, and when the first has all that is wanted it breaks off
+// the others, after which what it broke off with rests for half a second.
 const (
 	firstSlice = time.Hour
+	minSlice   = time.Second
 	maxSlice   = 24 * time.Hour
 )
 
@@ -110,12 +114,16 @@ func (p *pages) read(ctx context.Context) error {
 		if len(page) == 0 {
 			return fmt.Errorf("there may be more entries of one nanosecond than the %d that are asked for at once", p.limit)
 		}
+		filled := time.Duration(last - start)
 		if p.selection.backward {
+			filled = time.Duration(end - last)
 			p.end = last + 1
 		} else {
 			p.start = last
 		}
-		p.limit = min(4*p.limit, p.most) // it wasn't enough
+		more := min(4*p.limit, p.most) // it wasn't enough
+		p.slice = min(max(filled/time.Duration(p.limit)*time.Duration(more), minSlice), p.slice)
+		p.limit = more
 	}
 	p.page = slices.DeleteFunc(page, func(e rawEntry) bool { return !p.selection.matches(e.stream) })
 	return nil

@@ -339,7 +339,7 @@ func (g *Gateway) makePeerDoor(context.Context) (err error) {
 func (g *Gateway) newPool() *peer.Pool {
 	verifier := g.verifier()
 	c := peer.Config{
-		Log: g.config.Log,
+		Log: g.config.Log, Timeout: g.config.QueryTimeout,
 		Verify: func(state tls.ConnectionState) (spiffeid.ID, error) {
 			return verifier.Verify(context.Background(), state)
 		},
