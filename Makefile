@@ -9,9 +9,10 @@ MAKEFLAGS += --no-print-directory
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 # How long each fuzz target runs.
 FUZZTIME ?= 30s
-# How often each benchmark runs, and which.
+# How often each benchmark runs, which, and how many lines those of logs have.
 BENCHCOUNT ?= 5
 BENCH ?= .
+BENCHLINES ?= 5000000
 # In how many worlds each attack is made.
 WORLDS ?= 32
 # More arguments of the demo, such as ARGS='--for 30s'.
@@ -67,7 +68,7 @@ servers:
 
 .PHONY: bench
 bench: build servers ## Measure, five times each, and summarize; BENCH selects, BENCHCOUNT repeats
-	@go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(BENCHCOUNT) -timeout 2h ./e2e/bench/... | tee bin/bench.out
+	@go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(BENCHCOUNT) -timeout 3h ./e2e/bench -lines $(BENCHLINES) | tee bin/bench.out
 	@$(call tool,go); benchstat bin/bench.out
 
 .PHONY: attacks

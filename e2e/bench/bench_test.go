@@ -2,8 +2,8 @@
 // BENCHMARKS.md has the results and what they are compared with.
 //
 // A machine does other things as well, so nothing here is a time alone: a
-// question to a gateway and the same question to the Prometheus servers behind
-// it are asked in turn, and what counts is the ratio of the two medians,
+// question to a gateway and the same question to the Prometheus servers, or the
+// Loki, behind it are asked in turn, and what counts is the ratio of the two medians,
 // x-direct. Both are timed from the request to the last byte of the answer,
 // which is read and thrown away, uncompressed, by the same client:
 //
@@ -16,8 +16,11 @@
 //	BenchmarkView/sum      in process: a view with pseudonyms, against no policy
 //	BenchmarkDecide/cold   a decision of policy, with fifty partners
 //	BenchmarkReplay        recorded questions, decided once more; in seconds a million
+//	BenchmarkLogs/own/rate one Loki of millions of lines (-lines), through its own
+//	                       organization's gateway or a partner's, against that Loki
+//	BenchmarkLines/shape   in process: lines a second and core, by kind of rule
 //
-// Prometheus and the gateways are real and run as processes of their own, with
+// The servers and the gateways are real and run as processes of their own, with
 // mTLS, policy and audit, as in production. What of the servers' caches can be
 // warm is warm on both sides.
 package bench

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -19,13 +20,26 @@ import (
 
 // client asks over HTTP as Grafana does, but for compression: what is measured
 // is not gzip.
-type client struct{ http *http.Client }
+type client struct {
+	http   *http.Client
+	header http.Header // of every request
+}
 
 func newClient(t testing.TB) client {
 	t.Helper()
 	transport := &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 8}
 	t.Cleanup(transport.CloseIdleConnections)
-	return client{&http.Client{Transport: transport}}
+	return client{http: &http.Client{Transport: transport}}
+}
+
+// with is the client with one more header.
+func (c client) with(name, value string) client {
+	header := c.header.Clone()
+	if header == nil {
+		header = http.Header{}
+	}
+	header.Set(name, value)
+	return client{http: c.http, header: header}
 }
 
 // get returns the body of an answer. Anything but 200 is an error.
@@ -45,6 +59,7 @@ func (c client) do(ctx context.Context, url string, header func(http.Header) err
 	if err != nil {
 		return err
 	}
+	maps.Copy(request.Header, c.header)
 	response, err := c.http.Do(request)
 	if err != nil {
 		return err
@@ -75,20 +90,7 @@ func queryURL(base string, q question) string {
 // series asks a question and counts the series of its answer. One that a
 // gateway calls incomplete is an error.
 func (c client) series(ctx context.Context, base string, q question) (int, error) {
-	body, err := c.get(ctx, queryURL(base, q), func(h http.Header) error {
-		said := h.Get(front.CompletenessHeader)
-		if said == "" {
-			return nil // a Prometheus
-		}
-		var completeness federation.Completeness
-		if err := json.Unmarshal([]byte(said), &completeness); err != nil {
-			return err
-		}
-		if !completeness.Whole() {
-			return fmt.Errorf("the answer is incomplete: %s", completeness.Missing())
-		}
-		return nil
-	})
+	body, err := c.get(ctx, queryURL(base, q), whole)
 	if err != nil {
 		return 0, err
 	}
@@ -97,6 +99,22 @@ func (c client) series(ctx context.Context, base string, q question) (int, error
 	}
 	err = json.Unmarshal(body, &answer)
 	return len(answer.Data.Result), err
+}
+
+// whole is an error if a gateway calls its answer incomplete.
+func whole(h http.Header) error {
+	said := h.Get(front.CompletenessHeader)
+	if said == "" {
+		return nil // of a server
+	}
+	var completeness federation.Completeness
+	if err := json.Unmarshal([]byte(said), &completeness); err != nil {
+		return err
+	}
+	if !completeness.Whole() {
+		return fmt.Errorf("the answer is incomplete: %s", completeness.Missing())
+	}
+	return nil
 }
 
 // wireBytes is what a gateway has exchanged with its partners so far, by

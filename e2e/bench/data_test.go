@@ -47,15 +47,21 @@ func store(t testing.TB, org string) string {
 	return dir
 }
 
-// block returns the folder of the organization's block, made when it isn't
-// there yet.
+// block returns the folder of the organization's block.
 func block(t testing.TB, org string) string {
+	t.Helper()
+	return kept(t, filepath.Join("data-"+dataVersion, org), func(dir string) { write(t, dir, org) })
+}
+
+// kept returns a folder with data that is kept between runs, made when it isn't
+// there yet.
+func kept(t testing.TB, name string, fill func(dir string)) string {
 	t.Helper()
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		t.Fatalf("no folder to keep benchmark data in: %v; set XDG_CACHE_HOME or HOME", err)
 	}
-	dir := filepath.Join(cache, "parley", "bench", "data-"+dataVersion, org)
+	dir := filepath.Join(cache, "parley", "bench", name)
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +77,7 @@ func block(t testing.TB, org string) string {
 	if err := os.RemoveAll(making); err != nil { // what an interrupted run left
 		t.Fatal(err)
 	}
-	write(t, making, org)
+	fill(making)
 	if err := os.Rename(making, dir); err != nil {
 		t.Fatal(err)
 	}

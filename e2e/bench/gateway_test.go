@@ -19,46 +19,60 @@ import (
 	"github.com/parley-gateway/parley/gateway/identity"
 )
 
-// org is an organization: a Prometheus and a gateway, each a process.
+// org is an organization: a gateway, and its Prometheus or Loki, each a process.
 type org struct {
-	name       string
-	prometheus *servers.Server
-	process    *exec.Cmd // the gateway
-	dir        string
-	front      string // host:port of its doors
-	peer       string
+	name    string
+	server  *servers.Server // nil: it has none, and asks
+	stores  string          // the server, in the gateway's configuration
+	process *exec.Cmd       // the gateway
+	dir     string
+	front   string // host:port of its doors
+	peer    string
 }
 
-// world starts organizations that have agreed with one another. Each answers
-// the others by releases, by organization, and where it is given its own users
-// by own; the first asks.
+func newOrg(t testing.TB, name string) *org {
+	t.Helper()
+	return &org{name: name, dir: t.TempDir(), front: freeAddress(t), peer: freeAddress(t)}
+}
+
+// world starts organizations with a Prometheus each that have agreed with one
+// another. Each answers the others by releases, by organization, and where it is
+// given its own users by own; the first asks.
 func world(t testing.TB, releases, own map[string]string) []*org {
 	t.Helper()
 	var orgs []*org
 	for _, name := range []string{"acme", "globex", "initech"} {
 		if _, ok := releases[name]; ok {
-			orgs = append(orgs, &org{name: name, dir: t.TempDir(), front: freeAddress(t), peer: freeAddress(t)})
+			o := newOrg(t, name)
+			o.server = servers.Prometheus(t, servers.PrometheusConfig{Data: store(t, name), Config: "scrape_configs: []"})
+			o.stores = fmt.Sprintf("metrics: {prometheus: {url: %q}}", o.server.URL)
+			orgs = append(orgs, o)
 		}
 	}
+	federate(t, "metrics", orgs, releases, own)
+	return orgs
+}
+
+// federate starts the gateways of organizations that agree about a signal.
+func federate(t testing.TB, signal string, orgs []*org, releases, own map[string]string) {
+	t.Helper()
 	for _, o := range orgs {
 		o.prepare(t)
 	}
 	for _, o := range orgs {
 		for _, partner := range orgs {
 			if partner != o {
-				o.agree(t, partner, releases[o.name])
+				o.agree(t, partner, signal, releases[o.name])
 			}
 		}
 		if release, ok := own[o.name]; ok {
 			o.write(t, "policies/own.rego", "package parley.own\n\n"+release+"\n")
 		}
-		o.prometheus = servers.Prometheus(t, servers.PrometheusConfig{Data: store(t, o.name), Config: "scrape_configs: []"})
 		o.start(t)
 	}
 	for _, o := range orgs {
 		o.awaitReady(t)
 	}
-	return orgs
 }
 
 func (o *org) trustDomain() spiffeid.TrustDomain {
@@ -83,21 +97,21 @@ func (o *org) prepare(t testing.TB) {
 	}
 }
 
-// agree writes the agreement with a partner and the policy that answers it.
-// The limits are the defaults but for the number of questions.
-func (o *org) agree(t testing.TB, partner *org, release string) {
+// agree writes the agreement with a partner about a signal and the policy that
+// answers it. The limits are the defaults but for the number of questions.
+func (o *org) agree(t testing.TB, partner *org, signal, release string) {
 	t.Helper()
 	o.write(t, "agreements/"+partner.name+".yml", fmt.Sprintf(`partner: %[1]s
 trust_domain: %[1]s.example
 gateway_id: spiffe://%[1]s.example/parley
 addresses: [%[2]s]
 bundle: {file: %[3]s}
-signals: [metrics]
-purposes: [slo-review]
+signals: [%[5]s]
+purposes: [slo-review, incident-response]
 not_after: %[4]s
 policy: parley.partners.%[1]s
 limits: {queries_per_minute: 1_000_000}
-`, partner.name, partner.peer, filepath.Join(partner.dir, "ca", identity.DevCABundleFile), time.Now().Add(24*time.Hour).UTC().Format(time.RFC3339)))
+`, partner.name, partner.peer, filepath.Join(partner.dir, "ca", identity.DevCABundleFile), time.Now().Add(24*time.Hour).UTC().Format(time.RFC3339), signal))
 	o.write(t, "policies/"+partner.name+".rego", fmt.Sprintf("package parley.partners.%s\n\n%s\n", partner.name, release))
 }
 
@@ -114,14 +128,14 @@ func (o *org) start(t testing.TB) {
 	o.write(t, "gateway.yml", fmt.Sprintf(`org: %[1]s
 trust_domain: %[1]s.example
 identity: {development: {dir: ca}}
-front: {listen: "%[2]s", default_purpose: slo-review, query_timeout: 2m, pprof: true}
+front: {listen: "%[2]s", default_purpose: slo-review, query_timeout: 5m, pprof: true}
 peer: {listen: "%[3]s"}
 agreements: {dir: agreements}
 policy: {dir: policies}
-metrics: {prometheus: {url: "%[4]s"}}
+%[4]s
 pseudonyms: {key_file: pseudonyms.key}
 audit: {dir: audit}
-`, o.name, o.front, o.peer, o.prometheus.URL))
+`, o.name, o.front, o.peer, o.stores))
 	var output bytes.Buffer
 	o.process = exec.Command(binary(t), "serve", "--config", filepath.Join(o.dir, "gateway.yml"))
 	o.process.Stderr = &output
@@ -162,7 +176,10 @@ func (o *org) awaitReady(t testing.TB) {
 func pids(orgs []*org) []int {
 	var out []int
 	for _, o := range orgs {
-		out = append(out, o.prometheus.PID, o.process.Process.Pid)
+		out = append(out, o.process.Process.Pid)
+		if o.server != nil {
+			out = append(out, o.server.PID)
+		}
 	}
 	slices.Sort(out)
 	return out

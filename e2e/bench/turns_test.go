@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// minTurns is how often at least every side is measured: a median of fewer
-// says little.
+// minTurns is how often at least every side is measured, unless that takes
+// minutes: a median of fewer says little.
 const minTurns = 5
 
 // side is one of several ways to the same answer.
@@ -17,16 +17,17 @@ type side struct {
 }
 
 // inTurn times ours and what it is compared with in turn, each as often first
-// as any other, until the benchmark has run long enough. It reports the median
+// as any other, until the benchmark has run long enough, and at least so many
+// turns. It reports the median
 // of ours as the benchmark's time, and its ratio to each other side's.
-func inTurn(b *testing.B, ours func() error, others ...side) {
+func inTurn(b *testing.B, turns int, ours func() error, others ...side) {
 	b.Helper()
 	sides := append([]side{{run: ours}}, others...)
 	took := make([][]time.Duration, len(sides))
 	turn := func() {
-		turns := len(took[0])
+		before := len(took[0])
 		for i := range sides {
-			i = (i + turns) % len(sides)
+			i = (i + before) % len(sides)
 			start := time.Now()
 			if err := sides[i].run(); err != nil {
 				b.Fatal(err)
@@ -37,7 +38,7 @@ func inTurn(b *testing.B, ours func() error, others ...side) {
 	for b.Loop() {
 		turn()
 	}
-	for len(took[0]) < minTurns {
+	for len(took[0]) < turns {
 		turn()
 	}
 	own := median(took[0])

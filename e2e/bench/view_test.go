@@ -35,7 +35,7 @@ func BenchmarkView(b *testing.B) {
 	for _, q := range questions {
 		b.Run(q.name, func(b *testing.B) {
 			ctx := b.Context()
-			inTurn(b,
+			inTurn(b, minTurns,
 				func() error { return answer(ctx, local, q, pseudonyms()) },
 				side{"x-nopolicy", func() error { return answer(ctx, local, q, everything()) }},
 				side{"x-engine", func() error { return evaluate(ctx, engine, raw, q) }})

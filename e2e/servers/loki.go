@@ -17,13 +17,16 @@ import (
 	"time"
 )
 
-// LokiConfig says what a Loki does. The zero value keeps what is pushed in a
-// folder that goes with the test.
+// LokiConfig says what a Loki does. The zero value keeps what is pushed as long
+// as the test takes.
 type LokiConfig struct {
 	// Config is the text of the configuration, in which $ADDRESS stands for the
 	// server's own host:port, $PORT and $GRPC_PORT for the ports it listens on
 	// and $DATA for its folder. Empty is loki/loki.yml beside this package.
 	Config string
+	// Data is the folder of what is pushed, what is there included. Empty is one
+	// that goes with the test.
+	Data string
 	// Flags are added to the command line, where they win over Config.
 	Flags []string
 }
@@ -41,8 +44,10 @@ func StartLoki(t testing.TB, c LokiConfig) Loki {
 		}
 		c.Config = string(text)
 	}
-	dir := t.TempDir()
-	config := filepath.Join(dir, "loki.yml")
+	if c.Data == "" {
+		c.Data = t.TempDir()
+	}
+	config := filepath.Join(t.TempDir(), "loki.yml")
 	return Loki{launch{
 		name:    "loki",
 		program: Program(t, "loki", "loki"),
@@ -50,7 +55,7 @@ func StartLoki(t testing.TB, c LokiConfig) Loki {
 			_, port, _ := net.SplitHostPort(address) // it is the kernel's
 			_, grpc, _ := net.SplitHostPort(freeAddress(t))
 			text := strings.NewReplacer(
-				"$ADDRESS", address, "$PORT", port, "$GRPC_PORT", grpc, "$DATA", filepath.Join(dir, "data"),
+				"$ADDRESS", address, "$PORT", port, "$GRPC_PORT", grpc, "$DATA", c.Data,
 			).Replace(c.Config)
 			if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 				t.Fatalf("writing Loki's configuration: %v", err)

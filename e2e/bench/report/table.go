@@ -42,6 +42,8 @@ func (r *results) render(goVersion, date string) string {
 	r.decide(&b)
 	r.bundle(&b)
 	r.replay(&b)
+	r.logs(&b)
+	r.lines(&b)
 	b.WriteByte('\n')
 	return b.String()
 }
