@@ -44,8 +44,9 @@ func (l *Loki) pages(s selection, selector string) *pages {
 		limit: l.config.PageEntries, most: l.config.PageEntries,
 	}
 	if s.wanted > 0 {
-		// Those of the last moment of a page are left for the next one.
-		p.limit = min(max(s.wanted+1, leastPage), p.limit)
+		// Those of the last moment of a page are left for the next one, and the view
+		// waits for one of another moment.
+		p.limit = min(max(s.wanted+2, leastPage), p.limit)
 	}
 	return p
 }
