@@ -53,6 +53,7 @@ type Meter struct {
 	series, samples *prometheus.CounterVec
 	lines, bytes    *prometheus.CounterVec
 	wire            *prometheus.CounterVec
+	tails           *prometheus.GaugeVec
 }
 
 var _ gateway.Meter = (*Meter)(nil)
@@ -87,9 +88,12 @@ func New(reg prometheus.Registerer, c Config) (*Meter, error) {
 		wire: counter("parley_wire_bytes_total",
 			"Bytes on the wire with a partner, after compression. Direction answered: on connections it made to us; asked: on ours to it. Flow sent: from us to it; received: from it to us.",
 			"partner", "direction", "flow"),
+		tails: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "parley_tails", Help: "Tails that run, by the partner that asked us or, under our own name, our users.",
+		}, []string{"partner"}),
 	}
 	var errs []error
-	for _, c := range []prometheus.Collector{m.questions, m.duration, m.series, m.samples, m.lines, m.bytes, m.wire} {
+	for _, c := range []prometheus.Collector{m.questions, m.duration, m.series, m.samples, m.lines, m.bytes, m.wire, m.tails} {
 		errs = append(errs, reg.Register(c))
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -112,6 +116,15 @@ func (m *Meter) Observe(x gateway.Exchange) {
 		cost.Latency = 0
 		if x.Tail.Stage != gateway.TailEnded {
 			observe = m.disclosed
+		}
+		// Under the name it opened with, also when the agreement is gone: who has a
+		// tail had one.
+		switch x.Tail.Stage {
+		case gateway.TailOpened:
+			m.tails.WithLabelValues(string(asker)).Inc()
+		case gateway.TailEnded:
+			m.tails.WithLabelValues(string(asker)).Dec()
+		case gateway.TailGoesOn:
 		}
 	}
 	observe(asker, x.Signal, Answered, x.Outcome, cost)
