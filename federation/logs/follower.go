@@ -17,8 +17,9 @@ const (
 	// then at most every retryDeniedMost.
 	retryFirst, retryMost        = 500 * time.Millisecond, 15 * time.Second
 	retryDenied, retryDeniedMost = 30 * time.Second, 5 * time.Minute
-	// settled is for how long a tail runs whose end doesn't make the next one wait.
-	settled = 10 * time.Second
+	// A tail that ran for settled, or briefly if it ended as one that goes on, doesn't
+	// make the next one wait.
+	settled, briefly = 10 * time.Second, 2 * time.Second
 	// overlap is for how long before the last line of an organization its lines
 	// are asked for again when it is back: they don't all come in order.
 	overlap = 5 * time.Second
@@ -48,11 +49,12 @@ func (f *follower) run(ctx context.Context) {
 			f.had.add(entries)
 			return f.tell(ctx, tailEvent{entries: entries, part: part})
 		})
-		if parts > 0 && time.Since(asked) >= settled {
+		ran := time.Since(asked)
+		if parts > 0 && ran >= settled {
 			wait = retryFirst
-			if err == nil || !denies(err) {
-				continue // at once, and it may be that nobody notices
-			}
+		}
+		if parts > 0 && ctx.Err() == nil && (err == nil && ran >= briefly || err != nil && !denies(err) && ran >= settled) {
+			continue // at once, and it may be that nobody notices
 		}
 		if err != nil && f.tell(ctx, tailEvent{failed: err}) != nil {
 			return

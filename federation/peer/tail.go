@@ -144,6 +144,9 @@ func (c *Client) tailReplica(ctx context.Context, r *replica, request *federatio
 		if err := give(released, part); err != nil {
 			return true, &giveError{err}
 		}
+		if l.certificates.aged() {
+			return true, nil // it goes on over a connection whose certificates last
+		}
 		silence.Reset(c.config.Silence)
 	}
 }

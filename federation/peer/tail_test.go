@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -228,5 +229,40 @@ func TestTailOfAPartnerThatIsSilent(t *testing.T) {
 	wantError(t, err, federation.Unavailable, "can't be reached")
 	if lines != 3 {
 		t.Errorf("%d lines came", lines)
+	}
+}
+
+// A tail outlasts no certificate: before one expires it goes on over another
+// connection.
+func TestTailRenewsConnections(t *testing.T) {
+	a := newAuthority(t)
+	var later atomic.Int64
+	again := make(chan struct{}, 1)
+	address := startTailing(t, a, func(_ *federationv1.AskRequest, s grpc.ServerStreamingServer[federationv1.AskResponse]) error {
+		for {
+			for _, m := range part(t, "globex", 0, "a") {
+				if err := s.Send(m); err != nil {
+					return err
+				}
+			}
+			select {
+			case <-again:
+			case <-s.Context().Done():
+				return nil
+			}
+		}
+	})
+	config := acme(t, a, address)
+	config.Now = func() time.Time { return time.Now().Add(time.Duration(later.Load())) }
+	parts := 0
+	err := newClient(t, config).Tail(t.Context(), exchangeID, ada, checkout, func(federation.Released, federation.Part) error {
+		if parts++; parts == 3 {
+			later.Store(int64(31 * time.Minute)) // certificates are for an hour
+		}
+		again <- struct{}{}
+		return nil
+	})
+	if err != nil || parts != 3 {
+		t.Errorf("after %d parts the tail ended with %v", parts, err)
 	}
 }
