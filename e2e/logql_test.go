@@ -145,7 +145,7 @@ func (o *logqlOracle) differed(t *testing.T) []string {
 func (o *logqlOracle) difference(t *testing.T, query string) string {
 	t.Helper()
 	want, wantErr := o.asked(t, query)
-	got, gotErr := o.answered(query)
+	got, gotErr := o.answered(t.Context(), query)
 	o.last, o.lastFailed = strings.Join(want, "\n"), wantErr != nil
 	if unclear(want) {
 		o.unclear++
@@ -297,7 +297,7 @@ func unclear(points []string) bool {
 const pointSeparator = ": value "
 
 // answered is what we answer.
-func (o *logqlOracle) answered(query string) ([]string, error) {
+func (o *logqlOracle) answered(ctx context.Context, query string) ([]string, error) {
 	expr, err := logql.Parse(query)
 	if err != nil {
 		return nil, err
@@ -325,10 +325,10 @@ func (o *logqlOracle) answered(query string) ([]string, error) {
 	}
 	for _, e := range o.entries {
 		if selected(logql.Selectors(expr)[0], e.Stream) {
-			evaluated.Add(e.At, e.Line, e.Stream, e.Metadata)
+			evaluated.Add(ctx, e.At, e.Line, e.Stream, e.Metadata)
 		}
 	}
-	m, err := evaluated.Matrix()
+	m, err := evaluated.Matrix(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -64,7 +64,7 @@ func (f *Federated) gather(ctx context.Context, q Question, in standIn, members 
 	of = slices.DeleteFunc(of, func(c contribution) bool { return c.err != nil })
 	store := leafStore{byName: map[string]promql.Matrix{}}
 	for i, leaf := range in.leaves {
-		matrix, err := leafOfAll(q, leaf, i, of, f.maxSamples)
+		matrix, err := leafOfAll(ctx, q, leaf, i, of, f.maxSamples)
 		if err != nil {
 			return nil, completeness, err
 		}
@@ -159,7 +159,7 @@ func leadingFilters(s *logql.LogSelector) []logql.Stage {
 
 // leafOfAll are the series of a leaf, of what all members contributed to it: at
 // most so many points.
-func leafOfAll(q Question, leaf logql.Expr, at int, of []contribution, most int) (promql.Matrix, error) {
+func leafOfAll(ctx context.Context, q Question, leaf logql.Expr, at int, of []contribution, most int) (promql.Matrix, error) {
 	var all promql.Matrix
 	var parts []*Released
 	for _, c := range of {
@@ -180,7 +180,7 @@ func leafOfAll(q Question, leaf logql.Expr, at int, of []contribution, most int)
 		return nil, err
 	}
 	for _, e := range merged.entries {
-		evaluated.Add(e.At, e.Line, e.Stream, e.Metadata)
+		evaluated.Add(ctx, e.At, e.Line, e.Stream, e.Metadata)
 	}
-	return matrixOf(evaluated)
+	return matrixOf(ctx, evaluated)
 }

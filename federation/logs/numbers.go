@@ -100,13 +100,13 @@ func (v *view) leaf(ctx context.Context, leaf logql.Expr, q Question, most int) 
 		if most--; most < 0 {
 			return tooManyEntries()
 		}
-		at.Add(e.at, e.line, e.stream, e.metadata)
+		at.Add(ctx, e.at, e.line, e.stream, e.metadata)
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	return matrixOf(at)
+	return matrixOf(ctx, at)
 }
 
 // newRange evaluates a leaf at the times of a question, to at most so many points.
@@ -124,8 +124,11 @@ func newRange(leaf logql.Expr, q Question, most int) (*logql.Range, error) {
 }
 
 // matrixOf is the result of a leaf that got all its entries.
-func matrixOf(at *logql.Range) (promql.Matrix, error) {
-	matrix, err := at.Matrix()
+func matrixOf(ctx context.Context, at *logql.Range) (promql.Matrix, error) {
+	matrix, err := at.Matrix(ctx)
+	if err != nil && ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
 	var problem *logql.PipelineError
 	if errors.Is(err, logql.ErrTooManyPoints) {
 		return nil, federation.Errorf(federation.OverLimit, "the question would make too many points of lines; ask for less time, a larger step, or fewer series with sum by (...)")

@@ -114,7 +114,14 @@ func (v *view) entries(ctx context.Context, sel selection, take func(visibleEntr
 		return nil
 	}
 	v.filterBefore(&sel)
-	pending := ordered{backward: sel.backward, take: take}
+	pending := ordered{backward: sel.backward, take: func(e visibleEntry) error {
+		// Sources look whether it is over when they read on. A question's pipeline
+		// may take long for each entry.
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		return take(e)
+	}}
 	err := v.source.selectRaw(ctx, sel, func(raw rawEntry) error {
 		at, ok := v.moment(raw.at)
 		if !ok || at < from || at >= to {

@@ -71,7 +71,7 @@ func BenchmarkRange(b *testing.B) {
 			}
 			b.ReportAllocs()
 			for i := 0; b.Loop(); i++ {
-				e.Add(int64(i)*int64(time.Millisecond), benchedJSON, benchedStream, labels.EmptyLabels())
+				e.Add(b.Context(), int64(i)*int64(time.Millisecond), benchedJSON, benchedStream, labels.EmptyLabels())
 			}
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "lines/s")
 		})

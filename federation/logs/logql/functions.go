@@ -19,6 +19,7 @@ type functions struct {
 	line    string
 	at      int64 // Unix nanoseconds
 	steps   int   // of loops so far
+	work    int   // bytes that functions read and made so far
 	regexps map[string]*regexp.Regexp
 }
 
@@ -35,7 +36,6 @@ const maxRegexps = 100
 
 func (f *functions) funcs() template.FuncMap {
 	all := template.FuncMap{
-		boundedLoop:     f.bounded,
 		"__line__":      func() string { return f.line },
 		"__timestamp__": func() time.Time { return time.Unix(0, f.at).UTC() },
 
@@ -82,7 +82,59 @@ func (f *functions) funcs() template.FuncMap {
 	for _, name := range ofSprig {
 		all[name] = sprigs[name]
 	}
+	for name, function := range all {
+		all[name] = f.counted(function)
+	}
+	all[boundedLoop] = f.bounded
 	return all
+}
+
+// counted is a function that counts the text that it is given and makes.
+func (f *functions) counted(function any) any {
+	called := reflect.ValueOf(function)
+	of := called.Type()
+	var in []reflect.Type
+	for i := range of.NumIn() {
+		in = append(in, of.In(i))
+	}
+	failure := reflect.TypeFor[error]()
+	does := func(args []reflect.Value) []reflect.Value {
+		for _, a := range args {
+			f.work += textIn(a)
+		}
+		if f.work > maxTemplateWork {
+			return []reflect.Value{reflect.Zero(of.Out(0)), reflect.ValueOf(&errTemplateWork).Elem()}
+		}
+		call := called.Call
+		if of.IsVariadic() {
+			call = called.CallSlice
+		}
+		out := call(args)
+		f.work += textIn(out[0])
+		if len(out) == 1 {
+			out = append(out, reflect.Zero(failure))
+		}
+		return out
+	}
+	return reflect.MakeFunc(reflect.FuncOf(in, []reflect.Type{of.Out(0), failure}, of.IsVariadic()), does).Interface()
+}
+
+// textIn is how many bytes of text a value of a template has, and at least one.
+func textIn(v reflect.Value) int {
+	switch v.Kind() {
+	case reflect.Interface:
+		return textIn(v.Elem())
+	case reflect.String:
+		return 1 + v.Len()
+	case reflect.Slice:
+		n := 1
+		for i := range v.Len() {
+			n += textIn(v.Index(i))
+		}
+		return n
+	default:
+		return 1
+	}
 }
 
 // within is s if it isn't too long.

@@ -2,6 +2,8 @@ package logql
 
 import (
 	"fmt"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -80,6 +82,23 @@ func TestPipeline(t *testing.T) {
 			t.Errorf("%s of %q: got %s, want %s", c.stages, c.line, got, want)
 		} else if c.want[:min(4, len(c.want))] != kept && got != c.want {
 			t.Errorf("%s of %q: got %s, want %s", c.stages, c.line, got, c.want)
+		}
+	}
+}
+
+// A template that would work for long fails, whatever it makes.
+func TestTemplatesAreBounded(t *testing.T) {
+	for _, c := range []struct{ template, want string }{
+		{`{{ range 1000 }}{{ $x := repeat 1000000 "a" }}{{ end }}`, "the functions of the template"},
+		{`{{ $x := repeat 1000000 "a" }}{{ range 1000 }}{{ $y := contains "b" $x }}{{ end }}`, "the functions of the template"},
+		{`{{ $x := repeat 1000000 "a" }}{{ range 1000 }}{{ $y := max 1 (len (upper $x)) }}{{ end }}`, "the functions of the template"},
+		{`{{ range 1000 }}{{ range 1000 }}{{ end }}{{ end }}`, "the loops of the template"},
+		{`{{ range 10000 }}{{ $x := or ` + strings.Repeat("0 ", 100) + `}}{{ end }}`, "the loops of the template"},
+		{`{{ range 1000 }}{{ $x := upper __line__ }}{{ end }}`, ""},
+	} {
+		got := processed(t, "{app=\"shop\"} | line_format "+strconv.Quote(c.template), "abc")
+		if strings.Contains(got, templateProblem) != (c.want != "") || !strings.Contains(got, c.want) {
+			t.Errorf("%.100s: got %s, want %q", c.template, got, c.want)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package logql
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -122,10 +123,11 @@ func withoutIdleFormats(r *RangeAggregation) *RangeAggregation {
 	return &reduced
 }
 
-// Add takes an entry, none of which may be earlier than the one before.
-func (e *Range) Add(at int64, line string, stream, metadata labels.Labels) {
+// Add takes an entry, none of which may be earlier than the one before. When ctx
+// ends, Matrix fails with its error.
+func (e *Range) Add(ctx context.Context, at int64, line string, stream, metadata labels.Labels) {
 	for !e.done && e.err == nil && at > e.at-e.offset {
-		e.advance()
+		e.advance(ctx)
 	}
 	if e.done || e.err != nil || at <= e.at-e.offset-e.window {
 		return
@@ -203,7 +205,10 @@ func (e *Range) keeps(f *fields, name string) bool {
 }
 
 // advance evaluates the next time and goes on to the one after it.
-func (e *Range) advance() {
+func (e *Range) advance(ctx context.Context) {
+	if e.err = ctx.Err(); e.err != nil {
+		return
+	}
 	to := e.at - e.offset
 	from, some := to-e.window, false
 	ms := time.Unix(0, e.at).UnixMilli()
@@ -236,11 +241,11 @@ func (e *Range) advance() {
 }
 
 // Matrix is the result, for which no more entries may come: the series sorted
-// by labels, times in milliseconds. The error is a *PipelineError or
-// ErrTooManyPoints.
-func (e *Range) Matrix() (promql.Matrix, error) {
+// by labels, times in milliseconds. The error is a *PipelineError, ErrTooManyPoints
+// or that of ctx.
+func (e *Range) Matrix(ctx context.Context) (promql.Matrix, error) {
 	for !e.done && e.err == nil {
-		e.advance()
+		e.advance(ctx)
 	}
 	if e.err != nil {
 		return nil, e.err

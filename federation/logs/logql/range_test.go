@@ -1,6 +1,7 @@
 package logql
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -22,9 +23,9 @@ func evaluated(t *testing.T, query string, lines ...string) (string, error) {
 		t.Fatalf("%s: %v", query, err)
 	}
 	for i, line := range lines {
-		e.Add(int64(i+1)*int64(time.Second), line, labels.FromStrings("app", "shop"), labels.EmptyLabels())
+		e.Add(t.Context(), int64(i+1)*int64(time.Second), line, labels.FromStrings("app", "shop"), labels.EmptyLabels())
 	}
-	m, err := e.Matrix()
+	m, err := e.Matrix(t.Context())
 	return fmt.Sprint(m), err
 }
 
@@ -74,10 +75,28 @@ func TestRangeIsBounded(t *testing.T) {
 		}
 		e.Limit(most)
 		for i := range int64(3) {
-			e.Add(i, fmt.Sprint("a=", i), labels.FromStrings("app", "shop"), labels.EmptyLabels())
+			e.Add(t.Context(), i, fmt.Sprint("a=", i), labels.FromStrings("app", "shop"), labels.EmptyLabels())
 		}
-		if m, err := e.Matrix(); !errors.Is(err, want) || (err == nil) != (len(m) == 3) {
+		if m, err := e.Matrix(t.Context()); !errors.Is(err, want) || (err == nil) != (len(m) == 3) {
 			t.Errorf("at most %d points: %v, %v", most, m, err)
 		}
+	}
+}
+
+// Nobody waits for what nobody wants any more.
+func TestRangeEndsWithItsContext(t *testing.T) {
+	r, ok := checkRoundTrip(t, `count_over_time({app="shop"}[1h])`).(*RangeAggregation)
+	if !ok {
+		t.Fatal("not a range aggregation")
+	}
+	e, err := NewRange(r, 0, int64(time.Hour), 1) // as many times as an hour has nanoseconds
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	e.Add(ctx, 1, "line", labels.FromStrings("app", "shop"), labels.EmptyLabels())
+	if _, err := e.Matrix(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("got the error %v", err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strconv"
 	"strings"
 	"text/template"
 	"text/template/parse"
@@ -13,12 +14,16 @@ import (
 // by whoever asks, and run where the lines are.
 const (
 	maxTemplateText  = 1 << 20 // bytes of a text that it makes
-	maxTemplateSteps = 100_000 // of its loops, together
+	maxTemplateSteps = 100_000 // of its loops, together: nodes of what they do each time
+	// maxTemplateWork is how many bytes of text its functions may read and make,
+	// together: each may be short, and a loop calls it again and again.
+	maxTemplateWork = 16 << 20
 )
 
 var (
 	errTemplateText  = fmt.Errorf("the template makes more than %d bytes", maxTemplateText)
 	errTemplateSteps = fmt.Errorf("the loops of the template have more than %d steps", maxTemplateSteps)
+	errTemplateWork  = fmt.Errorf("the functions of the template read and make more than %d bytes", maxTemplateWork)
 )
 
 // checkTemplate refuses what isn't a template that we accept.
@@ -111,7 +116,9 @@ func boundLoops(n parse.Node) error {
 		return boundBranches(&n.BranchNode)
 	case *parse.RangeNode:
 		bound := parse.NewIdentifier(boundedLoop).SetPos(n.Pos)
-		n.Pipe.Cmds = append(n.Pipe.Cmds, &parse.CommandNode{NodeType: parse.NodeCommand, Pos: n.Pos, Args: []parse.Node{bound}})
+		size := countNodes(n.List)
+		each := &parse.NumberNode{NodeType: parse.NodeNumber, Pos: n.Pos, IsInt: true, Int64: int64(size), Text: strconv.Itoa(size)}
+		n.Pipe.Cmds = append(n.Pipe.Cmds, &parse.CommandNode{NodeType: parse.NodeCommand, Pos: n.Pos, Args: []parse.Node{bound, each}})
 		return boundBranches(&n.BranchNode)
 	}
 	return nil
@@ -146,7 +153,7 @@ func (t *lineTemplate) execute(e *entry) (string, error) {
 // executeOn makes the text for an entry, of the labels as they were copied.
 func (t *lineTemplate) executeOn(e *entry, labels map[string]string) (string, error) {
 	t.text.Reset()
-	t.line, t.at, t.steps = e.line, e.at, 0
+	t.line, t.at, t.steps, t.work = e.line, e.at, 0, 0
 	if err := t.template.Execute(&t.text, labels); err != nil {
 		return "", err
 	}
@@ -177,17 +184,18 @@ func (t *limitedText) Write(b []byte) (int, error) {
 	return t.Builder.Write(b)
 }
 
-// bounded counts the steps of a loop over v.
-func (f *functions) bounded(v any) (any, error) {
+// bounded counts the steps of a loop over v, which has so many for each of it.
+func (f *functions) bounded(each int, v any) (any, error) {
+	times := 0
 	switch r := reflect.ValueOf(v); r.Kind() {
 	case reflect.Array, reflect.Slice, reflect.Map, reflect.String:
-		f.steps += r.Len()
+		times = r.Len()
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
-		f.steps += int(min(max(r.Int(), 0), maxTemplateSteps+1))
+		times = int(min(max(r.Int(), 0), maxTemplateSteps+1))
 	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Uintptr:
-		f.steps += int(min(r.Uint(), maxTemplateSteps+1))
+		times = int(min(r.Uint(), maxTemplateSteps+1))
 	}
-	if f.steps > maxTemplateSteps {
+	if f.steps += times * each; f.steps > maxTemplateSteps {
 		return nil, errTemplateSteps
 	}
 	return v, nil
@@ -209,30 +217,45 @@ func templateLabels(source string) []string {
 // fieldNodes are those below a node.
 func fieldNodes(n parse.Node) []*parse.FieldNode {
 	var all []*parse.FieldNode
+	inspectNodes(n, func(n parse.Node) {
+		if f, ok := n.(*parse.FieldNode); ok {
+			all = append(all, f)
+		}
+	})
+	return all
+}
+
+// countNodes is how many nodes there are from a node on.
+func countNodes(n parse.Node) (count int) {
+	inspectNodes(n, func(parse.Node) { count++ })
+	return count
+}
+
+// inspectNodes visits a node and those below it.
+func inspectNodes(n parse.Node, visit func(parse.Node)) {
+	visit(n)
 	branch := func(b *parse.BranchNode) {
-		all = append(all, fieldNodes(b.Pipe)...)
-		all = append(all, fieldNodes(b.List)...)
+		inspectNodes(b.Pipe, visit)
+		inspectNodes(b.List, visit)
 		if b.ElseList != nil {
-			all = append(all, fieldNodes(b.ElseList)...)
+			inspectNodes(b.ElseList, visit)
 		}
 	}
 	switch n := n.(type) {
 	case *parse.ListNode:
 		for _, inner := range n.Nodes {
-			all = append(all, fieldNodes(inner)...)
+			inspectNodes(inner, visit)
 		}
 	case *parse.ActionNode:
-		return fieldNodes(n.Pipe)
+		inspectNodes(n.Pipe, visit)
 	case *parse.PipeNode:
 		for _, c := range n.Cmds {
 			for _, a := range c.Args {
-				all = append(all, fieldNodes(a)...)
+				inspectNodes(a, visit)
 			}
 		}
 	case *parse.ChainNode:
-		return fieldNodes(n.Node)
-	case *parse.FieldNode:
-		return []*parse.FieldNode{n}
+		inspectNodes(n.Node, visit)
 	case *parse.IfNode:
 		branch(&n.BranchNode)
 	case *parse.WithNode:
@@ -240,5 +263,4 @@ func fieldNodes(n parse.Node) []*parse.FieldNode {
 	case *parse.RangeNode:
 		branch(&n.BranchNode)
 	}
-	return all
 }
