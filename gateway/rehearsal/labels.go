@@ -51,7 +51,7 @@ func label(org tenants.OrgID, datasets []policy.Dataset, written []rego.Written,
 		return out
 	}
 	out.Place, out.Why = placeOf(says, written[fate.Says], fate.Label)
-	if out.Why == bucketsHaveIt {
+	if says.Cells != nil && fate.Label == labels.BucketLabel { // a dimension without being named
 		out.Mode, out.What = policy.Keep, policy.Keep.String()
 	}
 	for _, p := range fate.Partly {
@@ -69,9 +69,6 @@ func label(org tenants.OrgID, datasets []policy.Dataset, written []rego.Written,
 func writes(in []string) bool {
 	return slices.ContainsFunc(in, func(in string) bool { return strings.HasPrefix(in, "written by ") })
 }
-
-// bucketsHaveIt is why cells have a label that is no dimension.
-const bucketsHaveIt = "buckets of classic histograms always have it"
 
 // placeOf is where something is said of a label, and why that is said of it where
 // it has no mode of its own.
@@ -94,7 +91,7 @@ func placeOf(d policy.Dataset, w rego.Written, label string) (at rego.Place, why
 	case slices.Contains(d.Cells.Units, label):
 		key, why = "units", "it is a unit: counted, never seen"
 	case label == labels.BucketLabel:
-		key, why = "dimensions", bucketsHaveIt
+		key, why = "dimensions", "buckets of classic histograms always have it"
 	default:
 		key, why = "dimensions", "it isn't a dimension"
 	}

@@ -209,6 +209,13 @@ func TestExplain(t *testing.T) {
 	if !slices.Equal(said, want) {
 		t.Errorf("labels:\n%s\nwant:\n%s", strings.Join(said, "\n"), strings.Join(want, "\n"))
 	}
+	buckets, err := s.Explain(t.Context(), ask("sum by (le) (logins_total)", "slo-review"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l := buckets.Labels[0]; l.Label != "le" || l.What != "keep" || l.Why != "buckets of classic histograms always have it" {
+		t.Errorf("le of cells: %+v", l)
+	}
 	if len(e.Plan.Cells) != 1 || e.Plan.Cells[0].Dataset != 1 {
 		t.Errorf("cells %+v", e.Plan.Cells)
 	}
