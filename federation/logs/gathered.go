@@ -25,7 +25,8 @@ const (
 	gatheredPage = 5_000
 )
 
-// contribution is what one member has to the leaves of a query.
+// contribution is what one member has to the leaves of a query. They are in order
+// of organization, as entries of one time are.
 type contribution struct {
 	entries  map[int][]Entry // of leaves that are of entries of all, by leaf
 	matrices map[int]promql.Matrix
@@ -37,6 +38,7 @@ type contribution struct {
 // several organizations together and can't be put together of each one's: it
 // reads redacted entries and evaluates all of it here.
 func (f *Federated) gather(ctx context.Context, q Question, in standIn, members []Member) (*Released, federation.Completeness, error) {
+	members = slices.SortedFunc(slices.Values(members), func(a, b Member) int { return cmp.Compare(a.Org, b.Org) })
 	of := make([]contribution, len(members))
 	var running sync.WaitGroup
 	for i := range members {
@@ -57,7 +59,6 @@ func (f *Federated) gather(ctx context.Context, q Question, in standIn, members 
 		answered = answered || c.err == nil && len(c.parts) > 0
 		completeness = append(completeness, part)
 	}
-	completeness.Sort()
 	if failed != nil && !answered {
 		return nil, completeness, failed
 	}
