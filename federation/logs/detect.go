@@ -60,7 +60,7 @@ const (
 	Logfmt Parser = "logfmt"
 )
 
-// Parsers are all of them.
+// Parsers are all of them, in the order in which they are tried.
 var Parsers = []Parser{JSON, Logfmt}
 
 const (
@@ -280,14 +280,14 @@ type parsing struct {
 
 func newDetector(label string) (*detector, error) {
 	d := &detector{all: finds{}, label: label}
-	for name, stage := range map[Parser]logql.Stage{JSON: &logql.JSONParser{}, Logfmt: &logql.LogfmtParser{}} {
-		p, err := logql.NewPipeline(&logql.LogSelector{Stages: []logql.Stage{stage}})
+	stages := map[Parser]logql.Stage{JSON: &logql.JSONParser{}, Logfmt: &logql.LogfmtParser{}}
+	for _, name := range Parsers {
+		p, err := logql.NewPipeline(&logql.LogSelector{Stages: []logql.Stage{stages[name]}})
 		if err != nil {
 			return nil, err
 		}
 		d.parsers = append(d.parsers, parsing{name: name, pipeline: p})
 	}
-	slices.SortFunc(d.parsers, func(a, b parsing) int { return strings.Compare(string(a.name), string(b.name)) })
 	return d, nil
 }
 
