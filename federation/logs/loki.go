@@ -75,6 +75,13 @@ func (l *Loki) selectRaw(ctx context.Context, s selection, take func(rawEntry) e
 		s.contains, s.filters = nil, nil
 	}
 	var all []*pages
+	ctx, cancel := context.WithCancel(ctx)
+	defer func() {
+		cancel()
+		for _, p := range all {
+			p.done()
+		}
+	}()
 	for _, selector := range selectors {
 		all = append(all, l.pages(s, selector))
 	}

@@ -270,6 +270,35 @@ func TestLokiIsAskedForWhatIsWanted(t *testing.T) {
 	}
 }
 
+// TestLokiIsReadAhead takes the first entry of a page only when the next page is
+// being asked for, and then no more.
+func TestLokiIsReadAhead(t *testing.T) {
+	server := &pageServer{}
+	for i := range 100 {
+		server.entries = append(server.entries, entriesAt(time.Duration(i)*time.Minute)...)
+	}
+	asked := make(chan struct{}, 100)
+	loki := scripted(t, LokiConfig{PageEntries: 11}, func(w http.ResponseWriter, r *http.Request) {
+		asked <- struct{}{}
+		server.ServeHTTP(w, r)
+	})
+	s := all(testStart, testStart.Add(100*time.Minute))
+	s.matchers = shop()
+	err := loki.selectRaw(t.Context(), s, func(rawEntry) error {
+		for range 2 {
+			select {
+			case <-asked:
+			case <-time.After(10 * time.Second):
+				t.Error("the second page isn't asked for")
+			}
+		}
+		return errEnough
+	})
+	if !errors.Is(err, errEnough) || len(asked) > 0 {
+		t.Errorf("%v; %d more pages were asked for", err, len(asked))
+	}
+}
+
 // TestLokiIsAskedForTheTimeOfAPage reads entries that are close together.
 func TestLokiIsAskedForTheTimeOfAPage(t *testing.T) {
 	server := &pageServer{}

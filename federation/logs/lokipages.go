@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -33,6 +34,15 @@ type pages struct {
 	limit      int           // entries in the next page
 	most       int           // entries in any
 	page       []rawEntry    // read and not given yet, in the order of the selection
+	// ahead gives the next page, which is being read: until then what is above
+	// belongs to who reads it, but for page. Nil: none is.
+	ahead chan readPage
+}
+
+// readPage is a page, or why there is none.
+type readPage struct {
+	entries []rawEntry
+	err     error
 }
 
 // leastPage is how many entries are asked for at first where few are wanted.
@@ -51,14 +61,38 @@ func (l *Loki) pages(s selection, selector string) *pages {
 	return p
 }
 
-// fill reads until there is an entry to give, if there still is any.
+// fill reads until there is an entry to give, if there still is any. If all
+// entries are wanted the next page is read meanwhile: done has to be called.
 func (p *pages) fill(ctx context.Context) error {
-	for len(p.page) == 0 && p.start < p.end {
-		if err := p.read(ctx); err != nil {
-			return err
+	for len(p.page) == 0 {
+		var read readPage
+		switch {
+		case p.ahead != nil:
+			read = <-p.ahead
+			p.ahead = nil
+		case p.start < p.end:
+			read = p.read(ctx)
+		default:
+			return nil
+		}
+		if read.err != nil {
+			return read.err
+		}
+		p.page = read.entries
+		if p.selection.wanted == 0 && p.start < p.end {
+			ahead := make(chan readPage, 1)
+			go func() { ahead <- p.read(ctx) }()
+			p.ahead = ahead
 		}
 	}
 	return nil
+}
+
+// done waits for a page that is being read with a context that has ended.
+func (p *pages) done() {
+	if p.ahead != nil {
+		<-p.ahead
+	}
 }
 
 func (p *pages) pop() rawEntry {
@@ -76,8 +110,15 @@ func (p *pages) before(a, b int64) bool {
 }
 
 // read asks for the next page. One that is full may lack entries that have the
-// time of its last, so all of those are left for the next.
-func (p *pages) read(ctx context.Context) error {
+// time of its last, so all of those are left for the next. There may be none in
+// it though there are more pages.
+func (p *pages) read(ctx context.Context) (read readPage) {
+	// A defect that one page meets is an error of its question.
+	defer func() {
+		if cause := recover(); cause != nil {
+			read = readPage{err: fmt.Errorf("panic: %v\n%s", cause, debug.Stack())}
+		}
+	}()
 	start, end := p.start, after(p.start, p.slice, p.end)
 	if p.selection.backward {
 		start, end = before(p.end, p.slice, p.start), p.end
@@ -86,10 +127,10 @@ func (p *pages) read(ctx context.Context) error {
 	if errors.Is(err, errTooLong) && p.limit > 1 {
 		p.limit = max(1, p.limit/4) // long lines: fewer at once
 		p.most = p.limit
-		return nil
+		return readPage{}
 	}
 	if err != nil {
-		return err
+		return readPage{err: err}
 	}
 	slices.SortFunc(page, func(a, b rawEntry) int {
 		order := cmp.Or(cmp.Compare(a.at, b.at), labels.Compare(a.stream, b.stream), labels.Compare(a.metadata, b.metadata), cmp.Compare(a.line, b.line))
@@ -110,10 +151,10 @@ func (p *pages) read(ctx context.Context) error {
 		page = page[:slices.IndexFunc(page, func(e rawEntry) bool { return e.at == last })]
 		if len(page) == 0 && p.limit < p.most {
 			p.limit = min(4*p.limit, p.most)
-			return nil
+			return readPage{}
 		}
 		if len(page) == 0 {
-			return fmt.Errorf("there may be more entries of one nanosecond than the %d that are asked for at once", p.limit)
+			return readPage{err: fmt.Errorf("there may be more entries of one nanosecond than the %d that are asked for at once", p.limit)}
 		}
 		filled := time.Duration(last - start)
 		if p.selection.backward {
@@ -126,8 +167,7 @@ func (p *pages) read(ctx context.Context) error {
 		p.slice = min(max(filled/time.Duration(p.limit)*time.Duration(more), minSlice), p.slice)
 		p.limit = more
 	}
-	p.page = slices.DeleteFunc(page, func(e rawEntry) bool { return !p.selection.matches(e.stream) })
-	return nil
+	return readPage{entries: slices.DeleteFunc(page, func(e rawEntry) bool { return !p.selection.matches(e.stream) })}
 }
 
 // after is d after t, or limit if that is sooner.
