@@ -32,6 +32,8 @@ const (
 	// A client that is gone without a word is noticed by its silence on pings, and
 	// one that doesn't read is left.
 	pingEvery, pongWithin, readWithin = 20 * time.Second, 10 * time.Second, 30 * time.Second
+	// finishWithin is how long a frame may take that is being sent as a tail ends.
+	finishWithin = time.Second
 	// whoEvery is how often who asks is asked again who that is.
 	whoEvery = 10 * time.Second
 )
@@ -275,15 +277,29 @@ func (t *lokiTail) send(ctx context.Context) error {
 		}
 	}
 	for _, frame := range t.frames {
-		ctx, cancel := context.WithTimeout(ctx, readWithin)
-		err := t.conn.Write(ctx, websocket.MessageText, frame)
-		cancel()
-		if err != nil {
+		if err := t.write(ctx, frame); err != nil {
 			return fmt.Errorf("a frame of a tail: %w", err)
 		}
 	}
 	t.frames = nil
 	return nil
+}
+
+// write sends a frame. When the tail ends meanwhile, what is written of it is
+// finished, so that the client can be told why.
+func (t *lokiTail) write(ctx context.Context, frame []byte) error {
+	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), readWithin)
+	defer cancel()
+	defer context.AfterFunc(ctx, func() {
+		end := time.NewTimer(finishWithin)
+		defer end.Stop()
+		select {
+		case <-end.C:
+			cancel()
+		case <-within.Done():
+		}
+	})()
+	return t.conn.Write(within, websocket.MessageText, frame)
 }
 
 // accept answers the handshake. Pages of other sites are refused: a browser says
