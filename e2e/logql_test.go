@@ -112,8 +112,15 @@ func newLogQLOracle(t *testing.T, r *rand.Rand) *logqlOracle {
 	return o
 }
 
-// startLogQLLoki starts a Loki that adds no labels of its own.
+// startLogQLLoki starts a Loki that adds no labels of its own, and evaluates a
+// question in one.
 func startLogQLLoki(t *testing.T) servers.Loki {
+	t.Helper()
+	return startPlainLoki(t, "-querier.parallelise-shardable-queries=false")
+}
+
+// startPlainLoki starts a Loki that adds no labels of its own.
+func startPlainLoki(t *testing.T, flags ...string) servers.Loki {
 	t.Helper()
 	text, err := os.ReadFile("servers/loki/loki.yml")
 	if err != nil {
@@ -121,7 +128,7 @@ func startLogQLLoki(t *testing.T) servers.Loki {
 	}
 	return servers.StartLoki(t, servers.LokiConfig{
 		Config: strings.Replace(string(text), "limits_config:\n", "limits_config:\n  discover_service_name: []\n  discover_log_levels: false\n  max_query_series: 100000\n", 1),
-		Flags:  []string{"-querier.query-ingesters-within=87600h", "-ingester.query-store-max-look-back-period=87600h", "-querier.parallelise-shardable-queries=false"},
+		Flags:  append([]string{"-querier.query-ingesters-within=87600h", "-ingester.query-store-max-look-back-period=87600h"}, flags...),
 	})
 }
 

@@ -28,7 +28,7 @@ import (
 func TestLogsPushDown(t *testing.T) {
 	seed := seedOf(t)
 	r := rand.New(rand.NewPCG(uint64(seed), 7))
-	loki := startLogQLLoki(t)
+	loki := startPlainLoki(t)
 	start := time.Unix(1767323000, 0).Truncate(time.Minute)
 	tenant := "pushed-" + strconv.FormatUint(uint64(r.Uint32()), 10)
 	streams := map[string]*servers.LokiStream{}
