@@ -1,8 +1,10 @@
 // Package differencing answers whether a partner asks too many different
 // questions about one thing, such as a metric:
 //
-//	memory, err := differencing.New(registry, "one metric", "metrics")
-//	err = memory.Check(ctx, logger, differencing.Question{By: "globex", Text: "sum(up)", About: []string{"up"}}, budget, now)
+//	memory, err := differencing.New(registry, "one metric")
+//	err = memory.Check(ctx, logger, differencing.Question{
+//		By: "globex", Text: "sum(up)", About: []differencing.Subject{{Name: "up", Selector: "up"}},
+//	}, budget, now)
 //
 // Two answers that differ in a matcher tell what it selects, and a number that
 // moves question by question finds a value by halves. What moves may be a
@@ -32,8 +34,8 @@ import (
 // Memory remembers which questions each partner asked about what. Its methods
 // are safe for concurrent use.
 type Memory struct {
-	seed      maphash.Seed
-	one, many string // what questions are about, in words
+	seed maphash.Seed
+	one  string // what questions are about, in words
 
 	mu sync.Mutex
 	// partners are guarded by mu.
@@ -48,8 +50,14 @@ type Question struct {
 	ExchangeID federation.ExchangeID
 	// Text is all that makes it another question than others.
 	Text string
-	// About is what it is about, such as names of metrics; at least one.
-	About []string
+	// About is what it is about, at least one. It counts as a question for each.
+	About []Subject
+}
+
+// Subject is a selection that a question makes.
+type Subject struct {
+	Name     string // of what it is about, such as a metric
+	Selector string // what it selects of that
 }
 
 // memoryKey is of whom a memory is, and how long it reaches back: policies may
@@ -62,17 +70,16 @@ type memoryKey struct {
 const (
 	// maxRemembered bounds what is remembered of one partner: about 200 bytes each.
 	maxRemembered = 50_000
-	// maxAbout is how many things one question may be about where policy has a
+	// maxAbout is how many subjects one question may have where policy has a
 	// budget: none may fill the memory.
 	maxAbout = 100
 )
 
-// New returns a Memory that is empty. The words say what questions are about,
-// as "one metric" and "metrics", or "logs" and "" where all are about one thing.
-// What is beyond a budget is counted with r,
-// together with that of other memories; nil counts nothing.
-func New(r prometheus.Registerer, one, many string) (*Memory, error) {
-	m := &Memory{seed: maphash.MakeSeed(), one: one, many: many, partners: map[memoryKey]*memory{}, exceeded: prometheus.NewCounterVec(prometheus.CounterOpts{
+// New returns a Memory that is empty. The words say what questions are about, as
+// "one metric" and "logs". What is beyond a budget is counted with r, together
+// with that of other memories; nil counts nothing.
+func New(r prometheus.Registerer, one string) (*Memory, error) {
+	m := &Memory{seed: maphash.MakeSeed(), one: one, partners: map[memoryKey]*memory{}, exceeded: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "parley_differencing_exceeded_total",
 		Help: "Questions of partners beyond the number that policy lets them ask about one metric, or about logs, by what became of them.",
 	}, []string{"partner", "action"})}
@@ -109,21 +116,17 @@ func (m *Memory) Check(ctx context.Context, logger *slog.Logger, q Question, b p
 	if !b.Refuse {
 		return nil
 	}
-	message := fmt.Sprintf("at most %d different questions about %s are answered within %s", b.Budget, m.one, model.Duration(b.Within))
-	if m.many != "" {
-		message += fmt.Sprintf(", and none about more than %d %s", maxAbout, m.many)
-	}
-	return federation.Errorf(federation.OverLimit, "%s", message)
+	return federation.Errorf(federation.OverLimit, "at most %d different questions about %s are answered within %s, each counted for its selectors, and none with more than %d of them",
+		b.Budget, m.one, model.Duration(b.Within), maxAbout)
 }
 
 // exceeds remembers a question, and says whether with it the partner has asked
 // more different ones about one thing than the budget has. One that is told to
 // be beyond it isn't remembered.
 func (m *Memory) exceeds(q Question, b policy.Differencing, now time.Time) bool {
-	question := maphash.String(m.seed, q.Text)
 	var asked []askedKey
 	for _, about := range q.About {
-		if key := (askedKey{maphash.String(m.seed, about), question}); !slices.Contains(asked, key) {
+		if key := (askedKey{maphash.String(m.seed, about.Name), maphash.String(m.seed, q.Text+"\xff"+about.Selector)}); !slices.Contains(asked, key) {
 			asked = append(asked, key)
 		}
 		if len(asked) > maxAbout {
@@ -199,12 +202,13 @@ func (m *memory) exceeds(asked []askedKey, budget int, now time.Time) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.forget(now)
-	more := 0
+	more, moreAbout := 0, map[uint64]int{}
 	for _, key := range asked {
 		if m.asked.Contains(key) {
 			continue
 		}
-		if more++; m.number[key.about] >= budget {
+		more++
+		if moreAbout[key.about]++; m.number[key.about]+moreAbout[key.about] > budget {
 			return true
 		}
 	}

@@ -6,20 +6,26 @@ import (
 	"time"
 
 	"github.com/parley-gateway/parley/policy"
+	"github.com/parley-gateway/parley/tenants"
 )
 
 // Questions about metrics that aren't there don't drive out those about one that
 // is: a partner's memory that is full takes no new ones, until time has passed.
 func TestAFullMemoryForgetsNothing(t *testing.T) {
-	d, err := New(nil, "one metric", "metrics")
+	d, err := New(nil, "one metric")
 	if err != nil {
 		t.Fatal(err)
 	}
 	now := time.Unix(0, 0)
 	b := policy.Differencing{Budget: 3, Within: time.Hour}
-	exceeds := func(text string, about ...string) bool {
-		return d.exceeds(Question{By: "globex", Text: text, About: about}, b, now)
+	question := func(by tenants.OrgID, text string, about ...string) Question {
+		q := Question{By: by, Text: text}
+		for _, name := range about {
+			q.About = append(q.About, Subject{Name: name})
+		}
+		return q
 	}
+	exceeds := func(text string, about ...string) bool { return d.exceeds(question("globex", text, about...), b, now) }
 	for n := range 4 {
 		if over := exceeds(fmt.Sprint(n), "up"); over != (n == 3) {
 			t.Fatalf("question %d: %t", n, over)
@@ -47,7 +53,7 @@ func TestAFullMemoryForgetsNothing(t *testing.T) {
 	if exceeds("another", "up") {
 		t.Error("an hour later nothing is forgotten")
 	}
-	if d.exceeds(Question{By: "initech", Text: "x", About: []string{"up"}}, b, now) {
+	if d.exceeds(question("initech", "x", "up"), b, now) {
 		t.Error("another partner has no place")
 	}
 	var many []string
@@ -60,5 +66,30 @@ func TestAFullMemoryForgetsNothing(t *testing.T) {
 	}
 	if b.Within = time.Minute; exceeds("another", "up") || len(d.partners) != 2 {
 		t.Errorf("%d memories, want those of globex", len(d.partners))
+	}
+}
+
+// A question is as many as it has selectors of one thing.
+func TestSelectorsAreCounted(t *testing.T) {
+	d, err := New(nil, "one metric")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, now := policy.Differencing{Budget: 3, Within: time.Hour}, time.Unix(0, 0)
+	probes := func(text string, n int) Question {
+		q := Question{By: "globex", Text: text}
+		for i := range n {
+			q.About = append(q.About, Subject{Name: "up", Selector: fmt.Sprint(i)})
+		}
+		return q
+	}
+	if d.exceeds(probes("two", 2), b, now) || d.exceeds(probes("two", 2), b, now) {
+		t.Error("two of three")
+	}
+	if !d.exceeds(probes("two more", 2), b, now) || d.exceeds(probes("one more", 1), b, now) {
+		t.Error("four, and three")
+	}
+	if !d.exceeds(probes("again", 1), b, now) {
+		t.Error("four, after all")
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/parley-gateway/parley/federation"
 	"github.com/parley-gateway/parley/policy"
+	"github.com/parley-gateway/parley/tenants"
 )
 
 // Five questions are answered, however often they are asked and of whatever
@@ -66,5 +67,29 @@ func TestManyQuestionsAboutLogs(t *testing.T) {
 				t.Errorf("a sixth question: %v", err)
 			}
 		})
+	}
+}
+
+// Many probes in one question are as many.
+func TestManyProbesInOneQuestionAboutLogs(t *testing.T) {
+	at := time.Unix(1_000_000, 0)
+	local, err := NewLocal(LocalConfig{Org: "globex", Source: NewStore(StoreConfig{}), Secret: []byte(strings.Repeat("s", minSecret)), Now: func() time.Time { return at }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := policy.Decision{Allow: true, Obligations: policy.Obligations{
+		Datasets:     []policy.Dataset{{Release: policy.Row, Streams: []policy.Selector{{}}, Others: policy.LabelRule{Mode: policy.Keep}, Line: policy.Line{Mode: policy.LineKeep}}},
+		Differencing: policy.Differencing{Budget: 5, Within: time.Hour, Refuse: true},
+	}}
+	for n, refused := range map[int]bool{5: false, 6: true} {
+		var probes []string
+		for i := range n {
+			probes = append(probes, fmt.Sprintf(`sum (count_over_time({service="a"} |= "%d" [1d]))`, i))
+		}
+		q := Question{Kind: policy.Instant, Expression: strings.Join(probes, " or "), Start: at, End: at}
+		_, _, err := local.Answer(t.Context(), q, d, federation.Asking{Org: tenants.OrgID(fmt.Sprint("partner", n)), ExchangeID: federation.NewExchangeID(at)})
+		if (err != nil) != refused {
+			t.Errorf("%d probes: %v", n, err)
+		}
 	}
 }

@@ -63,7 +63,7 @@ func NewLocal(c LocalConfig) (*Local, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	remembered, err := differencing.New(c.Registerer, "logs", "")
+	remembered, err := differencing.New(c.Registerer, "logs")
 	if err != nil {
 		return nil, err
 	}
@@ -120,11 +120,11 @@ func (l *Local) allowed(ctx context.Context, q Question, o policy.Obligations, b
 	if err := checkFloors(q, o); err != nil {
 		return err
 	}
-	text, err := q.identity()
+	asked, err := q.identity()
 	if err != nil {
 		return err
 	}
-	asked := differencing.Question{By: by.Org, ExchangeID: by.ExchangeID, Text: text, About: []string{"logs"}}
+	asked.By, asked.ExchangeID = by.Org, by.ExchangeID
 	return l.differencing.Check(ctx, l.config.Logger, asked, o.Differencing, l.config.Now())
 }
 

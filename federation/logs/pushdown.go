@@ -35,7 +35,7 @@ func (v *view) pushed(ctx context.Context, leaf logql.Expr, q Question) (matrix 
 		return nil, false
 	}
 	raw, withOrg, ok := v.rawLeaf(leaf, q)
-	if !ok {
+	if !ok || !isHeld(raw.String()) {
 		return nil, false
 	}
 	step := q.Step
@@ -194,6 +194,18 @@ func keepsAll(d *policy.Dataset) bool {
 	return true
 }
 
+// isFoundOrg says whether a label is what lines have under the name org, as the
+// view calls it.
+func isFoundOrg(name string) bool {
+	for {
+		rest, renamed := strings.CutSuffix(name, renamedSuffix)
+		if !renamed {
+			return name == federation.OrgLabel
+		}
+		name = rest
+	}
+}
+
 // rawGrouping is a grouping by labels that are the same in the raw store, but
 // for org.
 func (v *view) rawGrouping(g *logql.Grouping, d *policy.Dataset) (raw *logql.Grouping, withOrg, ok bool) {
@@ -206,7 +218,7 @@ func (v *view) rawGrouping(g *logql.Grouping, d *policy.Dataset) (raw *logql.Gro
 		case name == federation.OrgLabel:
 			withOrg = true
 			continue
-		case !v.labels.AlwaysKept(name), strings.HasSuffix(name, renamedSuffix) && !keepsAll(d), name == logql.ErrorLabel, name == logql.ErrorDetailsLabel:
+		case !v.labels.AlwaysKept(name), strings.HasSuffix(name, renamedSuffix) && !keepsAll(d), isFoundOrg(name), name == logql.ErrorLabel, name == logql.ErrorDetailsLabel:
 			return nil, false, false
 		}
 		if !slices.Contains(raw.Labels, name) {

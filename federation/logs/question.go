@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/parley-gateway/parley/federation"
+	"github.com/parley-gateway/parley/federation/differencing"
 	"github.com/parley-gateway/parley/federation/logs/logql"
 	"github.com/parley-gateway/parley/policy"
 	"github.com/parley-gateway/parley/tenants"
@@ -86,18 +87,32 @@ func (q Question) Request() (policy.Request, error) {
 	return r, nil
 }
 
-// identity is a text that other questions have another of: all of the question
-// but when it is asked, about what time, and for how many lines.
-func (q Question) identity() (string, error) {
+// identity is what other questions differ in: all of the question but when it is
+// asked, about what time, and for how many lines. All are about one thing, logs,
+// and have a subject for each range aggregation.
+func (q Question) identity() (differencing.Question, error) {
 	r, err := q.Request()
 	if err != nil {
-		return "", err
+		return differencing.Question{}, err
 	}
 	kind := q.Kind
 	if kind == policy.Range || kind == policy.Tail {
 		kind = policy.Instant // the same at other times
 	}
-	return fmt.Sprintf("%s\xff%s\xff%s\xff%q\xff%t", kind, r.Query, q.Label, q.By, q.ByName), nil
+	out := differencing.Question{Text: fmt.Sprintf("%s\xff%s\xff%s\xff%q\xff%t", kind, r.Query, q.Label, q.By, q.ByName)}
+	if q.queries() {
+		expr, err := q.parse()
+		if err != nil {
+			return differencing.Question{}, err
+		}
+		for _, aggregation := range logql.RangeAggregations(expr) {
+			out.About = append(out.About, differencing.Subject{Selector: aggregation.String()})
+		}
+	}
+	if out.About == nil {
+		out.About = []differencing.Subject{{}}
+	}
+	return out, nil
 }
 
 // queries says whether the question has an expression.

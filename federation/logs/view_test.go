@@ -113,3 +113,41 @@ func TestLinesAreOfABoundedNumberOfStreams(t *testing.T) {
 		t.Errorf("three streams of two: %v", err)
 	}
 }
+
+// What policy says of exported_org holds for a store's own org label under
+// whatever name it comes.
+func TestTheStoresOwnOrgHasOneRule(t *testing.T) {
+	at := time.Unix(1_000_000, 0)
+	for name, world := range map[string]struct{ stream, metadata labels.Labels }{
+		"in a stream":                labelsPair(labels.FromStrings("service", "a", "org", "secret"), labels.EmptyLabels()),
+		"in metadata":                labelsPair(labels.FromStrings("service", "a"), labels.FromStrings("org", "secret")),
+		"in both":                    labelsPair(labels.FromStrings("service", "a", "org", "hidden"), labels.FromStrings("org", "secret")),
+		"beside another in a stream": labelsPair(labels.FromStrings("service", "a", "org", "secret", "exported_org", "x"), labels.EmptyLabels()),
+		"beside another in metadata": labelsPair(labels.FromStrings("service", "a"), labels.FromStrings("org", "secret", "exported_org", "x")),
+	} {
+		store := NewStore(StoreConfig{})
+		if err := store.Append(at, "hello", world.stream, world.metadata); err != nil {
+			t.Fatal(err)
+		}
+		for _, rule := range []policy.LabelRule{{}, {Mode: policy.Keep}} {
+			released, err := asked(t, store, policy.Dataset{
+				Labels: map[string]policy.LabelRule{"exported_org": rule}, Others: policy.LabelRule{Mode: policy.Keep}, Line: policy.Line{Mode: policy.LineKeep},
+			}, tenants.Limits{}, Question{Kind: policy.Range, Expression: `{org="globex"}`, Start: at, End: at.Add(time.Second), Limit: 10})
+			if err != nil || len(released.Entries()) != 1 {
+				t.Fatalf("%s: got %v, %v", name, released, err)
+			}
+			e := released.Entries()[0]
+			got := e.Stream.String() + e.Metadata.String()
+			if shown := strings.Contains(got, "secret"); shown != (rule.Mode == policy.Keep) {
+				t.Errorf("%s, %s: %s", name, rule.Mode, got)
+			}
+			if rule.Mode != policy.Keep && got != `{org="globex", service="a"}{}` {
+				t.Errorf("%s: more than what is dropped shows: %s", name, got)
+			}
+		}
+	}
+}
+
+func labelsPair(stream, metadata labels.Labels) struct{ stream, metadata labels.Labels } {
+	return struct{ stream, metadata labels.Labels }{stream, metadata}
+}

@@ -19,7 +19,7 @@ func (l *Local) checkDifferencing(ctx context.Context, q Question, text string, 
 	}
 	asked := differencing.Question{By: by.Org, ExchangeID: by.ExchangeID, Text: fmt.Sprintf("%s\xff%t\xff%s\xff%s", kind, q.LabelsOnly, q.Lookback, text)}
 	for _, s := range selectors {
-		asked.About = append(asked.About, metricOf(s))
+		asked.About = append(asked.About, differencing.Subject{Name: metricOf(s), Selector: FormatSelector(s)})
 	}
 	return l.differencing.Check(ctx, l.config.Logger, asked, o.Differencing, l.config.Now())
 }

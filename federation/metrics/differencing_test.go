@@ -23,10 +23,10 @@ func TestManyQuestionsAboutOneMetric(t *testing.T) {
 	for name, ask := range map[string]string{
 		"one matcher":           `sum(up{job="%[1]d"})`,
 		"one matcher more":      `sum(up{job="a",instance!="%[1]d"})`,
-		"matchers for nothing":  `sum(up{instance!="bob",nothing!="%[1]d"} or up{region="%[1]d"})`,
+		"matchers for nothing":  `sum(up{instance!="bob",nothing!="%[1]d"})`,
 		"bisection of a value":  `sum(up) > %[1]d`,
 		"bisection of a range":  `sum(rate(up[%[1]ds]))`,
-		"offsets":               `sum(up) - sum(up offset %[1]ds)`,
+		"offsets":               `sum(up) - sum(up offset %[1]ds)`, // of one selector
 		"times":                 `sum(up @ %[1]d)`,
 		"subqueries":            `max_over_time(sum(up)[%[1]dm:1m])`,
 		"one beside the others": `sum(up{job="%[1]d"}) + %[1]d * 0`,

@@ -74,7 +74,7 @@ func NewLocal(c LocalConfig) (*Local, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	remembered, err := differencing.New(c.Registerer, "one metric", "metrics")
+	remembered, err := differencing.New(c.Registerer, "one metric")
 	if err != nil {
 		return nil, err
 	}

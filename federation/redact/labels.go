@@ -119,7 +119,30 @@ func Strictest(member []*policy.Dataset, name string) policy.LabelRule {
 	if federation.Reserved(name) {
 		return policy.LabelRule{}
 	}
-	return policy.Strictest(member, name)
+	rule := policy.Strictest(member, name)
+	if name != ExportedOrgLabel && isOwnOrg(name) {
+		// The store's own org label, under a name that the policy's author needn't
+		// think of: what is said of exported_org holds for it too.
+		switch of := policy.Strictest(member, ExportedOrgLabel); {
+		case of.Mode < rule.Mode:
+			rule = of
+		case of.Mode == rule.Mode && of.Mapping != rule.Mapping:
+			rule = policy.LabelRule{} // two generalizations have no common one
+		}
+	}
+	return rule
+}
+
+// isOwnOrg says whether a label is the store's own org label, or what it is
+// called where that name is taken.
+func isOwnOrg(name string) bool {
+	for {
+		rest, exported := strings.CutPrefix(name, "exported_")
+		if !exported {
+			return name == federation.OrgLabel
+		}
+		name = rest
+	}
 }
 
 // Narrow returns the matchers a source may apply to raw labels without changing
