@@ -135,7 +135,7 @@ func (l *Loki) selectStreams(ctx context.Context, s selection) ([]labels.Labels,
 const maxCover = 16
 
 // selectors are LogQL stream selectors of which each stream of the selection
-// has exactly one; another stream may have one as well. Loki wants each to have
+// that there is use for has exactly one; another stream may have one as well. Loki wants each to have
 // a matcher that doesn't match an absent label. If the selection has none, it
 // is found out which labels the streams have.
 func (l *Loki) selectors(ctx context.Context, s selection) ([]string, error) {
@@ -147,6 +147,7 @@ func (l *Loki) selectors(ctx context.Context, s selection) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	streams = slices.DeleteFunc(streams, func(ls labels.Labels) bool { return !s.held(ls) })
 	var selectors []string
 	for len(streams) > 0 {
 		name := commonest(streams)

@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/parley-gateway/parley/federation"
+	"github.com/parley-gateway/parley/federation/logs/logql"
 )
 
 // secret is what a backend says and nobody must hear.
@@ -206,10 +207,89 @@ func TestLokiMoreAtOnceThanAPageHolds(t *testing.T) {
 		if err := scripted(t, LokiConfig{PageEntries: 4}, server.ServeHTTP).selectRaw(t.Context(), s, take); err != nil {
 			t.Errorf("three at one nanosecond, pages of four: %v", err)
 		}
-		err := scripted(t, LokiConfig{PageEntries: 3}, server.ServeHTTP).selectRaw(t.Context(), s, take)
-		if got := said(err); got != "unavailable: the logs store can't be read now" || !strings.Contains(err.Error(), "one nanosecond than the 3 that are asked for at once") {
-			t.Errorf("three at one nanosecond, pages of three: %v", err)
+	}
+}
+
+// crowdedServer answers series and query_range from entries of many streams.
+type crowdedServer []rawEntry
+
+func (c crowdedServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	var result []any
+	switch r.URL.Path {
+	case "/below/loki/api/v1/series":
+		for _, e := range c {
+			result = append(result, e.stream.Map())
 		}
+		_ = json.NewEncoder(w).Encode(map[string]any{"status": "success", "data": result})
+		return
+	case "/below/loki/api/v1/query_range":
+	default:
+		http.NotFound(w, r)
+		return
+	}
+	expr, err := logql.Parse(r.FormValue("query"))
+	start, startErr := time.Parse(time.RFC3339Nano, r.FormValue("start"))
+	end, endErr := time.Parse(time.RFC3339Nano, r.FormValue("end"))
+	var limit int
+	_, limitErr := fmt.Sscan(r.FormValue("limit"), &limit)
+	selector, ok := expr.(*logql.LogSelector)
+	if errors.Join(err, startErr, endErr, limitErr) != nil || !ok {
+		http.Error(w, "what?", http.StatusBadRequest)
+		return
+	}
+	s := all(start, end)
+	s.backward, s.matchers = r.FormValue("direction") == "backward", selector.Matchers
+	for i, e := range expected(s, c) {
+		if i < limit {
+			result = append(result, map[string]any{"stream": e.stream.Map(), "values": [][]any{{fmt.Sprint(e.at), e.line}}})
+		}
+	}
+	_ = json.NewEncoder(w).Encode(map[string]any{"status": "success", "data": map[string]any{
+		"resultType": "streams", "encodingFlags": []string{categorizeLabels}, "result": result,
+	}})
+}
+
+// However many entries of one nanosecond are of no use to who asks, the others
+// come; those of streams with the same labels and more don't count for them.
+func TestLokiCrowdedMoments(t *testing.T) {
+	visible := labels.FromStrings("app", "shop", "pod", "a")
+	var entries crowdedServer
+	add := func(after time.Duration, line string, stream labels.Labels) {
+		entries = append(entries, rawEntry{at: testStart.Add(after).UnixNano(), line: line, stream: stream})
+	}
+	add(1, "before", visible)
+	add(2, "one", visible)
+	add(2, "two", labels.FromStrings("app", "shop", "pod", "b"))
+	add(3, "after", visible)
+	s := all(testStart, testStart.Add(time.Minute))
+	s.matchers = shop()
+	s.holds = func(stream labels.Labels) bool { return stream.Get("env") != "secret" }
+	for _, hidden := range []int{0, 1, 9} {
+		with := slices.Clone(entries)
+		for i := range hidden {
+			with = append(with, rawEntry{at: testStart.Add(2).UnixNano(), line: fmt.Sprint("hidden", i), stream: labels.FromStrings("app", "shop", "env", "secret", "pod", "a")})
+		}
+		for _, backward := range []bool{false, true} {
+			s.backward = backward
+			var got []string
+			err := scripted(t, LokiConfig{PageEntries: 3}, with.ServeHTTP).selectRaw(t.Context(), s, func(e rawEntry) error {
+				if s.holds(e.stream) {
+					got = append(got, e.line)
+				}
+				return nil
+			})
+			slices.Sort(got)
+			if want := []string{"after", "before", "one", "two"}; err != nil || !slices.Equal(got, want) {
+				t.Errorf("%d hidden, backward %t: %v, %v", hidden, backward, got, err)
+			}
+		}
+	}
+	for i := range 3 {
+		add(2, fmt.Sprint("more", i), visible)
+	}
+	err := scripted(t, LokiConfig{PageEntries: 3}, entries.ServeHTTP).selectRaw(t.Context(), s, func(rawEntry) error { return nil })
+	if got := said(err); got != "unavailable: the logs store can't be read now" || !strings.Contains(err.Error(), "one nanosecond than the 3 that are asked for at once") {
+		t.Errorf("four of a stream that is of use, pages of three: %v", err)
 	}
 }
 

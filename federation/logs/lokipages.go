@@ -43,6 +43,10 @@ type pages struct {
 type readPage struct {
 	entries []rawEntry
 	err     error
+	// crowded says that a page had no place for all entries of one moment, which
+	// has to be read in another way.
+	crowded bool
+	at      int64
 }
 
 // leastPage is how many entries are asked for at first where few are wanted.
@@ -74,6 +78,9 @@ func (p *pages) fill(ctx context.Context) error {
 			read = p.read(ctx)
 		default:
 			return nil
+		}
+		if read.crowded {
+			read.entries, read.err = p.moment(ctx, read.at)
 		}
 		if read.err != nil {
 			return read.err
@@ -132,13 +139,7 @@ func (p *pages) read(ctx context.Context) (read readPage) {
 	if err != nil {
 		return readPage{err: err}
 	}
-	slices.SortFunc(page, func(a, b rawEntry) int {
-		order := cmp.Or(cmp.Compare(a.at, b.at), labels.Compare(a.stream, b.stream), labels.Compare(a.metadata, b.metadata), cmp.Compare(a.line, b.line))
-		if p.selection.backward {
-			return -order
-		}
-		return order
-	})
+	p.sort(page)
 	if len(page) < p.limit {
 		if p.selection.backward {
 			p.end = start
@@ -154,7 +155,12 @@ func (p *pages) read(ctx context.Context) (read readPage) {
 			return readPage{}
 		}
 		if len(page) == 0 {
-			return readPage{err: fmt.Errorf("there may be more entries of one nanosecond than the %d that are asked for at once", p.limit)}
+			if p.selection.backward {
+				p.end = last
+			} else {
+				p.start = last + 1
+			}
+			return readPage{crowded: true, at: last}
 		}
 		filled := time.Duration(last - start)
 		if p.selection.backward {
@@ -163,11 +169,67 @@ func (p *pages) read(ctx context.Context) (read readPage) {
 		} else {
 			p.start = last
 		}
-		more := min(4*p.limit, p.most) // it wasn't enough
+		p.most = min(2*p.most, p.loki.config.PageEntries) // lines needn't all be long
+		more := min(4*p.limit, p.most)                    // it wasn't enough
 		p.slice = min(max(filled/time.Duration(p.limit)*time.Duration(more), minSlice), p.slice)
 		p.limit = more
 	}
 	return readPage{entries: slices.DeleteFunc(page, func(e rawEntry) bool { return !p.selection.matches(e.stream) })}
+}
+
+// sort puts entries in the order of the selection.
+func (p *pages) sort(page []rawEntry) {
+	slices.SortFunc(page, func(a, b rawEntry) int {
+		order := cmp.Or(cmp.Compare(a.at, b.at), labels.Compare(a.stream, b.stream), labels.Compare(a.metadata, b.metadata), cmp.Compare(a.line, b.line))
+		if p.selection.backward {
+			return -order
+		}
+		return order
+	})
+}
+
+// maxCrowded is how many streams are asked for one by one.
+const maxCrowded = 1000
+
+// moment reads the entries of one moment stream by stream, those that whoever
+// asks has no use for left out: how many they are is not to show.
+func (p *pages) moment(ctx context.Context, at int64) ([]rawEntry, error) {
+	found := map[string]labels.Labels{}
+	begin := time.Unix(0, at).UTC().Truncate(time.Millisecond)
+	if err := p.loki.series(ctx, p.selection, begin, begin.Add(time.Millisecond), found); err != nil {
+		return nil, err
+	}
+	var names []string
+	var streams []labels.Labels
+	for _, stream := range found {
+		stream.Range(func(l labels.Label) { names = append(names, l.Name) })
+		if p.selection.held(stream) {
+			streams = append(streams, stream)
+		}
+	}
+	names = compacted(names)
+	if len(streams) > maxCrowded {
+		return nil, fmt.Errorf("more than %d streams have entries at one nanosecond, and more than are asked for at once", maxCrowded)
+	}
+	var all []rawEntry
+	for _, stream := range streams {
+		// A selector of its labels alone is also of streams that have others.
+		var only []*labels.Matcher
+		for _, name := range names {
+			only = append(only, labels.MustNewMatcher(labels.MatchEqual, name, stream.Get(name)))
+		}
+		query := queryText(selectorText(pushable(only)), p.selection)
+		entries, err := p.loki.queryRange(ctx, rangeQuery{query: query, start: at, end: at + 1, limit: p.loki.config.PageEntries, backward: p.selection.backward})
+		if err != nil {
+			return nil, err
+		}
+		if len(entries) == p.loki.config.PageEntries {
+			return nil, fmt.Errorf("a stream may have more entries at one nanosecond than the %d that are asked for at once", len(entries))
+		}
+		all = append(all, slices.DeleteFunc(entries, func(e rawEntry) bool { return !labels.Equal(e.stream, stream) })...)
+	}
+	p.sort(all)
+	return all, nil
 }
 
 // after is d after t, or limit if that is sooner.

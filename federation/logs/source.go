@@ -63,6 +63,9 @@ type selection struct {
 	// filters are line filters that what is wanted passes; other entries may come
 	// as well. Where there are some, contains has texts of them alone.
 	filters []*logql.LineFilter
+	// holds says whether whoever asks has use for a stream's entries; those of
+	// others may come as well. Nil is all. It is called while nothing is taken.
+	holds func(stream labels.Labels) bool
 	// wanted is about how many entries are wanted, for how many to ask for at
 	// first; zero is all.
 	wanted   int
@@ -72,6 +75,11 @@ type selection struct {
 // matches says whether a stream is of the selection.
 func (s selection) matches(stream labels.Labels) bool {
 	return !slices.ContainsFunc(s.matchers, func(m *labels.Matcher) bool { return !m.Matches(stream.Get(m.Name)) })
+}
+
+// held says whether there is use for a stream's entries.
+func (s selection) held(stream labels.Labels) bool {
+	return s.matches(stream) && (s.holds == nil || s.holds(stream))
 }
 
 // wants says whether a line has all of contains.

@@ -114,6 +114,10 @@ func (v *view) entries(ctx context.Context, sel selection, take func(visibleEntr
 		return nil
 	}
 	v.filterBefore(&sel)
+	sel.holds = func(raw labels.Labels) bool {
+		s, err := v.stream(raw)
+		return err != nil || len(s.member) > 0 && redact.Matches(asked, s.visible)
+	}
 	pending := ordered{backward: sel.backward, take: func(e visibleEntry) error {
 		// Sources look whether it is over when they read on. A question's pipeline
 		// may take long for each entry.
