@@ -182,7 +182,9 @@ func (t *tail) hand(ctx context.Context, entries []tailEntry, dropped int, redac
 	now := t.local.config.Now()
 	for _, e := range entries {
 		switch {
-		case !o.NotBefore.IsZero() && e.at < o.NotBefore.UnixNano(): // not in the view any more
+		case !o.NotAfter.IsZero() && e.at > o.NotAfter.UnixNano():
+			return federation.ErrAskAgain // it is shown later than when it was read
+		case !o.NotBefore.IsZero() && e.at-o.Resolution.Nanoseconds() < o.NotBefore.UnixNano(): // not in the view any more
 		case len(e.entry.Line) > maxTailLine, !t.limit.takes(now, e.entry):
 			dropped++
 		default:

@@ -478,6 +478,75 @@ func TestTailFollowsPolicy(t *testing.T) {
 	})
 }
 
+// A decision that shows less, as what was there already is given, counts for the
+// next part.
+func TestTailOfThePastFollowsPolicy(t *testing.T) {
+	for name, shows := range map[string]struct {
+		first, then func(*policy.Obligations, time.Time)
+		from, upTo  time.Duration // what is shown then, before the time of the tail
+	}{
+		"not_after": {
+			first: func(o *policy.Obligations, now time.Time) { o.NotAfter = now.Add(-10 * time.Minute) },
+			then:  func(o *policy.Obligations, now time.Time) { o.NotAfter = now.Add(-40 * time.Minute) },
+			from:  time.Hour, upTo: 40 * time.Minute,
+		},
+		"delay": {
+			first: func(o *policy.Obligations, _ time.Time) { o.Delay = 10 * time.Minute },
+			then:  func(o *policy.Obligations, _ time.Time) { o.Delay = 40 * time.Minute },
+			from:  time.Hour, upTo: 40 * time.Minute,
+		},
+		"not_before, of whole intervals": {
+			first: func(o *policy.Obligations, _ time.Time) { o.Resolution = 7 * time.Minute },
+			then: func(o *policy.Obligations, now time.Time) {
+				o.Resolution, o.NotBefore = 7*time.Minute, now.Add(-30*time.Minute)
+			},
+			from: 30*time.Minute - 7*time.Minute, upTo: 0,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d := showing()
+				globex := newTailed(t, "globex", d)
+				q := tailOf(`{service="checkout"}`, 0)
+				for n := range 2000 {
+					globex.writes(fmt.Sprint("line ", n))
+					sleeps(1800 * time.Millisecond)
+				}
+				now := time.Now()
+				q.Start, q.End, q.Backward = now.Add(-time.Hour), now, false
+				shows.first(&d.Obligations, now)
+				globex.decides(d)
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				by := federation.Asking{Org: "acme", ExchangeID: federation.NewExchangeID(now)}
+				parts, lines := 0, 0
+				err := globex.local.Tail(ctx, q, globex.decide, by, func(released *Released, _ federation.Part) error {
+					if parts++; parts == 1 {
+						shows.then(&d.Obligations, now)
+						globex.decides(d)
+						return nil
+					}
+					for _, e := range released.Entries() {
+						if at := time.Unix(0, e.At); at.Before(now.Add(-shows.from)) || at.After(now.Add(-shows.upTo)) {
+							t.Errorf("%q is of %s before, and isn't shown any more", e.Line, now.Sub(at))
+							cancel()
+							return ctx.Err()
+						}
+						lines++
+					}
+					if lines > 0 && shows.upTo == 0 {
+						cancel()
+					}
+					return ctx.Err()
+				})
+				if parts == 0 || err != nil && !errors.Is(err, context.Canceled) {
+					t.Errorf("after %d parts the tail ended with %v", parts, err)
+				}
+			})
+		})
+	}
+}
+
 // Two stores that differ in what is hidden alone give the same tail, to the
 // byte and the moment.
 func TestHiddenDifferencesDontShowInTails(t *testing.T) {
