@@ -85,7 +85,8 @@ type tailMerge struct {
 	failed  error             // the first one
 	held    []heldEntry
 	bytes   int  // of held
-	changed bool // there is something to tell beside entries
+	changed bool // there is something to tell at once, beside entries
+	leftOut bool // parts have lines left out, to be told with the next tick
 }
 
 // heldEntry is an entry that waits for earlier ones.
@@ -114,7 +115,7 @@ func (m *tailMerge) run(ctx context.Context) error {
 		if !ripe && !m.changed && !m.full() {
 			continue
 		}
-		if entries := m.ripe(time.Now()); len(entries) > 0 || m.changed {
+		if entries := m.ripe(time.Now()); len(entries) > 0 || m.changed || ripe && m.leftOut {
 			if err := m.hand(entries); err != nil {
 				return err
 			}
@@ -181,7 +182,8 @@ func (m *tailMerge) take(e tailEvent) {
 		return
 	}
 	m.live = true
-	m.changed = m.changed || p.Status != federation.Complete || e.part.Dropped > 0
+	m.changed = m.changed || p.Status != federation.Complete
+	m.leftOut = m.leftOut || e.part.Dropped > 0
 	p.Status, p.Reason, p.Exchange = federation.Complete, "", e.part.Exchange
 	p.Dropped += e.part.Dropped
 	p.Cost.Lines += e.part.Cost.Lines
@@ -239,7 +241,7 @@ func (m *tailMerge) hand(entries []heldEntry) error {
 	for i := range m.parts {
 		m.parts[i].Cost, m.parts[i].Dropped = federation.Cost{}, 0
 	}
-	m.changed = false
+	m.changed, m.leftOut = false, false
 	return err
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -285,6 +286,44 @@ func TestTailOfAMemberThatFloods(t *testing.T) {
 			r.stops(t)
 		})
 	}
+}
+
+// A member that says again and again that it left out lines is told of a few times
+// a second, and with all that it left out.
+func TestTailOfAMemberThatLeavesOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const said = 10_000
+		leavesOut := TailMember{Org: "globex", Tail: func(ctx context.Context, _ Question, _ bool, give func(*Released, federation.Part) error) error {
+			for range said {
+				if err := give(&Released{}, federation.Part{Status: federation.Partial, Dropped: 1}); err != nil {
+					return err
+				}
+			}
+			<-ctx.Done()
+			return ctx.Err()
+		}}
+		ctx, cancel := context.WithCancel(t.Context())
+		r := &reader{cancel: cancel, ended: make(chan error, 1)}
+		var given atomic.Int64
+		go func() {
+			_, err := NewFederated(0, nil).Tail(ctx, tailOf(`{service="checkout"}`, 5), []TailMember{leavesOut},
+				func(released *Released, c federation.Completeness) error {
+					given.Add(1)
+					r.took(released, c...)
+					return nil
+				})
+			r.ended <- err
+		}()
+		sleeps(2 * reorderFor)
+		synctest.Wait()
+		if n := given.Load(); n > 3 {
+			t.Errorf("%d parts were given for lines left out at one moment", n)
+		}
+		if r.leftOut() != said {
+			t.Errorf("it was said that %d lines were left out, not %d", r.leftOut(), said)
+		}
+		r.stops(t)
+	})
 }
 
 func TestEntriesThatComeAgain(t *testing.T) {
