@@ -47,7 +47,8 @@ type Part struct {
 	Coverage policy.Window `json:"coverage,omitzero"`
 	Cost     Cost          `json:"cost,omitzero"`
 	// Dropped is how many lines of a tail were left out, since the last time this
-	// was said, because more were written than could be passed on.
+	// was said, because more were written than could be passed on. Some may come
+	// after all, when the tail is asked for again.
 	Dropped int `json:"dropped,omitempty"`
 	// Exchange is under which id the organization was asked, where that is another
 	// than the question's: a tail is asked again under a new one.

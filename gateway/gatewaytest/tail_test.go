@@ -324,7 +324,7 @@ func TestTailThatNobodyReads(t *testing.T) {
 	}
 	tail.Resumes()
 	acme.Eventually("lines or the number of the others come", func() bool {
-		return len(tail.Lines())+tail.Dropped() == written+1
+		return len(tail.Lines())+tail.Dropped() > written
 	})
 	t.Logf("%d lines came, %d were left out, and it was said %q", len(tail.Lines()), tail.Dropped(), tail.Notices())
 	tail.Close()
