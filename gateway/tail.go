@@ -105,14 +105,12 @@ func (t *tail) deciding() federation.Decide {
 	g, q := t.gateway, t.question
 	var first *policy.Decision
 	return func(ctx context.Context) (policy.Decision, error) {
-		if t.door.StillKnown != nil {
-			if err := t.door.StillKnown(ctx); err != nil {
+		var agreement tenants.Agreement
+		if q.Door == PeerDoor { // of our own users that is asked for all organizations' parts together
+			err := t.stillKnown(ctx)
+			if err != nil {
 				return policy.Decision{}, asTold(err)
 			}
-		}
-		var agreement tenants.Agreement
-		if q.Door == PeerDoor {
-			var err error
 			if agreement, err = covering(g.config.Directory, g.config.Now(), q.Asked.Signal(), q.Principal); err != nil {
 				return policy.Decision{}, asTold(err)
 			}
@@ -141,10 +139,21 @@ func (t *tail) deciding() federation.Decide {
 	}
 }
 
+// stillKnown asks the door whether who asks is still who may.
+func (t *tail) stillKnown(ctx context.Context) error {
+	if t.door.StillKnown == nil {
+		return nil
+	}
+	return t.door.StillKnown(ctx)
+}
+
 // follow gives our own user the tails of all organizations that can contribute.
 func (t *tail) follow(ctx context.Context, signal Signal) (federation.Completeness, error) {
 	members, absent := t.members(signal)
 	last, err := signal.Follow(ctx, t.question.Asked, members, func(released federation.Released, c federation.Completeness) error {
+		if err := t.stillKnown(ctx); err != nil {
+			return err
+		}
 		c = append(c, absent...)
 		c.Sort()
 		if t.question.RefusePartial && !c.Whole() {

@@ -159,11 +159,11 @@ func (t *lokiTail) stillKnown(context.Context) error {
 	if now.Sub(t.known) < whoEvery {
 		return nil
 	}
-	t.known = now
 	user, err := t.front.config.Authenticator.User(t.r)
 	if err != nil || user != t.session.question.Principal.User {
 		return &federation.Error{Kind: federation.Refused, Message: "it isn't known any more for whom the tail is; ask again", Err: err}
 	}
+	t.known = now
 	return nil
 }
 
