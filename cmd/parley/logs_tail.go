@@ -161,7 +161,8 @@ func ended(err error) error {
 		return errors.New("the connection to the gateway broke")
 	}
 	reason := errors.New(printable(strings.TrimSuffix(closed.Reason, "; ask again"))) // which is done
-	if closed.Reason == "" {                                                          // not our gateway, which says why
+	if closed.Reason == "" {
+		// Not our gateway's, which says why.
 		reason = fmt.Errorf("the connection was closed with status %d", closed.Code)
 	}
 	if closed.Code == websocket.StatusPolicyViolation {
