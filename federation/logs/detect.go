@@ -237,7 +237,7 @@ func (v *view) detectFields(ctx context.Context, q Question) (*Released, error) 
 		return nil, err
 	}
 	sel := selectionOf(selector, q.Start.UnixNano(), q.End.UnixNano())
-	sel.backward = true
+	sel.backward, sel.wanted = true, q.Limit
 	size, left := 0, q.Limit
 	err = v.entries(ctx, sel, func(e visibleEntry) error {
 		entry, ok := pipeline.Process(e.at, e.line, e.stream, e.metadata)

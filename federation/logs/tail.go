@@ -270,7 +270,7 @@ func (p *parts) newest(ctx context.Context, from, to int64, most int) (whole boo
 		return false, nil
 	}
 	sel := selectionOf(p.selector, from, to)
-	sel.backward, whole = true, true
+	sel.backward, sel.wanted, whole = true, most, true
 	err = p.view.entries(ctx, sel, func(e visibleEntry) error {
 		entry, ok := p.process(e)
 		if !ok {
