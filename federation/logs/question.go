@@ -2,6 +2,7 @@ package logs
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -162,6 +163,17 @@ func (q Question) Entries() bool {
 	}
 	_, entries := expr.(*logql.LogSelector)
 	return entries
+}
+
+// LosesOrg says whether entries of the answer may lack the label org, because a
+// stage of the question takes it away.
+func (q Question) LosesOrg() bool {
+	expr, err := logql.Parse(q.Expression)
+	if err != nil {
+		return false
+	}
+	selector, entries := expr.(*logql.LogSelector)
+	return entries && slices.ContainsFunc(selector.Stages, losesOrg)
 }
 
 // touched is the span of data that the range aggregations of an expression

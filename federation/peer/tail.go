@@ -49,7 +49,7 @@ func (c *Client) Tail(ctx context.Context, exchangeID federation.ExchangeID, pri
 type giveError struct{ error }
 
 func (c *Client) tail(ctx context.Context, a wire.Ask, give federation.Give) error {
-	if _, err := wire.NewTailReceiver(c.Org(), a.Question, c.config.Accept); err != nil {
+	if _, err := wire.NewTailReceiver(c.Org(), a.Question, c.config.Accept, c.config.Now); err != nil {
 		return err
 	}
 	request, err := wire.EncodeAsk(a)
@@ -113,7 +113,7 @@ func (c *Client) tailReplica(ctx context.Context, r *replica, request *federatio
 	if err != nil {
 		return false, broken(ctx, err)
 	}
-	receiver, err := wire.NewTailReceiver(c.Org(), q, c.config.Accept)
+	receiver, err := wire.NewTailReceiver(c.Org(), q, c.config.Accept, c.config.Now)
 	if err != nil {
 		return false, err
 	}

@@ -225,7 +225,8 @@ func frameful(entries []logs.Entry) int {
 	const most = 1 << 20
 	size := 0
 	for i, e := range entries {
-		if size += len(e.Line) + lineOverhead; size > most && i > 0 {
+		size += len(e.Line) + int(e.Stream.ByteSize()+e.Metadata.ByteSize()+e.Parsed.ByteSize()) + lineOverhead
+		if size > most && i > 0 {
 			return i
 		}
 	}

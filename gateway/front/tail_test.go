@@ -160,6 +160,33 @@ func TestTailOfRealClients(t *testing.T) {
 	}
 }
 
+// Frames are of about a megabyte, labels included.
+func TestTailFramesAreBounded(t *testing.T) {
+	at := time.Unix(1_700_000_000, 0).UTC()
+	const lines = 20
+	url, _ := tailsAt(t, at, func(_ context.Context, _ gateway.Question, give func(federation.Completeness, ...logs.Entry) error) error {
+		var entries []logs.Entry
+		for i := range lines {
+			e := tailLine(at.Add(time.Duration(i)), "a", "org", "acme")
+			e.Metadata = labels.FromStrings("trace", strings.Repeat("x", 200_000))
+			entries = append(entries, e)
+		}
+		return give(federation.Completeness{{Org: "acme", Status: federation.Complete}}, entries...)
+	})
+	conn, _, _, err := dialTail(t, url, "query=%7Ba%3D%22b%22%7D", http.Header{front.EncodingFlagsHeader: {front.CategorizeLabels}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.SetReadLimit(2 << 20)
+	for got := 0; got < lines; {
+		_, frame, err := conn.Read(t.Context())
+		if err != nil {
+			t.Fatalf("after %d lines: %v", got, err)
+		}
+		got += strings.Count(string(frame), `"trace":`)
+	}
+}
+
 func TestTailParameters(t *testing.T) {
 	_, d := tailsAt(t, time.Now(), func(context.Context, gateway.Question, func(federation.Completeness, ...logs.Entry) error) error {
 		return federation.Errorf(federation.BadQuestion, "got as far as the gateway")

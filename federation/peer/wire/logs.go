@@ -3,7 +3,6 @@ package wire
 import (
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 	"time"
@@ -247,6 +246,9 @@ func (r *Receiver) addEntries(b *federationv1.EntryBatch) error {
 		}
 		r.streams = append(r.streams, ls)
 	}
+	if r.tail {
+		r.latest = r.now().Add(maxAhead).UnixNano()
+	}
 	for _, e := range b.GetEntries() {
 		if err := r.addEntry(e, sets); err != nil {
 			return err
@@ -262,9 +264,9 @@ func (r *Receiver) addEntry(e *federationv1.Entry, sets []labels.Labels) error {
 		return errUnknown
 	case e.GetStream() >= n || e.GetMetadata() >= n || e.GetParsed() >= n:
 		return errors.New("a reference to labels that aren't there")
-	case len(r.entriesOf) == r.mostEntries:
+	case len(r.entriesOf)+r.ahead == r.mostEntries:
 		return errors.New("more entries than were asked for")
-	case e.GetTimestampNs() < r.earliest || e.GetTimestampNs() >= r.latest:
+	case e.GetTimestampNs() < r.earliest || e.GetTimestampNs() >= r.latest && !r.tail:
 		return errors.New("an entry outside the time that was asked for")
 	}
 	if last := len(r.entriesOf) - 1; last >= 0 {
@@ -272,12 +274,21 @@ func (r *Receiver) addEntry(e *federationv1.Entry, sets []labels.Labels) error {
 			return errOrder
 		}
 	}
-	if err := r.charge(len(e.GetLine()) + entryOverhead); err != nil {
+	entry := logs.Entry{At: e.GetTimestampNs()}
+	entry.Stream, entry.Metadata, entry.Parsed = sets[e.GetStream()], sets[e.GetMetadata()], sets[e.GetParsed()]
+	// Here entries share their labels; where they are written each has its own.
+	unfolded := entry.Stream.ByteSize() + entry.Metadata.ByteSize() + entry.Parsed.ByteSize()
+	if err := r.charge(len(e.GetLine()) + int(unfolded) + entryOverhead); err != nil {
 		return err
 	}
-	entry := logs.Entry{At: e.GetTimestampNs()}
+	if !r.losesOrg && entry.Stream.Get(federation.OrgLabel) == "" {
+		return errors.New("an entry that isn't its own: it has no label org")
+	}
+	if entry.At >= r.latest {
+		r.ahead++
+		return nil
+	}
 	entry.Line = string(e.GetLine())
-	entry.Stream, entry.Metadata, entry.Parsed = sets[e.GetStream()], sets[e.GetMetadata()], sets[e.GetParsed()]
 	r.entriesOf = append(r.entriesOf, entry)
 	return nil
 }
@@ -286,12 +297,13 @@ func (r *Receiver) addEntry(e *federationv1.Entry, sets []labels.Labels) error {
 func (r *Receiver) asksLogs(q logs.Question) error {
 	r.signal = q.Signal()
 	r.asked.Kind, r.asked.Label = q.Kind, q.Label
+	r.losesOrg = q.LosesOrg()
 	switch {
 	case q.Kind == policy.Tail && !r.tail:
 		return errors.New("a tail has no answer that ends")
 	case q.Kind == policy.Tail:
 		r.wantsEntries, r.mostEntries = true, maxPartEntries
-		r.earliest, r.latest = math.MinInt64, math.MaxInt64
+		r.earliest = q.Start.UnixNano() // the latest is said when entries come
 		r.asked.Kind = ""
 	case q.Entries():
 		r.wantsEntries, r.mostEntries, r.backward = true, q.Limit, q.Backward

@@ -2,6 +2,9 @@ package wire_test
 
 import (
 	"bytes"
+	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -272,4 +275,70 @@ func FuzzLogsResponse(f *testing.F) {
 			t.Fatalf("was accepted but not a second time: %v", err)
 		}
 	})
+}
+
+// entryAnswer is an answer of so many entries that share their labels, and its
+// closing part.
+func entryAnswer(entries int, stream, metadata labels.Labels) []*federationv1.AskResponse {
+	batch := &federationv1.EntryBatch{}
+	for _, ls := range []labels.Labels{stream, metadata, labels.EmptyLabels()} {
+		set := &federationv1.LabelSet{}
+		ls.Range(func(l labels.Label) {
+			for _, symbol := range []string{l.Name, l.Value} {
+				ref := slices.Index(batch.Symbols, symbol)
+				if ref < 0 {
+					ref = len(batch.Symbols)
+					batch.Symbols = append(batch.Symbols, symbol)
+				}
+				set.LabelRefs = append(set.LabelRefs, uint32(ref))
+			}
+		})
+		batch.LabelSets = append(batch.LabelSets, set)
+	}
+	for range entries {
+		batch.Entries = append(batch.Entries, &federationv1.Entry{TimestampNs: begin.UnixNano(), Stream: 0, Metadata: 1, Parsed: 2})
+	}
+	return []*federationv1.AskResponse{
+		{Message: &federationv1.AskResponse_Entries{Entries: batch}},
+		{Message: &federationv1.AskResponse_Part{Part: &federationv1.Part{Status: "complete", Lines: int64(entries)}}},
+	}
+}
+
+// Entries that share labels are written with each one's own: a small message could
+// be a very large answer.
+func TestSharedLabelsCountForEachEntry(t *testing.T) {
+	q := logs.Question{Kind: policy.Range, Expression: `{service="shop"}`, Start: begin, End: begin.Add(time.Hour), Limit: 1000}
+	metadata := labels.NewBuilder(labels.EmptyLabels())
+	for i := range 10 {
+		metadata.Set(fmt.Sprint("a", i), strings.Repeat("x", 10_000))
+	}
+	stream := labels.FromStrings("org", "globex")
+	for entries, want := range map[int]federation.Kind{5: "", 1000: federation.OverLimit} {
+		_, _, err := receiveLogs(q, wire.Limits{Bytes: 1 << 20}, entryAnswer(entries, stream, metadata.Labels()))
+		if (err == nil) != (want == "") || err != nil && federation.AsError(err).Kind != want {
+			t.Errorf("%d entries of 100 kB: %v", entries, err)
+		}
+	}
+}
+
+// Entries say whose they are, unless the question takes that away.
+func TestEntriesHaveTheLabelOrg(t *testing.T) {
+	for expression, accepted := range map[string]bool{
+		`{service="shop"}`: false,
+		`{service="shop"} | logfmt | keep org, level`:  false,
+		`{service="shop"} | logfmt | drop level`:       false,
+		`{service="shop"} | logfmt | keep level`:       true,
+		`{service="shop"} | drop org`:                  true,
+		`{service="shop"} | keep level, org="initech"`: true,
+	} {
+		q := logs.Question{Kind: policy.Range, Expression: expression, Start: begin, End: begin.Add(time.Hour), Limit: 3}
+		if _, _, err := receiveLogs(q, wire.Limits{}, entryAnswer(1, labels.FromStrings("org", "globex"), labels.EmptyLabels())); err != nil {
+			t.Errorf("%s: an entry with it: %v", expression, err)
+		}
+		for _, metadata := range []labels.Labels{labels.EmptyLabels(), labels.FromStrings("org", "globex")} {
+			if _, _, err := receiveLogs(q, wire.Limits{}, entryAnswer(1, labels.FromStrings("service", "shop"), metadata)); (err == nil) != accepted {
+				t.Errorf("%s: an entry of a stream without it, and metadata %s: %v", expression, metadata, err)
+			}
+		}
+	}
 }

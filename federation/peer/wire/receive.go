@@ -71,7 +71,10 @@ type Receiver struct {
 	mostEntries                int
 	earliest, latest           int64 // the latter excluded
 	backward                   bool
-	tail                       bool // the answer is a part of a tail
+	losesOrg                   bool             // entries may lack the label org
+	tail                       bool             // the answer is a part of a tail
+	now                        func() time.Time // of a tail
+	ahead                      int              // how many entries of a tail were left out
 	entriesOf                  []logs.Entry
 	streams                    []labels.Labels
 	mostValues                 int // of a field; 0: none are asked for
@@ -473,7 +476,7 @@ func (r *Receiver) decodePart(p *federationv1.Part) (federation.Part, error) {
 		return part, errors.New("a status that no answer has")
 	case !plain(part.Reason, maxText):
 		return part, errors.New("a reason that can't be shown")
-	case p.GetSeries() != int64(part.Cost.Series) || p.GetSamples() != int64(part.Cost.Samples) || p.GetLines() != int64(part.Cost.Lines):
+	case p.GetSeries() != int64(part.Cost.Series) || p.GetSamples() != int64(part.Cost.Samples) || p.GetLines() != int64(part.Cost.Lines+r.ahead):
 		return part, errors.New("more or less than its closing part says")
 	case p.GetDropped() < 0 || p.GetDropped() > maxDropped || p.GetDropped() > 0 && !r.tail:
 		return part, errors.New("a number of entries left out that can't be")
@@ -490,6 +493,10 @@ func (r *Receiver) decodePart(p *federationv1.Part) (federation.Part, error) {
 			Start: time.UnixMilli(p.GetCoverageStartMs()).UTC(),
 			End:   time.UnixMilli(p.GetCoverageEndMs()).UTC(),
 		}
+	}
+	if r.ahead > 0 {
+		part.Dropped += r.ahead
+		part.Status, part.Reason = federation.Partial, "lines were left out: their times are still to come"
 	}
 	return part, nil
 }

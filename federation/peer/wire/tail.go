@@ -2,6 +2,7 @@ package wire
 
 import (
 	"errors"
+	"time"
 
 	"github.com/parley-gateway/parley/federation"
 	"github.com/parley-gateway/parley/federation/logs"
@@ -16,37 +17,43 @@ const (
 	maxTailPartBytes = 16 << 20
 
 	maxDropped = 1 << 40
+
+	// maxAhead is how far from now on an entry's time may be: clocks differ a
+	// little. Later ones would come after all that anybody else has.
+	maxAhead = time.Minute
 )
 
 // TailReceiver puts the parts of a tail together from its messages:
 //
 //	released, part, whole, err := receiver.Add(message)
 //
-// It holds one part at a time. An error is final, as a Receiver's is.
+// It holds one part at a time. Entries whose times are more than a minute ahead are
+// left out, and counted as dropped. An error is final, as a Receiver's is.
 type TailReceiver struct {
 	org      tenants.OrgID
 	question logs.Question
 	limits   Limits
+	now      func() time.Time
 	part     *Receiver // the one that is coming
 }
 
-// NewTailReceiver returns a TailReceiver for org's answer to a tail. The error is
-// a BadQuestion.
-func NewTailReceiver(org tenants.OrgID, question federation.Question, l Limits) (*TailReceiver, error) {
+// NewTailReceiver returns a TailReceiver for org's answer to a tail; now is the
+// clock. The error is a BadQuestion.
+func NewTailReceiver(org tenants.OrgID, question federation.Question, l Limits, now func() time.Time) (*TailReceiver, error) {
 	q, ok := question.(logs.Question)
 	if !ok || q.Kind != policy.Tail {
 		return nil, bad("only logs have a tail, and its question is of the kind tail")
 	}
 	l = l.orDefault()
 	l.Bytes = min(l.Bytes, maxTailPartBytes)
-	t := &TailReceiver{org: org, question: q, limits: l}
+	t := &TailReceiver{org: org, question: q, limits: l, now: now}
 	t.part = t.next()
 	return t, nil
 }
 
 func (t *TailReceiver) next() *Receiver {
 	r := newReceiver(t.org, t.limits)
-	r.tail = true
+	r.tail, r.now = true, t.now
 	_ = r.asksLogs(t.question) // it is a tail, as NewTailReceiver says
 	return r
 }

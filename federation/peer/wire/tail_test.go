@@ -60,7 +60,7 @@ func tailMessages(t testing.TB, parts ...tailPart) []*federationv1.AskResponse {
 // receiveTail reads messages until one is refused.
 func receiveTail(t testing.TB, l wire.Limits, messages []*federationv1.AskResponse) (parts []tailPart, err error) {
 	t.Helper()
-	receiver, err := wire.NewTailReceiver("globex", tailQuestion, l)
+	receiver, err := wire.NewTailReceiver("globex", tailQuestion, l, func() time.Time { return begin.Add(10 * time.Minute) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +94,7 @@ func TestTailOnTheWire(t *testing.T) {
 	if _, err := receiveTail(t, wire.Limits{Bytes: 1000}, tailMessages(t, want[1])); federation.AsError(err).Kind != federation.OverLimit {
 		t.Errorf("a part that is too large: %v", err)
 	}
-	if _, err := wire.NewTailReceiver("globex", rangeQuestion(), wire.Limits{}); federation.AsError(err).Kind != federation.BadQuestion {
+	if _, err := wire.NewTailReceiver("globex", rangeQuestion(), wire.Limits{}, time.Now); federation.AsError(err).Kind != federation.BadQuestion {
 		t.Errorf("a tail of metrics: %v", err)
 	}
 	if _, err := wire.NewReceiver("globex", tailQuestion, wire.Limits{}); err == nil {
@@ -104,6 +104,28 @@ func TestTailOnTheWire(t *testing.T) {
 	again.Backward = false
 	if _, err := wire.EncodeAsk(ask(again)); err == nil {
 		t.Error("a tail of all that there was has a limit")
+	}
+}
+
+// Entries of the future would be the first of everybody's until then. They are left
+// out and counted; those from before the question are refused.
+func TestTailsAreOfTheirTime(t *testing.T) {
+	soon, later := tailEntry(659, "soon"), tailEntry(660, "later") // it is second 600
+	parts, err := receiveTail(t, wire.Limits{}, tailMessages(t, tailPart{[]logs.Entry{soon, later, later}, federation.Part{Status: federation.Complete, Dropped: 3}}))
+	if err != nil || len(parts) != 1 {
+		t.Fatalf("got %d parts, %v", len(parts), err)
+	}
+	if diff := cmp.Diff([]logs.Entry{soon}, parts[0].entries, cmp.Comparer(labels.Equal)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if p := parts[0].part; p.Status != federation.Partial || p.Dropped != 5 || p.Reason == "" || p.Cost.Lines != 1 {
+		t.Errorf("the part says %+v", p)
+	}
+	for second, accepted := range map[int]bool{-3600: true, -3601: false} {
+		_, err := receiveTail(t, wire.Limits{}, tailMessages(t, tailPart{[]logs.Entry{tailEntry(second, "old")}, federation.Part{Status: federation.Complete}}))
+		if (err == nil) != accepted {
+			t.Errorf("an entry of second %d: %v", second, err)
+		}
 	}
 }
 
