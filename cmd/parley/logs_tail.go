@@ -182,7 +182,7 @@ func (t *tailPrinter) take(text []byte) error {
 		}
 	}
 	for _, d := range f.Dropped {
-		if err := t.say("%s left out %s lines: more came than could be passed on", d.Labels[federation.OrgLabel], d.Labels["parley_dropped"]); err != nil {
+		if err := t.say("%s left out %s lines: more came than could be passed on", d.Labels[federation.OrgLabel], d.Labels[front.DroppedLabel]); err != nil {
 			return err
 		}
 	}

@@ -42,6 +42,10 @@ const (
 // say what became of the one in the label org. The value is its status.
 const CompletenessLabel = "parley_completeness"
 
+// DroppedLabel is on what stands for entries that were left out. The value is how
+// many they are.
+const DroppedLabel = "parley_dropped"
+
 // TailFrame is one message of a tail: Loki's, and with Completeness what became of
 // the organizations, when that is another than it was. The streams of a frame with
 // Completeness say the same in lines, and hold nothing else.
@@ -186,7 +190,7 @@ func (t *lokiTail) encode(released federation.Released, c federation.Completenes
 	for _, p := range c {
 		if p.Dropped > 0 {
 			data.Dropped = append(data.Dropped, droppedEntries{now, map[string]string{
-				federation.OrgLabel: string(p.Org), "parley_dropped": strconv.Itoa(p.Dropped),
+				federation.OrgLabel: string(p.Org), DroppedLabel: strconv.Itoa(p.Dropped),
 			}})
 		}
 	}

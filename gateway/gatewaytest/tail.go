@@ -115,7 +115,7 @@ func (t *Tail) take(frame []byte) error {
 		t.parts[p.Org] = p.Status
 	}
 	for _, d := range f.Dropped {
-		n, err := strconv.Atoi(d.Labels["parley_dropped"])
+		n, err := strconv.Atoi(d.Labels[front.DroppedLabel])
 		if err != nil {
 			return err
 		}
