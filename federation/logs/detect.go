@@ -244,8 +244,8 @@ func (v *view) detectFields(ctx context.Context, q Question) (*Released, error) 
 		if !ok {
 			return nil
 		}
-		if size += len(entry.Line) + timeBytes; size > maxHeld {
-			return federation.Errorf(federation.OverLimit, "the lines are larger than a gateway looks at for fields; give a lower line_limit")
+		if size += (Entry{At: e.at, Entry: entry}).bytes(); size > maxHeld {
+			return federation.Errorf(federation.OverLimit, "the lines and their labels are larger than a gateway looks at for fields; give a lower line_limit")
 		}
 		if d.look(e.at, entry); d.looked > maxFieldsLooked {
 			return federation.Errorf(federation.OverLimit, "the lines have more fields than a gateway looks at; give a lower line_limit")

@@ -64,8 +64,9 @@ func (f *Federated) gather(ctx context.Context, q Question, in standIn, members 
 	}
 	of = slices.DeleteFunc(of, func(c contribution) bool { return c.err != nil })
 	store := leafStore{byName: map[string]promql.Matrix{}}
+	left := newAllowance(f.maxSamples)
 	for i, leaf := range in.leaves {
-		matrix, err := leafOfAll(ctx, q, leaf, i, of, f.maxSamples)
+		matrix, err := leafOfAll(ctx, q, leaf, i, of, left)
 		if err != nil {
 			return nil, completeness, err
 		}
@@ -158,9 +159,9 @@ func leadingFilters(s *logql.LogSelector) []logql.Stage {
 	return s.Stages
 }
 
-// leafOfAll are the series of a leaf, of what all members contributed to it: at
-// most so many points.
-func leafOfAll(ctx context.Context, q Question, leaf logql.Expr, at int, of []contribution, most int) (promql.Matrix, error) {
+// leafOfAll are the series of a leaf, of what all members contributed to it, and of
+// what is left to it.
+func leafOfAll(ctx context.Context, q Question, leaf logql.Expr, at int, of []contribution, left *allowance) (promql.Matrix, error) {
 	var all promql.Matrix
 	var parts []*Released
 	for _, c := range of {
@@ -172,7 +173,7 @@ func leafOfAll(ctx context.Context, q Question, leaf logql.Expr, at int, of []co
 	if parts == nil {
 		return all, nil
 	}
-	evaluated, err := newRange(leaf, q, most)
+	evaluated, err := newRange(leaf, q, left)
 	if err != nil {
 		return nil, err
 	}

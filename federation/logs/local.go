@@ -210,10 +210,11 @@ func (l *Local) lines(ctx context.Context, q Question, selector *logql.LogSelect
 		if !ok {
 			return nil
 		}
-		if size += len(entry.Line) + timeBytes; size > maxHeld {
-			return federation.Errorf(federation.OverLimit, "the lines are larger than a gateway holds at once; give a lower limit")
+		made := Entry{At: e.at, Entry: entry}
+		if size += made.bytes(); size > maxHeld {
+			return federation.Errorf(federation.OverLimit, "the lines and their labels are larger than a gateway holds at once; give a lower limit")
 		}
-		out.entries = append(out.entries, Entry{At: e.at, Entry: entry})
+		out.entries = append(out.entries, made)
 		if len(out.entries) == q.Limit {
 			return errEnough
 		}
@@ -228,7 +229,7 @@ func (l *Local) lines(ctx context.Context, q Question, selector *logql.LogSelect
 // errEnough ends a selection that has all that is wanted.
 var errEnough = errors.New("enough")
 
-// maxHeld is how many bytes of lines one answer may hold.
+// maxHeld is how many bytes of lines, or of labels, one answer may hold.
 const maxHeld = 64 << 20
 
 // refuseLines refuses lines of which policy lets none leave: by what the

@@ -46,8 +46,9 @@ func (l *Local) numbers(ctx context.Context, q Question, expr logql.Expr, v *vie
 		return nil, err
 	}
 	store := leafStore{byName: map[string]promql.Matrix{}}
+	left := newAllowance(entriesRead(limits))
 	for i, leaf := range in.leaves {
-		matrix, err := v.leaf(ctx, leaf, q, entriesRead(limits))
+		matrix, err := v.leaf(ctx, leaf, q, left)
 		if err != nil {
 			return nil, err
 		}
@@ -62,6 +63,17 @@ func (l *Local) numbers(ctx context.Context, q Question, expr logql.Expr, v *vie
 
 // entriesRead is how many entries a question may aggregate.
 func entriesRead(limits tenants.Limits) int { return max(limits.Samples, leastEntries) }
+
+// allowance is what a question's range aggregations may read and hold, together.
+type allowance struct {
+	entries int
+	result  logql.Allowance
+}
+
+// newAllowance is one of at most so many entries and points.
+func newAllowance(most int) *allowance {
+	return &allowance{entries: most, result: logql.Allowance{Points: most, Labels: maxHeld}}
+}
 
 // tooManyEntries is the error of one that would aggregate more.
 func tooManyEntries() error {
@@ -82,22 +94,21 @@ func withoutName(m promql.Matrix) promql.Matrix {
 	return m
 }
 
-// leaf evaluates a leaf over the view, at all times of the question. It reads at
-// most so many entries of the view, and makes at most so many points of them:
-// those of a window and those of the result are held.
-func (v *view) leaf(ctx context.Context, leaf logql.Expr, q Question, most int) (promql.Matrix, error) {
+// leaf evaluates a leaf over the view, at all times of the question, with what is
+// left to it: those entries of a window and the points of the result are held.
+func (v *view) leaf(ctx context.Context, leaf logql.Expr, q Question, left *allowance) (promql.Matrix, error) {
 	over := rangeOf(leaf)
 	if matrix, ok := v.pushed(ctx, leaf, q); ok {
 		return matrix, nil
 	}
-	at, err := newRange(leaf, q, most)
+	at, err := newRange(leaf, q, left)
 	if err != nil {
 		return nil, err
 	}
 	window := func(t time.Time, back time.Duration) int64 { return t.Add(-over.Offset-back).UnixNano() + 1 }
 	sel := selectionOf(over.Selector, window(q.Start, over.Range), window(q.End, 0))
 	err = v.entries(ctx, sel, func(e visibleEntry) error {
-		if most--; most < 0 {
+		if left.entries--; left.entries < 0 {
 			return tooManyEntries()
 		}
 		at.Add(ctx, e.at, e.line, e.stream, e.metadata)
@@ -109,8 +120,9 @@ func (v *view) leaf(ctx context.Context, leaf logql.Expr, q Question, most int) 
 	return matrixOf(ctx, at)
 }
 
-// newRange evaluates a leaf at the times of a question, to at most so many points.
-func newRange(leaf logql.Expr, q Question, most int) (*logql.Range, error) {
+// newRange evaluates a leaf at the times of a question, to a result of what is left
+// to it.
+func newRange(leaf logql.Expr, q Question, left *allowance) (*logql.Range, error) {
 	step := q.Step
 	if q.Kind == policy.Instant {
 		step = 0
@@ -119,7 +131,7 @@ func newRange(leaf logql.Expr, q Question, most int) (*logql.Range, error) {
 	if err != nil {
 		return nil, federation.Errorf(federation.BadQuestion, "%v", err)
 	}
-	at.Limit(most)
+	at.Limit(&left.result)
 	return at, nil
 }
 
@@ -132,6 +144,9 @@ func matrixOf(ctx context.Context, at *logql.Range) (promql.Matrix, error) {
 	var problem *logql.PipelineError
 	if errors.Is(err, logql.ErrTooManyPoints) {
 		return nil, federation.Errorf(federation.OverLimit, "the question would make too many points of lines; ask for less time, a larger step, or fewer series with sum by (...)")
+	}
+	if errors.Is(err, logql.ErrTooManyLabels) {
+		return nil, federation.Errorf(federation.OverLimit, "the question would make series of lines whose labels are larger than a gateway holds at once; ask for less time, or fewer and shorter labels with sum by (...)")
 	}
 	if errors.As(err, &problem) {
 		return nil, federation.Errorf(federation.BadQuestion, "the pipeline fails with %s for some entries; skip them with | __error__=\"\", after unwrap if there is one", problem.Problem)

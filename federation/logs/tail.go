@@ -162,7 +162,7 @@ type tailEntry struct {
 	entry Entry
 }
 
-func (e tailEntry) bytes() int { return len(e.entry.Line) + entryBytes }
+func (e tailEntry) bytes() int { return e.entry.bytes() + entryBytes }
 
 // compareTailEntries is the order of entries of one organization.
 func compareTailEntries(a, b tailEntry) int {

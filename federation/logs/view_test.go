@@ -88,9 +88,75 @@ func TestNumbersAreOfABoundedNumberOfLinesAndPoints(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = v.leaf(t.Context(), expr, q, c.most)
+		_, err = v.leaf(t.Context(), expr, q, newAllowance(c.most))
 		if got := federation.AsError(err); (got == nil) != (c.kind == "") || got != nil && got.Kind != c.kind {
 			t.Errorf("%+v: %v", c, err)
+		}
+	}
+}
+
+// Templates make long labels of short lines. They count in what a gateway holds.
+func TestLabelsThatTemplatesMakeAreBounded(t *testing.T) {
+	at := time.Unix(1_000_000, 0)
+	store := NewStore(StoreConfig{})
+	const lines = 100
+	for i := range lines {
+		if err := store.Append(at.Add(time.Duration(i)), fmt.Sprint("id=", i), labels.FromStrings("service", "a"), labels.EmptyLabels()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	keep := policy.Dataset{Others: policy.LabelRule{Mode: policy.Keep}, Line: policy.Line{Mode: policy.LineKeep}}
+	end := at.Add(time.Second)
+	for _, c := range []struct {
+		q  Question
+		ok bool
+	}{
+		{Question{Kind: policy.Range, Expression: "{service=\"a\"} | label_format x=`{{ repeat 1000000 \"x\" }}`", Start: at, End: end, Limit: 50}, true},
+		{Question{Kind: policy.Range, Expression: "{service=\"a\"} | label_format x=`{{ repeat 1000000 \"x\" }}`", Start: at, End: end, Limit: lines}, false},
+		{Question{Kind: policy.DetectedFields, Expression: "{service=\"a\"} | label_format x=`{{ repeat 1000000 \"x\" }}`", Start: at, End: end, Limit: 50}, true},
+		{Question{Kind: policy.DetectedFields, Expression: "{service=\"a\"} | label_format x=`{{ repeat 1000000 \"x\" }}`", Start: at, End: end, Limit: lines}, false},
+		{Question{Kind: policy.DetectedFields, Label: "x", Expression: "{service=\"a\"} | label_format x=`{{ repeat 1000000 \"x\" }}`", Start: at, End: end, Limit: lines}, false},
+		{Question{Kind: policy.Instant, Expression: "sum by (x) (count_over_time({service=\"a\"} | label_format x=`{{ repeat 1000000 \"x\" }}` [1h]))", Start: end, End: end}, true},
+		{Question{Kind: policy.Instant, Expression: "sum by (x) (count_over_time({service=\"a\"} | logfmt | label_format x=`{{ .id }}{{ repeat 1000000 \"x\" }}` [1h]))", Start: end, End: end}, false},
+		{Question{Kind: policy.Instant, Expression: "count(count_over_time({service=\"a\"} | logfmt | label_format x=`{{ .id }}{{ repeat 1000000 \"x\" }}` [1h]))", Start: end, End: end}, false},
+	} {
+		_, err := asked(t, store, keep, tenants.Limits{}, c.q)
+		if (err == nil) != c.ok || err != nil && federation.AsError(err).Kind != federation.OverLimit {
+			t.Errorf("%s %s, of %d lines: %v", c.q.Kind, c.q.Expression, c.q.Limit, err)
+		}
+	}
+}
+
+// Parts of a tail are of a bounded size, labels included.
+func TestPartsOfTailsCountLabels(t *testing.T) {
+	entries := make([]tailEntry, 100)
+	for i := range entries {
+		entries[i].entry.Parsed = labels.FromStrings("x", strings.Repeat("x", maxPartBytes/4))
+	}
+	if n := fill(entries); n != 4 {
+		t.Errorf("a part has %d entries of a quarter of its size", n)
+	}
+}
+
+// What a question may aggregate is bounded over all that it aggregates.
+func TestRangeAggregationsCountTogether(t *testing.T) {
+	at := time.Unix(1_000_000, 0)
+	store := NewStore(StoreConfig{})
+	for i := range leastEntries/2 + 1 {
+		if err := store.Append(at.Add(time.Duration(i)), "", labels.FromStrings("service", "a"), labels.EmptyLabels()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	keep := policy.Dataset{Others: policy.LabelRule{Mode: policy.Keep}, Line: policy.Line{Mode: policy.LineKeep}}
+	q := Question{Kind: policy.Instant, Start: at.Add(time.Second), End: at.Add(time.Second)}
+	for expression, ok := range map[string]bool{
+		`count_over_time({service="a"}[1h])`:                                      true,
+		`count_over_time({service="a"}[1h]) + bytes_over_time({service="a"}[1h])`: false,
+	} {
+		q.Expression = expression
+		_, err := asked(t, store, keep, tenants.Limits{Samples: 10}, q)
+		if (err == nil) != ok || err != nil && federation.AsError(err).Kind != federation.OverLimit {
+			t.Errorf("%s: %v", expression, err)
 		}
 	}
 }

@@ -34,6 +34,8 @@ type fields struct {
 	ofStream         int      // how many of base are of stream
 	parsed           []string // names that were set, so that what parsers find first counts
 
+	made int // bytes of text that templates made
+
 	problem, details string // of ErrorLabel and ErrorDetailsLabel; empty: none
 	preserved        bool   // the problem is the query's to judge
 
@@ -62,7 +64,7 @@ func (f *fields) reset(stream, metadata labels.Labels) {
 	f.all = append(f.all[:0], f.base...)
 	f.changed = [ofParsed + 1]bool{}
 	f.parsed, f.deleted = f.parsed[:0], f.deleted[:0]
-	f.problem, f.details, f.preserved = "", "", false
+	f.problem, f.details, f.preserved, f.made = "", "", false, 0
 }
 
 func (f *fields) addMetadata(metadata labels.Labels) {

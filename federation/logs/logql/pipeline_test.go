@@ -102,3 +102,32 @@ func TestTemplatesAreBounded(t *testing.T) {
 		}
 	}
 }
+
+// What templates make of an entry is bounded over all of them, and anew for the
+// next entry.
+func TestTextOfTemplatesIsBoundedForEachEntry(t *testing.T) {
+	for _, stages := range []string{
+		strings.Repeat("| label_format a%d=`{{ repeat 400000 \"x\" }}` ", 300),
+		"| label_format " + strings.TrimSuffix(strings.Repeat("a%d=`{{ repeat 400000 \"x\" }}`,", 300), ","),
+		strings.Repeat("| label_format a%d=`{{ repeat 400000 \"x\" }}` | line_format `{{.a0}}`", 300),
+	} {
+		numbers := make([]any, 300)
+		for i := range numbers {
+			numbers[i] = i
+		}
+		selector, ok := checkRoundTrip(t, `{app="shop"} `+fmt.Sprintf(stages, numbers...)).(*LogSelector)
+		if !ok {
+			t.Fatal("not a log query")
+		}
+		p, err := NewPipeline(selector)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			e, ok := p.Process(0, "line", labels.FromStrings("app", "shop"), labels.EmptyLabels())
+			if size := len(e.Line) + int(e.Parsed.ByteSize()); !ok || size < 800_000 || size > maxTemplateText+1000 || e.Parsed.Get(ErrorLabel) != templateProblem {
+				t.Errorf("%.100s: %d bytes, %s=%q", stages, size, ErrorLabel, e.Parsed.Get(ErrorLabel))
+			}
+		}
+	}
+}

@@ -29,8 +29,7 @@ type Range struct {
 	key    []byte
 	order  []*series // as they came
 	absent []promql.FPoint
-	points int // of all series
-	most   int // points; 0: any number
+	left   *Allowance // nil: of any size
 	err    error
 }
 
@@ -58,8 +57,17 @@ func (e *PipelineError) Error() string {
 	return fmt.Sprintf("the pipeline fails with %s for entries of %s; skip them with | __error__=\"\", after unwrap if there is one", e.Problem, e.Series)
 }
 
-// ErrTooManyPoints is the error of a result that has more than it may.
-var ErrTooManyPoints = errors.New("the range aggregation has too many points")
+// The errors of a result that has more than it may.
+var (
+	ErrTooManyPoints = errors.New("the range aggregation has too many points")
+	ErrTooManyLabels = errors.New("the labels of the range aggregation's series are too large")
+)
+
+// Allowance is how much the results of range aggregations may hold.
+type Allowance struct {
+	Points int
+	Labels int // bytes of those of all series
+}
 
 // NewRange evaluates one of the Leaves of an expression at start, and every
 // step until end; once, at start, if the step is 0. Times are Unix nanoseconds.
@@ -95,8 +103,9 @@ func NewRange(leaf Expr, start, end int64, step time.Duration, given ...string) 
 	return e, err
 }
 
-// Limit bounds how many points the result may have, of all series together.
-func (e *Range) Limit(points int) { e.most = points }
+// Limit bounds the result: what it takes of the allowance is taken off, so that
+// several may have one together.
+func (e *Range) Limit(a *Allowance) { e.left = a }
 
 // withoutIdleFormats is r without formats of lines that nothing looks at: as in
 // Loki they aren't run, so what fails in them isn't seen.
@@ -145,12 +154,13 @@ func (e *Range) Add(ctx context.Context, at int64, line string, stream, metadata
 	case e.aggregation.Op == BytesRate, e.aggregation.Op == BytesOverTime:
 		value = float64(len(entry.line))
 	}
-	s := e.seriesOf(&entry)
-	s.samples = append(s.samples, sample{at, value})
+	if s := e.seriesOf(&entry); s != nil {
+		s.samples = append(s.samples, sample{at, value})
+	}
 }
 
 // seriesOf is the one of the entry's labels. An entry with a problem is in one
-// of all of them, unless the query judges it.
+// of all of them, unless the query judges it. It is nil when there are no more.
 func (e *Range) seriesOf(entry *entry) *series {
 	f := entry.fields
 	fails := f.problem != "" && !f.preserved
@@ -177,6 +187,12 @@ func (e *Range) seriesOf(entry *entry) *series {
 	}
 	if s := e.series[string(e.key)]; s != nil {
 		return s
+	}
+	if e.left != nil {
+		if e.left.Labels -= len(e.key); e.left.Labels < 0 {
+			e.err = ErrTooManyLabels
+			return nil
+		}
 	}
 	f.builder.Reset()
 	for i := range kept {
@@ -226,9 +242,11 @@ func (e *Range) advance(ctx context.Context) {
 			e.err = &PipelineError{Problem: s.problem, Series: s.metric}
 		}
 		if e.aggregation.Op != AbsentOverTime {
-			if e.points++; e.most > 0 && e.points > e.most {
-				e.err = ErrTooManyPoints
-				return
+			if e.left != nil {
+				if e.left.Points--; e.left.Points < 0 {
+					e.err = ErrTooManyPoints
+					return
+				}
 			}
 			s.points = append(s.points, promql.FPoint{T: ms, F: e.evaluate(s.samples, from, to)})
 		}
@@ -241,8 +259,8 @@ func (e *Range) advance(ctx context.Context) {
 }
 
 // Matrix is the result, for which no more entries may come: the series sorted
-// by labels, times in milliseconds. The error is a *PipelineError, ErrTooManyPoints
-// or that of ctx.
+// by labels, times in milliseconds. The error is a *PipelineError, ErrTooManyPoints,
+// ErrTooManyLabels or that of ctx.
 func (e *Range) Matrix(ctx context.Context) (promql.Matrix, error) {
 	for !e.done && e.err == nil {
 		e.advance(ctx)

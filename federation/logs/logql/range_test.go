@@ -68,7 +68,9 @@ func TestRangeIsBounded(t *testing.T) {
 	if !ok {
 		t.Fatal("not a range aggregation")
 	}
-	for most, want := range map[int]error{0: nil, 30: nil, 29: ErrTooManyPoints} { // three series at ten times
+	for most, want := range map[*Allowance]error{ // three series at ten times, each of a="0", app="shop"
+		nil: nil, {Points: 30, Labels: 100}: nil, {Points: 29, Labels: 100}: ErrTooManyPoints, {Points: 30, Labels: 30}: ErrTooManyLabels,
+	} {
 		e, err := NewRange(r, int64(4*time.Second), int64(13*time.Second), time.Second)
 		if err != nil {
 			t.Fatal(err)
@@ -78,7 +80,7 @@ func TestRangeIsBounded(t *testing.T) {
 			e.Add(t.Context(), i, fmt.Sprint("a=", i), labels.FromStrings("app", "shop"), labels.EmptyLabels())
 		}
 		if m, err := e.Matrix(t.Context()); !errors.Is(err, want) || (err == nil) != (len(m) == 3) {
-			t.Errorf("at most %d points: %v, %v", most, m, err)
+			t.Errorf("at most %+v: %v, %v", most, m, err)
 		}
 	}
 }

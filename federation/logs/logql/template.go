@@ -13,7 +13,9 @@ import (
 // The bounds of what a template may do with one entry: templates are written
 // by whoever asks, and run where the lines are.
 const (
-	maxTemplateText  = 1 << 20 // bytes of a text that it makes
+	// maxTemplateText is how many bytes of text all templates of a pipeline may make
+	// of one entry, together: each label is kept.
+	maxTemplateText  = 1 << 20
 	maxTemplateSteps = 100_000 // of its loops, together: nodes of what they do each time
 	// maxTemplateWork is how many bytes of text its functions may read and make,
 	// together: each may be short, and a loop calls it again and again.
@@ -21,7 +23,7 @@ const (
 )
 
 var (
-	errTemplateText  = fmt.Errorf("the template makes more than %d bytes", maxTemplateText)
+	errTemplateText  = fmt.Errorf("templates make more than %d bytes of the entry", maxTemplateText)
 	errTemplateSteps = fmt.Errorf("the loops of the template have more than %d steps", maxTemplateSteps)
 	errTemplateWork  = fmt.Errorf("the functions of the template read and make more than %d bytes", maxTemplateWork)
 )
@@ -133,7 +135,7 @@ func boundBranches(n *parse.BranchNode) error {
 
 // execute makes the text for an entry, of the labels as they are.
 func (t *lineTemplate) execute(e *entry) (string, error) {
-	t.text.Reset()
+	t.text.reset(e)
 	if t.simple != nil {
 		for _, p := range t.simple {
 			text := p.text
@@ -144,7 +146,7 @@ func (t *lineTemplate) execute(e *entry) (string, error) {
 				return "", err
 			}
 		}
-		return t.text.String(), nil
+		return t.text.made(e), nil
 	}
 	e.copyTo(t.labels)
 	return t.executeOn(e, t.labels)
@@ -152,12 +154,12 @@ func (t *lineTemplate) execute(e *entry) (string, error) {
 
 // executeOn makes the text for an entry, of the labels as they were copied.
 func (t *lineTemplate) executeOn(e *entry, labels map[string]string) (string, error) {
-	t.text.Reset()
+	t.text.reset(e)
 	t.line, t.at, t.steps, t.work = e.line, e.at, 0, 0
 	if err := t.template.Execute(&t.text, labels); err != nil {
 		return "", err
 	}
-	return t.text.String(), nil
+	return t.text.made(e), nil
 }
 
 // copyTo makes the map the labels as they are.
@@ -174,14 +176,29 @@ func (f *fields) copyTo(labels map[string]string) {
 	}
 }
 
-// limitedText is text of at most maxTemplateText bytes.
-type limitedText struct{ strings.Builder }
+// limitedText is text of at most as many bytes as templates may still make of an
+// entry.
+type limitedText struct {
+	strings.Builder
+	most int
+}
+
+func (t *limitedText) reset(e *entry) {
+	t.Reset()
+	t.most = maxTemplateText - e.made
+}
 
 func (t *limitedText) Write(b []byte) (int, error) {
-	if t.Len()+len(b) > maxTemplateText {
+	if t.Len()+len(b) > t.most {
 		return 0, errTemplateText
 	}
 	return t.Builder.Write(b)
+}
+
+// made is the text, which counts for the entry from now on.
+func (t *limitedText) made(e *entry) string {
+	e.made += t.Len()
+	return t.String()
 }
 
 // bounded counts the steps of a loop over v, which has so many for each of it.
