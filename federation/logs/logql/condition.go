@@ -15,6 +15,8 @@ const (
 	unwrapProblem   = "SampleExtractionErr"
 	filterProblem   = "LabelFilterErr"
 	templateProblem = "TemplateFormatErr"
+	// labelsProblem is none of Loki's: stages found or made more than maxLabelText.
+	labelsProblem = "LabelsTooLargeErr"
 )
 
 // condition is a label filter at work.

@@ -1,6 +1,7 @@
 package logql
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"unsafe"
@@ -35,6 +36,7 @@ type fields struct {
 	parsed           []string // names that were set, so that what parsers find first counts
 
 	made int // bytes of text that templates made
+	text int // bytes of names and values that were set
 
 	problem, details string // of ErrorLabel and ErrorDetailsLabel; empty: none
 	preserved        bool   // the problem is the query's to judge
@@ -64,7 +66,8 @@ func (f *fields) reset(stream, metadata labels.Labels) {
 	f.all = append(f.all[:0], f.base...)
 	f.changed = [ofParsed + 1]bool{}
 	f.parsed, f.deleted = f.parsed[:0], f.deleted[:0]
-	f.problem, f.details, f.preserved, f.made = "", "", false, 0
+	f.problem, f.details, f.preserved = "", "", false
+	f.made, f.text = 0, 0
 }
 
 func (f *fields) addMetadata(metadata labels.Labels) {
@@ -113,8 +116,19 @@ func (f *fields) get(name string) (string, bool) {
 	return "", false
 }
 
-// set makes it a parsed label. It may be empty.
+// maxLabelText is how many bytes the names and values may have that stages set for
+// one entry: whoever asks may want one text of a line under many names.
+const maxLabelText = 8 << 20
+
+var errLabelText = fmt.Sprintf("the labels of the entry have more than %d bytes", maxLabelText)
+
+// set makes it a parsed label. It may be empty. One that is too much is a problem
+// instead.
 func (f *fields) set(name, value string) {
+	if f.text += len(name) + len(value); f.text > maxLabelText {
+		f.fail(labelsProblem, errLabelText)
+		return
+	}
 	f.changed[ofParsed] = true
 	if !slices.Contains(f.parsed, name) {
 		f.parsed = append(f.parsed, name)
@@ -204,9 +218,12 @@ type labelNames struct {
 	object []byte
 }
 
-// maxKnownNames bounds what labelNames remembers: lines may bring new names
-// without end.
-const maxKnownNames = 10_000
+// maxKnownNames and maxKnownName bound what labelNames remembers: lines may bring
+// new names without end.
+const (
+	maxKnownNames = 10_000
+	maxKnownName  = 1024 // bytes
+)
 
 // name is the label of a key in an object, whose own label is outer; empty: it
 // is in none.
@@ -215,10 +232,13 @@ func (n *labelNames) name(outer string, key []byte) string {
 	if name, ok := n.known[string(n.object)]; ok {
 		return name
 	}
+	name := labelName(outer, string(key))
+	if len(n.object) > maxKnownName {
+		return name
+	}
 	if n.known == nil || len(n.known) >= maxKnownNames {
 		n.known = map[string]string{}
 	}
-	name := labelName(outer, string(key))
 	n.known[string(n.object)] = name
 	return name
 }

@@ -1,6 +1,7 @@
 package logql
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -128,6 +129,38 @@ func TestTextOfTemplatesIsBoundedForEachEntry(t *testing.T) {
 			if size := len(e.Line) + int(e.Parsed.ByteSize()); !ok || size < 800_000 || size > maxTemplateText+1000 || e.Parsed.Get(ErrorLabel) != templateProblem {
 				t.Errorf("%.100s: %d bytes, %s=%q", stages, size, ErrorLabel, e.Parsed.Get(ErrorLabel))
 			}
+		}
+	}
+}
+
+// One text of a line can be asked for under many names.
+func TestLabelsOfAnEntryAreBounded(t *testing.T) {
+	var groups, ends, paths strings.Builder
+	for i := range 300 {
+		fmt.Fprintf(&groups, "(?P<a%d>", i)
+		ends.WriteString(")")
+		fmt.Fprintf(&paths, ", a%d=`a`", i)
+	}
+	line := `{"a":"` + strings.Repeat("x", 100_000) + `"}`
+	for _, stage := range []string{"json " + paths.String()[2:], "regexp `" + groups.String() + ".*" + ends.String() + "`"} {
+		selector, ok := checkRoundTrip(t, `{app="shop"} | `+stage).(*LogSelector)
+		if !ok {
+			t.Fatal("not a log query")
+		}
+		p, err := NewPipeline(selector)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			e, ok := p.Process(0, line, labels.FromStrings("app", "shop"), labels.EmptyLabels())
+			if size := e.Parsed.ByteSize(); !ok || size < maxLabelText*9/10 || size > maxLabelText+10_000 || e.Parsed.Get(ErrorLabel) != labelsProblem {
+				t.Errorf("%.30s: %d bytes, %s=%q", stage, size, ErrorLabel, e.Parsed.Get(ErrorLabel))
+			}
+		}
+		_, err = evaluated(t, `count_over_time({app="shop"} | `+stage+` [4s])`, line)
+		var failed *PipelineError
+		if !errors.As(err, &failed) || failed.Problem != labelsProblem {
+			t.Errorf("%.30s: the number of such lines: %v", stage, failed)
 		}
 	}
 }
