@@ -75,7 +75,7 @@ func (c *demoCommand) run(ctx context.Context, stdout, stderr io.Writer) (err er
 		stands[i] = &stand{Company: company, dir: filepath.Join(dir, string(company.Org)), front: listeners[i]}
 		defer func() { err = errors.Join(err, stands[i].close()) }()
 	}
-	if _, err := fmt.Fprintf(stderr, "making an hour of metrics of %d companies ...\n", len(stands)); err != nil {
+	if _, err := fmt.Fprintf(stderr, "making an hour of metrics and logs of %d companies ...\n", len(stands)); err != nil {
 		return err
 	}
 	now := time.Now()

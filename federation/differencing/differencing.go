@@ -112,7 +112,7 @@ func (m *Memory) Check(ctx context.Context, logger *slog.Logger, q Question, b p
 		action = "refuse"
 	}
 	m.exceeded.WithLabelValues(string(q.By), action).Inc()
-	logger.WarnContext(ctx, "a partner asks many different questions about "+m.one, "partner", q.By, "exchange", q.ExchangeID, "action", action)
+	logger.WarnContext(ctx, "a partner asks many different questions about one thing", "about", m.one, "partner", q.By, "exchange", q.ExchangeID, "action", action)
 	if !b.Refuse {
 		return nil
 	}

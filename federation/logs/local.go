@@ -421,7 +421,7 @@ func redactions(d *policy.Dataset) string {
 	said = append(said, d.Others.Mode.String()+" all other labels")
 	switch d.Line.Mode {
 	case policy.LineNone:
-		said = append(said, "no lines")
+		said = append(said, "no lines, so that filters and parsers see empty ones")
 	case policy.LineShape:
 		said = append(said, "the templates of lines")
 	case policy.LineByRules:

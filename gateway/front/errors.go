@@ -78,7 +78,7 @@ func writeError(w http.ResponseWriter, e apiError) {
 		status, body = lokiError(e)
 	}
 	w.WriteHeader(status)
-	_, _ = w.Write(body) //nolint:gosec // it is JSON, and said to be; the client may have left
+	_, _ = w.Write(body) // the client may have left
 }
 
 // notServed says what this gateway does serve.

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql"
 
 	"github.com/parley-gateway/parley/federation"
 	"github.com/parley-gateway/parley/federation/logs"
@@ -168,6 +169,7 @@ func writeLokiNumbers(w http.ResponseWriter, s *session, released *logs.Released
 	data, result := lokiData{ResultType: "matrix"}, []lokiSeries{}
 	if instant {
 		data.ResultType = "vector"
+		orderLoki(expression, matrix)
 	}
 	for _, series := range matrix {
 		out := lokiSeries{Metric: series.Metric.Map()}
@@ -181,6 +183,29 @@ func writeLokiNumbers(w http.ResponseWriter, s *session, released *logs.Released
 	}
 	data.Result = result
 	writeLoki(w, s, data)
+}
+
+// orderLoki puts the result of an instant query in the order that sort or
+// sort_desc around it gives it. All others are, as Loki's, in that of their labels.
+func orderLoki(expression string, m promql.Matrix) {
+	expr, err := logql.Parse(expression)
+	if err != nil {
+		return
+	}
+	e, ok := expr.(*logql.VectorAggregation)
+	if !ok || e.Op != logql.Sort && e.Op != logql.SortDesc {
+		return
+	}
+	by := ascending
+	if e.Op == logql.SortDesc {
+		by = descending
+	}
+	slices.SortStableFunc(m, func(a, b promql.Series) int {
+		if len(a.Floats) == 0 || len(b.Floats) == 0 {
+			return len(b.Floats) - len(a.Floats)
+		}
+		return by(promql.Sample{F: a.Floats[0].F}, promql.Sample{F: b.Floats[0].F})
+	})
 }
 
 func isLiteral(expression string) bool {

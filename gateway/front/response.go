@@ -53,7 +53,7 @@ func (w *response) WriteHeader(status int) {
 	w.Header().Del("Content-Length")
 	w.Header().Set("Content-Type", "application/json")
 	w.ResponseWriter.WriteHeader(instead.status)
-	n, _ := w.ResponseWriter.Write(instead.body()) //nolint:gosec // it is JSON, and said to be; a client that left is nobody's error
+	n, _ := w.ResponseWriter.Write(instead.body()) // a client that left is nobody's error
 	w.bytes += n
 }
 

@@ -108,6 +108,23 @@ func TestLogsOfThreeOrganizations(t *testing.T) {
 	}
 }
 
+// The order that sort gives an instant answer is the answer's.
+func TestSortedNumbersOfLogs(t *testing.T) {
+	t.Parallel()
+	world := threeWithLogs(t)
+	world.Start()
+	for op, want := range map[string]string{"sort": "initech acme globex", "sort_desc": "globex acme initech"} {
+		reply := world.Org("acme").AsksLogsNow(op + `(sum by (org) (count_over_time({service="checkout"}[1h])))`)
+		var orgs []string
+		for _, s := range reply.Answer(t).Data.Result {
+			orgs = append(orgs, s.Metric["org"])
+		}
+		if got := strings.Join(orgs, " "); got != want {
+			t.Errorf("%s: %s, want %s", op, got, want)
+		}
+	}
+}
+
 // A question that reads the lines of all organizations says so where one of
 // them lets none leave, or has too many.
 func TestAnswersOverAllEntriesAreWholeOrSaySo(t *testing.T) {
