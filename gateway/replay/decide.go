@@ -11,6 +11,7 @@ import (
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 
+	"github.com/parley-gateway/parley/federation/logs"
 	"github.com/parley-gateway/parley/federation/metrics"
 	"github.com/parley-gateway/parley/gateway"
 	"github.com/parley-gateway/parley/gateway/audit"
@@ -74,7 +75,7 @@ func (d decider) request(record audit.Record, looks looks) (r policy.Request, wh
 	switch {
 	case why != "":
 		return r, why
-	case record.Signal != tenants.Metrics:
+	case record.Signal != tenants.Metrics && record.Signal != tenants.Logs:
 		return r, "it is about " + string(record.Signal)
 	case record.QueryCut != nil && looks.text:
 		return r, "its text was cut when it was recorded"
@@ -87,8 +88,12 @@ func (d decider) request(record audit.Record, looks looks) (r policy.Request, wh
 		if record.QueryBytes != nil {
 			text = string(record.QueryBytes)
 		}
+		recorded := metrics.Recorded
+		if record.Signal == tenants.Logs {
+			recorded = logs.Recorded
+		}
 		var err error
-		if r, err = metrics.Recorded(record.Kind, text); err != nil {
+		if r, err = recorded(record.Kind, text); err != nil {
 			return r, "its text can't be read any more"
 		}
 	}
@@ -105,6 +110,9 @@ func (d decider) request(record audit.Record, looks looks) (r policy.Request, wh
 	under := agreement.Under(principal.Purpose)
 	if !slices.ContainsFunc(under, func(p tenants.Purpose) bool { return slices.Contains(agreement.Purposes, p) }) {
 		return r, "the agreement does not cover the purpose any more"
+	}
+	if !slices.Contains(agreement.Signals, record.Signal) {
+		return r, "the agreement does not cover " + string(record.Signal) + " any more"
 	}
 	agreement, err := agreement.Emergency(principal)
 	if err != nil {
@@ -194,7 +202,7 @@ func (d decider) looksAt(record audit.Record) looks {
 		}
 		p, _ := f.Inventory.Package(name)
 		for at, parts := range map[*bool][]string{
-			&out.text: {"query", "selectors", "metrics", "functions"}, &out.kind: {"kind"}, &out.label: {"label"},
+			&out.text: {"query", "selectors", "metrics", "functions", "stages", "line_filters"}, &out.kind: {"kind"}, &out.label: {"label"},
 			&out.workload: {"principal.workload"}, &out.user: {"principal.user"}, &out.proof: {"principal.proof"}, &out.incident: {"principal.case"},
 			&out.window: {"window"}, &out.step: {"step_seconds"}, &out.now: {"now"},
 		} {

@@ -89,10 +89,11 @@ type Group struct {
 	Partner tenants.OrgID   `json:"partner"`
 	Purpose tenants.Purpose `json:"purpose"`
 	// BreakGlass says that they were asked in an emergency.
-	BreakGlass bool        `json:"break_glass,omitempty"`
-	Kind       policy.Kind `json:"kind"`
-	Query      string      `json:"query"`
-	Label      string      `json:"label,omitempty"`
+	BreakGlass bool           `json:"break_glass,omitempty"`
+	Signal     tenants.Signal `json:"signal"`
+	Kind       policy.Kind    `json:"kind"`
+	Query      string         `json:"query"`
+	Label      string         `json:"label,omitempty"`
 	// Count is of questions, Last when the last of them arrived.
 	Count int       `json:"count"`
 	Last  time.Time `json:"last"`
@@ -162,6 +163,7 @@ type groupKey struct {
 	outcome Outcome
 	partnerKey
 	emergency   bool
+	signal      tenants.Signal
 	kind        policy.Kind
 	query, what string
 }
@@ -232,7 +234,7 @@ func (r *run) count(record audit.Record, f fate, n int) {
 	if f.outcome == Unchanged || f.outcome == TurnedAway {
 		return
 	}
-	key := groupKey{outcome: f.outcome, partnerKey: by, emergency: record.BreakGlass != nil, kind: record.Kind, query: record.Query, what: record.Label + "\xff" + f.text()}
+	key := groupKey{outcome: f.outcome, partnerKey: by, emergency: record.BreakGlass != nil, signal: record.Signal, kind: record.Kind, query: record.Query, what: record.Label + "\xff" + f.text()}
 	g := r.groups[key]
 	if g == nil {
 		if len(r.groups) >= r.most {
@@ -241,7 +243,7 @@ func (r *run) count(record audit.Record, f fate, n int) {
 		}
 		if g == nil {
 			g = &Group{
-				Outcome: f.outcome, Partner: by.partner, Purpose: by.purpose, BreakGlass: key.emergency, Kind: key.kind, Query: key.query,
+				Outcome: f.outcome, Partner: by.partner, Purpose: by.purpose, BreakGlass: key.emergency, Signal: key.signal, Kind: key.kind, Query: key.query,
 				Differences: f.differences, Why: f.why,
 			}
 			if key.query == Beyond {
@@ -286,7 +288,7 @@ func (r *run) done() Report {
 		return cmp.Or(
 			cmp.Compare(slices.Index(Outcomes, a.Outcome), slices.Index(Outcomes, b.Outcome)), cmp.Compare(b.Count, a.Count),
 			strings.Compare(string(a.Partner), string(b.Partner)), strings.Compare(string(a.Purpose), string(b.Purpose)),
-			strings.Compare(a.Query, b.Query), strings.Compare(string(a.Kind), string(b.Kind)), strings.Compare(a.Label, b.Label),
+			strings.Compare(a.Query, b.Query), strings.Compare(string(a.Signal), string(b.Signal)), strings.Compare(string(a.Kind), string(b.Kind)), strings.Compare(a.Label, b.Label),
 		)
 	})
 	return r.report

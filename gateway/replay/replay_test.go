@@ -17,6 +17,7 @@ import (
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"go.uber.org/goleak"
 
+	"github.com/parley-gateway/parley/federation/logs"
 	"github.com/parley-gateway/parley/federation/metrics"
 	"github.com/parley-gateway/parley/gateway"
 	"github.com/parley-gateway/parley/gateway/audit"
@@ -101,7 +102,11 @@ func question(seconds int, purpose tenants.Purpose, expression string) gateway.E
 // decided is an exchange with what policies said of it then.
 func decided(t testing.TB, f *inspect.Folder, x gateway.Exchange) gateway.Exchange {
 	t.Helper()
-	r, err := metrics.Recorded(x.Kind, x.Query)
+	recorded := metrics.Recorded
+	if x.Signal == tenants.Logs {
+		recorded = logs.Recorded
+	}
+	r, err := recorded(x.Kind, x.Query)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -314,6 +319,74 @@ func TestWhatPoliciesLookAt(t *testing.T) {
 		if report.Questions[NewlyDenied] != 1 || report.Questions[Unchanged] != 2 {
 			t.Errorf("%s: %v", part, story(report))
 		}
+	}
+}
+
+// Questions about logs are decided as those about metrics, and what policies look
+// at of them is read from their text.
+func TestLogs(t *testing.T) {
+	agreed := agreements[0]
+	agreed.Signals = []tenants.Signal{tenants.Metrics, tenants.Logs}
+	loaded := func(text string, a tenants.Agreement) *inspect.Folder {
+		f, err := inspect.Load(t.Context(), inspect.Config{
+			Org: "acme", Dir: written(t, map[string]string{"globex.rego": "package parley.partners.globex\n\n" + text}),
+			Agreements: []tenants.Agreement{a}, Now: func() time.Time { return noon },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	const answers = `default decision := {"allow": false, "reasons": ["no"]}
+decision := {"allow": true, "datasets": [
+	{"name": "up", "series": ["up"], "release": "row"},
+	{"name": "shop", "streams": ["{service=\"shop\"}"], "release": "row", "labels": {"service": "keep"}, "line": "shape"},
+]} if %s
+`
+	always := fmt.Sprintf(answers, "input.side")
+	old := loaded(always, agreed)
+	about := func(seconds int, kind policy.Kind, text string) gateway.Exchange {
+		x := question(seconds, "slo-review", text)
+		x.Signal, x.Kind = tenants.Logs, kind
+		return decided(t, old, x)
+	}
+	metric := decided(t, old, question(1, "slo-review", "up"))
+	log := logOf(t, metric,
+		about(2, policy.Range, `{service="shop"} |= "refused"`), about(3, policy.Range, `{service="shop"} | json | user = "bob"`),
+		about(4, policy.Instant, `sum(rate({service="shop"}[5m]))`), about(5, policy.Series, "{service=\"shop\"}\n"), about(6, policy.Tail, `{service="shop"}`))
+	for name, c := range map[string]struct {
+		next *inspect.Folder
+		want []string
+	}{
+		"the same": {old, []string{"map[unchanged:6]"}},
+		"lines": {
+			loaded(strings.Replace(always, `"shape"`, `"keep"`, 1), agreed), []string{
+				"map[changed:5 unchanged:1]",
+				`1 changed slo-review query "sum(rate({service=\"shop\"}[5m]))" [lines shop: lines: keep, was shape]`,
+				`1 changed slo-review tail "{service=\"shop\"}" [lines shop: lines: keep, was shape]`,
+				`1 changed slo-review series "{service=\"shop\"}\n" [lines shop: lines: keep, was shape]`,
+				`1 changed slo-review query_range "{service=\"shop\"} | json | user = \"bob\"" [lines shop: lines: keep, was shape]`,
+				`1 changed slo-review query_range "{service=\"shop\"} |= \"refused\"" [lines shop: lines: keep, was shape]`,
+			},
+		},
+		"stages": {loaded(fmt.Sprintf(answers, `not "json" in input.stages`), agreed), []string{
+			"map[newly-denied:1 unchanged:5]", `1 newly-denied slo-review query_range "{service=\"shop\"} | json | user = \"bob\"" [denied no]`,
+		}},
+		"line filters": {loaded(fmt.Sprintf(answers, `count(input.line_filters) == 0`), agreed), []string{
+			"map[newly-denied:1 unchanged:5]", `1 newly-denied slo-review query_range "{service=\"shop\"} |= \"refused\"" [denied no]`,
+		}},
+		"functions": {loaded(fmt.Sprintf(answers, `not "rate" in input.functions`), agreed), []string{
+			"map[newly-denied:1 unchanged:5]", `1 newly-denied slo-review query "sum(rate({service=\"shop\"}[5m]))" [denied no]`,
+		}},
+	} {
+		if diff := cmp.Diff(c.want, story(run1(t, Config{Current: old, New: c.next}, log))); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
+	// Logs are agreed on no more.
+	report := run1(t, Config{Current: old, New: loaded(always, agreements[0])}, log)
+	if report.Questions[Undecidable] != 5 || report.Questions[Unchanged] != 1 || report.Groups[0].Why != "the agreement does not cover logs any more" || report.Groups[0].Signal != tenants.Logs {
+		t.Errorf("%+v", report)
 	}
 }
 
