@@ -247,7 +247,7 @@ func (v *view) detectFields(ctx context.Context, q Question) (*Released, error) 
 		if size += (Entry{At: e.at, Entry: entry}).bytes(); size > maxHeld {
 			return federation.Errorf(federation.OverLimit, "the lines and their labels are larger than a gateway looks at for fields; give a lower line_limit")
 		}
-		if d.look(e.at, entry); d.looked > maxFieldsLooked {
+		if d.look(e.at, entry); d.looked > maxFieldsLooked || d.held > maxHeld {
 			return federation.Errorf(federation.OverLimit, "the lines have more fields than a gateway looks at; give a lower line_limit")
 		}
 		if left--; left == 0 {
@@ -269,6 +269,7 @@ type detector struct {
 	parsers []parsing
 	all     finds
 	looked  int      // how many fields of lines were looked at
+	held    int      // bytes of names in all, and of values
 	label   string   // only the values of this one are wanted; empty: all fields are
 	values  []string // of label
 }
@@ -327,8 +328,13 @@ func (d *detector) add(l labels.Label, parser Parser, path []string) {
 	case l.Name == logql.ErrorLabel || l.Name == logql.ErrorDetailsLabel:
 		return
 	case d.label == l.Name:
-		d.values = append(d.values, spelled(l.Value, parser))
+		d.held += len(l.Value)
+		d.values = append(d.values, strings.Clone(spelled(l.Value, parser))) // not all labels of the line with it
 	case d.label == "":
+		if d.all[l.Name] == nil {
+			d.held += len(l.Name)
+			l.Name = strings.Clone(l.Name)
+		}
 		f := d.all.of(l.Name)
 		f.add(l.Value, typeOf(l.Value))
 		if parser != "" && !slices.Contains(f.parsers, parser) {

@@ -127,6 +127,32 @@ func TestLabelsThatTemplatesMakeAreBounded(t *testing.T) {
 	}
 }
 
+// Objects in lines make long names of short ones.
+func TestNamesOfDetectedFieldsAreBounded(t *testing.T) {
+	at := time.Unix(1_000_000, 0)
+	store := NewStore(StoreConfig{})
+	const lines, keys = 40, 20
+	for i := range lines {
+		var inner []string
+		for k := range keys {
+			inner = append(inner, fmt.Sprintf(`"k%d_%d":1`, i, k))
+		}
+		line := fmt.Sprintf(`{"%s":{%s}}`, strings.Repeat("x", 100_000), strings.Join(inner, ","))
+		if err := store.Append(at.Add(time.Duration(i)), line, labels.FromStrings("service", "a"), labels.EmptyLabels()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	keep := policy.Dataset{Others: policy.LabelRule{Mode: policy.Keep}, Line: policy.Line{Mode: policy.LineKeep}}
+	for limit, ok := range map[int]bool{lines / 2: true, lines: false} {
+		released, err := asked(t, store, keep, tenants.Limits{}, Question{
+			Kind: policy.DetectedFields, Expression: `{service="a"}`, Start: at, End: at.Add(time.Second), Limit: limit,
+		})
+		if (err == nil) != ok || err != nil && federation.AsError(err).Kind != federation.OverLimit || ok && len(released.Fields()) != limit*keys {
+			t.Errorf("fields of %d lines: %v", limit, err)
+		}
+	}
+}
+
 // Parts of a tail are of a bounded size, labels included.
 func TestPartsOfTailsCountLabels(t *testing.T) {
 	entries := make([]tailEntry, 100)
