@@ -3,12 +3,15 @@ package front
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/parley-gateway/parley/federation"
 	"github.com/parley-gateway/parley/federation/logs"
 	"github.com/parley-gateway/parley/federation/metrics"
 	"github.com/parley-gateway/parley/gateway"
+	"github.com/parley-gateway/parley/policy"
 )
 
 // session is one HTTP request: in whose name its questions are asked, and what
@@ -67,12 +70,42 @@ func (s *session) put(ctx context.Context, q federation.Question) (federation.Re
 	question.Asked = q
 	result, err := s.answerer.Ask(ctx, question)
 	if err == nil || len(result.Completeness) > 0 {
-		s.add(result.Completeness)
+		s.add(withCoverage(result.Completeness, q))
 	}
 	if err != nil {
 		return nil, s.fail(err)
 	}
 	return result.Released, nil
+}
+
+// withCoverage has a notice for each part that covers less time than a question
+// about logs asks for: lines that aren't there would look like none.
+func withCoverage(c federation.Completeness, asked federation.Question) federation.Completeness {
+	q, ok := asked.(logs.Question)
+	if !ok {
+		return c
+	}
+	out := slices.Clone(c)
+	for i, p := range out {
+		if p.Status != federation.Complete && p.Status != federation.Partial {
+			continue
+		}
+		const within = time.Second // coverage is of milliseconds, and the clock goes on
+		var says string
+		switch {
+		case p.Coverage == policy.Window{}:
+			says = "shows nothing of that time"
+		case p.Coverage.Start.Sub(q.Start) > within:
+			says = "shows nothing before " + p.Coverage.Start.UTC().Format(time.RFC3339)
+		case q.End.Sub(p.Coverage.End) > within:
+			says = "shows nothing after " + p.Coverage.End.UTC().Format(time.RFC3339)
+		default:
+			continue
+		}
+		out[i].Notices = append(slices.Clone(p.Notices), says)
+		slices.Sort(out[i].Notices)
+	}
+	return out
 }
 
 // askLogs puts one question about logs to the gateway.

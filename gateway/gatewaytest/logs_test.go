@@ -5,11 +5,13 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/parley-gateway/parley/federation"
+	"github.com/parley-gateway/parley/federation/metrics/metricstest"
 	"github.com/parley-gateway/parley/gateway/gatewaytest"
 	"github.com/parley-gateway/parley/tenants"
 )
@@ -105,6 +107,26 @@ func TestLogsOfThreeOrganizations(t *testing.T) {
 		if diff := cmp.Diff(want, acme.AsksLogsNow(expr).Vector(t)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", expr, diff)
 		}
+	}
+}
+
+// Where policy shows less time than was asked for, the answer says so: no lines
+// and hidden lines aren't the same.
+func TestLessTimeThanAskedIsSaid(t *testing.T) {
+	t.Parallel()
+	world := threeWithLogs(t)
+	from := metricstest.End().Add(-90 * time.Second).UTC()
+	world.Org("globex").Releases("acme", strings.Replace(releaseCheckout, `{"allow": true,`, fmt.Sprintf(`{"allow": true, "not_before": %q,`, from.Format(time.RFC3339)), 1))
+	world.Start()
+	reply := world.Org("acme").AsksLogs(`{service="checkout", org="globex"}`)
+	if lines := reply.Lines(t); len(lines) != 1 {
+		t.Errorf("got %v", lines)
+	}
+	if warnings := strings.Join(reply.Answer(t).Warnings, "\n"); !strings.Contains(warnings, "shows nothing before "+from.Format(time.RFC3339)) {
+		t.Errorf("warnings %s", warnings)
+	}
+	if warnings := world.Org("acme").AsksLogs(`{service="checkout", org="initech"}`).Answer(t).Warnings; strings.Contains(strings.Join(warnings, "\n"), "shows nothing") {
+		t.Errorf("all of the time is shown: %v", warnings)
 	}
 }
 
