@@ -83,7 +83,9 @@ func (l *Loki) selectRaw(ctx context.Context, s selection, take func(rawEntry) e
 		}
 	}()
 	for _, selector := range selectors {
-		all = append(all, l.pages(s, selector))
+		p := l.pages(s, selector)
+		p.alone = len(selectors) == 1
+		all = append(all, p)
 	}
 	for {
 		var next *pages

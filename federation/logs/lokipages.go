@@ -33,6 +33,7 @@ type pages struct {
 	slice      time.Duration // how much of it is asked for next
 	limit      int           // entries in the next page
 	most       int           // entries in any
+	alone      bool          // no others are read beside it
 	page       []rawEntry    // read and not given yet, in the order of the selection
 	// ahead gives the next page, which is being read: until then what is above
 	// belongs to who reads it, but for page. Nil: none is.
@@ -66,7 +67,7 @@ func (l *Loki) pages(s selection, selector string) *pages {
 }
 
 // fill reads until there is an entry to give, if there still is any. If all
-// entries are wanted the next page is read meanwhile: done has to be called.
+// entries are wanted, and of these pages alone, the next page is read meanwhile: done has to be called.
 func (p *pages) fill(ctx context.Context) error {
 	for len(p.page) == 0 {
 		var read readPage
@@ -86,7 +87,7 @@ func (p *pages) fill(ctx context.Context) error {
 			return read.err
 		}
 		p.page = read.entries
-		if p.selection.wanted == 0 && p.start < p.end {
+		if p.alone && p.selection.wanted == 0 && p.start < p.end {
 			ahead := make(chan readPage, 1)
 			go func() { ahead <- p.read(ctx) }()
 			p.ahead = ahead
