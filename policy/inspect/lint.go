@@ -134,6 +134,14 @@ func (f *Folder) Lint(ctx context.Context) ([]Finding, error) {
 // everySeries matches all there are: a series has a name.
 var everySeries = policy.Selector{labels.MustNewMatcher(labels.MatchNotEqual, labels.MetricName, "")}
 
+// everything says of a dataset that chooses nothing what it has.
+func everything(ds policy.Dataset) (every string, is bool) {
+	if ds.Signal() == tenants.Logs {
+		return everyStream(ds.Streams)
+	}
+	return "every series", covers(ds.Selectors(), everySeries) == yes
+}
+
 type linter struct {
 	folder *Folder
 	found  map[string]*Finding // by all but For
@@ -288,15 +296,15 @@ func (l *linter) dataset(d decidedFor, i int) {
 			Advice: `say one that isn't shorter than that time, such as "resolution": "1m"`,
 		}, d.String())
 	}
-	what, key, every := "series", "series", everySeries
+	what, key := "series", "series"
 	if ds.Signal() == tenants.Logs {
-		what, key, every = "stream", "streams", policy.Selector{}
+		what, key = "stream", "streams"
 		l.lines(d, i)
 	}
-	if ds.Release == policy.Row && ds.Others.Mode == policy.Keep && covers(ds.Selectors(), every) == yes {
+	if every, is := everything(ds); is && ds.Release == policy.Row && ds.Others.Mode == policy.Keep {
 		l.add(Finding{
 			ID: Everything, Severity: Error, Place: at.Of("*"),
-			Text:   fmt.Sprintf("dataset %s releases every %s, with labels nobody has thought of yet", ds.Name, what),
+			Text:   fmt.Sprintf("dataset %s releases %s, with labels nobody has thought of yet%s", ds.Name, every, andLines(ds.Line)),
 			Advice: "name the " + map[string]string{"series": "metrics", "stream": "streams"}[what] + " and labels that are meant",
 		}, d.String())
 	}

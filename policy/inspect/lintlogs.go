@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/prometheus/prometheus/model/labels"
+
 	"github.com/parley-gateway/parley/policy"
 	"github.com/parley-gateway/parley/tenants"
 )
@@ -29,6 +31,40 @@ func (l *linter) lines(d decidedFor, i int) {
 			Advice: "keep fields of lines by name, or mask",
 		}, d.String())
 	}
+}
+
+// everyStream says what is matched by selectors that match every stream, or every
+// one that has some labels: LogQL has no other way to ask for all.
+func everyStream(selectors []policy.Selector) (every string, is bool) {
+	if covers(selectors, policy.Selector{}) == yes {
+		return "every stream", true
+	}
+	for _, s := range selectors {
+		var names []string
+		var all policy.Selector
+		for _, m := range s {
+			if !slices.Contains(names, m.Name) {
+				names = append(names, m.Name)
+				all = append(all, labels.MustNewMatcher(labels.MatchNotEqual, m.Name, ""))
+			}
+		}
+		if covers(selectors, all) == yes {
+			return "every stream that has " + strings.Join(names, " and "), true
+		}
+	}
+	return "", false
+}
+
+// andLines says what leaves of lines beside labels, where it is all or but for
+// what a mask finds.
+func andLines(l policy.Line) string {
+	switch {
+	case l.Mode == policy.LineKeep:
+		return ", and lines as they are"
+	case l.Mode == policy.LineByRules && !slices.ContainsFunc(l.Rules, func(r policy.LineRule) bool { return r.JSON != nil || r.Logfmt != nil }):
+		return ", and lines as they are but for what masks find"
+	}
+	return ""
 }
 
 // twoLines looks for rules of lines that have no common one.

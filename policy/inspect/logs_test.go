@@ -84,6 +84,10 @@ func TestLintOfLogs(t *testing.T) {
 	}{
 		"nothing to say":  {streams("a", "{job=\\\"a\\\"}", `, "labels": {"job": "keep"}, "line": "keep"`) + streams("b", "{job=\\\"b\\\"}", `, "line": "shape"`), nil},
 		"everything":      {streams("a", "{}", `, "labels": {"*": "keep"}, "line": "keep"`), []string{"error everything globex.rego:2 globex for audit"}},
+		"every service":   {streams("a", "{service=~\\\".+\\\"}", `, "labels": {"*": "keep"}, "line": "keep"`), []string{"error everything globex.rego:2 globex for audit"}},
+		"by halves":       {streams("a", "{job=\\\"a\\\"}\", \"{job!=\\\"a\\\"}", `, "labels": {"*": "keep"}, "line": [{"mask": "email"}]`), []string{"error everything globex.rego:2 globex for audit"}},
+		"some services":   {streams("a", "{service=~\\\"a.+\\\"}", `, "labels": {"*": "keep"}, "line": "keep"`), nil},
+		"few labels":      {streams("a", "{service=~\\\".+\\\"}", `, "labels": {"service": "keep"}, "line": "shape"`), nil},
 		"nothing matches": {streams("a", "{a=\\\"b\\\",a=\\\"c\\\"}", ""), []string{"warning matches-nothing globex.rego:2 globex for audit"}},
 		"lines that tell": {streams("a", "{}", `, "labels": {"user": "pseudonym", "job": "keep"}, "line": "keep"`), []string{"warning lines-tell-labels globex.rego:2 globex for audit"}},
 		"two rules":       {streams("a", "{}", `, "line": "shape"`) + streams("b", "{job=\\\"b\\\"}", `, "line": [{"mask": "email"}]`), []string{"warning two-line-rules globex.rego:3 globex for audit"}},
@@ -108,6 +112,24 @@ func TestLintOfLogs(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// What leaves where nothing is chosen is said.
+func TestEverythingOfLogs(t *testing.T) {
+	for dataset, want := range map[string]string{
+		`"streams": ["{}"]`: "every stream, with labels nobody has thought of yet",
+		`"streams": ["{service=~\".+\"}"], "line": "keep"`:                                                       "every stream that has service, with labels nobody has thought of yet, and lines as they are",
+		`"streams": ["{service=~\".+\", env!=\"\"}"], "line": [{"mask": "email"}]`:                               "every stream that has service and env, with labels nobody has thought of yet, and lines as they are but for what masks find",
+		`"streams": ["{a=\"b\"}", "{c=~\".*\", c!=\"\"}"], "line": [{"json": {"m": "keep"}}, {"mask": "email"}]`: "every stream that has c, with labels nobody has thought of yet",
+	} {
+		text := `package parley.partners.globex
+decision := {"allow": true, "max_age": "7d", "limits": {"series": 10}, "datasets": [{"name": "a", "release": "row", "labels": {"*": "keep"}, ` + dataset + `}]}`
+		f := load(t, written(t, map[string]string{"globex.rego": text}), withLogs(agreement("globex", "parley.partners.globex", "audit")))
+		findings, err := f.Lint(t.Context())
+		if err != nil || len(findings) != 1 || findings[0].Text != "dataset a releases "+want {
+			t.Errorf("%s: %+v, %v", dataset, findings, err)
+		}
 	}
 }
 

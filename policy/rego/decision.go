@@ -131,7 +131,7 @@ type datasetDocument struct {
 	Name    string
 	Series  []selector
 	Include string
-	Streams []selector
+	Streams []streamSelector
 	Release policy.Release
 	Labels  map[string]rule
 	Line    line

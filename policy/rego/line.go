@@ -22,7 +22,7 @@ func (l *line) UnmarshalJSON(text []byte) error {
 		}
 		mode, ok := map[string]policy.LineMode{"keep": policy.LineKeep, "shape": policy.LineShape, "none": policy.LineNone}[name]
 		if !ok {
-			return fmt.Errorf("line %q; want keep, shape, none or a list of rules", name)
+			return fmt.Errorf("%q; want keep, shape, none or a list of rules", name)
 		}
 		*l = line{Mode: mode}
 		return nil
@@ -32,12 +32,12 @@ func (l *line) UnmarshalJSON(text []byte) error {
 		return err
 	}
 	if len(rules) == 0 {
-		return errors.New("line: a list of no rules; want keep, shape, none or at least one rule")
+		return errors.New("a list of no rules; want keep, shape, none or at least one rule")
 	}
 	*l = line{Mode: policy.LineByRules}
 	for i, r := range rules {
 		if i > 0 && len(r.Mask) == 0 {
-			return errors.New("line: json or logfmt is the first rule, and there is one of them at most; masks come after it, and see its values")
+			return errors.New("json or logfmt is the first rule, and there is one of them at most; masks come after it, and see its values")
 		}
 		l.Rules = append(l.Rules, r.rule())
 	}

@@ -90,6 +90,7 @@ func TestWhatCannotBeSaidOfLines(t *testing.T) {
 		`, "include": "include"`:                                         "more than one of series, include and streams",
 		`, "round": {"digits": 1}`:                                       "can't be given here",
 		`, "dimensions": ["a"], "k": 5`:                                  "k is for the release aggregate; this is row",
+		`, "streams": ["tools"]`:                                         `dataset app: streams: a selector of streams has braces, {service="tools"}: streams have no metric's name`,
 		`, "streams": ["{}"], "line": 5`:                                 "line is 5; want keep",
 	} {
 		if _, err := readStreams(t, text); err == nil || !strings.Contains(err.Error(), because) {

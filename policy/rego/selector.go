@@ -51,6 +51,21 @@ func (s *selector) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
+// streamSelector is a selector of streams, which have no names.
+type streamSelector selector
+
+func (s *streamSelector) UnmarshalJSON(text []byte) error {
+	if err := (*selector)(s).UnmarshalJSON(text); err != nil {
+		return err
+	}
+	for _, m := range *s {
+		if m.Name == labels.MetricName {
+			return fmt.Errorf("a selector of streams has braces, {service=%q}: streams have no metric's name", m.Value)
+		}
+	}
+	return nil
+}
+
 // operators are PromQL's, in the order of labels.MatchType.
 var operators = []string{
 	labels.MatchEqual:     "=",
