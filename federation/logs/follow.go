@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/parley-gateway/parley/federation/logs/logql"
+	"github.com/parley-gateway/parley/federation/redact"
 	"github.com/parley-gateway/parley/policy"
 )
 
@@ -24,10 +25,15 @@ const (
 	aheadOfUs = time.Minute
 	// maxStreams are remembered by a view that lasts.
 	maxStreams = 10_000
+	// leftOutFor is how long before a tail looked last that may have been written
+	// which it hasn't got, and hears now that the store left out.
+	leftOutFor = 30 * time.Second
 )
 
 // follow takes entries from the store's own tail. That runs before what is there
-// already is read, so that nothing is between them.
+// already is read, so that nothing is between them. What it leaves out is read,
+// too: it may be the hidden that it had no room for, and a tail that then ended,
+// or had gaps, would show it.
 func (t *tail) follow(ctx context.Context, v *view, o policy.Obligations) error {
 	own, err := t.local.view(o, t.by) // both are used at the same time
 	if err != nil {
@@ -56,20 +62,26 @@ func (t *tail) follow(ctx context.Context, v *view, o policy.Obligations) error 
 	case <-ended:
 		return failed
 	}
-	t.given = newSeen()
+	t.given, t.had = newSeen(), &remembered{}
 	from, err := p.before(ctx, asked.UnixNano(), t.local.config.Now().Add(aheadOfUs).UnixNano())
 	if err != nil {
 		return err
 	}
 	given := t.given
 	t.given = nil
+	looked := asked // what came before was in the queue then, or found no room
+	var again time.Time
+	counted := time.Now()
 	for {
-		lines, full := q.length()
+		lines, full, leftOut := q.length()
 		wait := aliveEvery - time.Since(t.last)
-		if lines {
+		switch {
+		case leftOut:
+			wait = gatherFor - min(time.Since(t.last), time.Since(again))
+		case lines:
 			wait = gatherFor - time.Since(t.last)
 		}
-		if wait > 0 && !full {
+		if wait > 0 && (!full || leftOut) {
 			timer := time.NewTimer(wait)
 			select {
 			case <-q.changed:
@@ -84,12 +96,56 @@ func (t *tail) follow(ctx context.Context, v *view, o policy.Obligations) error 
 			timer.Stop()
 			continue
 		}
-		entries, dropped, redactions := q.take()
+		since := looked.Add(-leftOutFor).UnixNano()
+		looked = t.local.config.Now()
+		if leftOut {
+			again = time.Now()
+			q.forget()
+			if len(given.times) > maxReread {
+				given = newSeen()
+			}
+			t.given = given
+			if err := t.again(ctx, max(from, since)); err != nil {
+				return err
+			}
+			t.given = nil
+			continue
+		}
+		dropped := 0
+		if time.Since(counted) >= gatherFor { // if the store leaves out some of a burst as well, all of it is read
+			dropped, counted = q.count(), time.Now()
+		}
+		entries, redactions := q.take()
 		entries = slices.DeleteFunc(entries, func(e tailEntry) bool { return e.at < from || given.again(e.entry) })
 		if err := t.hand(ctx, entries, dropped, redactions); err != nil {
 			return err
 		}
 	}
+}
+
+// again gives what there is from a time on and wasn't given, as far as that is
+// known.
+func (t *tail) again(ctx context.Context, from int64) error {
+	o, err := t.obligations(ctx)
+	if err != nil {
+		return err
+	}
+	v, err := t.local.view(o, t.by)
+	if err != nil {
+		return err
+	}
+	p, err := t.parts(v)
+	if err != nil {
+		return err
+	}
+	p.known = t.had.seen()
+	if err := p.read(ctx, max(from, t.had.from()), t.local.config.Now().Add(aheadOfUs).UnixNano()); err != nil {
+		return err
+	}
+	if len(p.entries) == 0 && time.Since(t.last) < aliveEvery {
+		return nil
+	}
+	return p.flush(ctx)
 }
 
 // queue holds entries of a tail until they are given.
@@ -99,6 +155,7 @@ type queue struct {
 	mu      sync.Mutex
 	parts   *parts // guarded by mu
 	dropped int    // guarded by mu
+	leftOut bool   // by the store; guarded by mu
 }
 
 // fill takes entries from the store until ctx or the store's tail ends.
@@ -118,7 +175,8 @@ func (q *queue) fill(ctx context.Context, selector *logql.LogSelector, begun fun
 		return ctx.Err()
 	}
 	v.filterBefore(&sel)
-	return v.source.tailRaw(ctx, sel, begun, func(raw rawEntry) error {
+	sel.holds = func(stream labels.Labels) bool { return q.holds(stream, asked) }
+	return v.source.tailRaw(ctx, sel, begun, q.lost, func(raw rawEntry) error {
 		defer q.tell()
 		return q.offer(raw, asked)
 	})
@@ -136,9 +194,7 @@ func (q *queue) offer(raw rawEntry, asked []*labels.Matcher) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	p := q.parts
-	if len(p.view.streams) > maxStreams {
-		clear(p.view.streams)
-	}
+	p.view.forget()
 	e, ok, err := p.view.see(raw, raw.at, asked)
 	if err != nil || !ok {
 		return err
@@ -154,17 +210,59 @@ func (q *queue) offer(raw rawEntry, asked []*labels.Matcher) error {
 	return nil
 }
 
-// length says whether there is something to give, and whether that is a part's
-// fill.
-func (q *queue) length() (some, full bool) {
+// holds says whether entries of a stream are of the view, if only by an error.
+func (q *queue) holds(stream labels.Labels, asked []*labels.Matcher) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return len(q.parts.entries) > 0 || q.dropped > 0, len(q.parts.entries) >= maxPartLines || q.parts.bytes >= maxPartBytes
+	v := q.parts.view
+	v.forget()
+	s, err := v.stream(stream)
+	return err != nil || len(s.member) > 0 && redact.Matches(asked, s.visible)
 }
 
-// take returns the entries of a part, in order, how many were left out, and how
-// often rules fired.
-func (q *queue) take() (entries []tailEntry, dropped int, redactions map[string]uint64) {
+// forget keeps what is remembered of streams from growing for as long as a view
+// lasts.
+func (v *view) forget() {
+	if len(v.streams) > maxStreams {
+		clear(v.streams)
+	}
+}
+
+// lost is told of entries that the store left out.
+func (q *queue) lost() {
+	q.mu.Lock()
+	q.leftOut = true
+	q.mu.Unlock()
+	q.tell()
+}
+
+// forget is called before the store is read for what it left out, and with it for
+// what found no room here.
+func (q *queue) forget() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.leftOut, q.dropped = false, 0
+}
+
+// length says whether there is something to give, whether that is a part's fill,
+// and whether the store left out entries.
+func (q *queue) length() (some, full, leftOut bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.parts.entries) > 0 || q.dropped > 0, len(q.parts.entries) >= maxPartLines || q.parts.bytes >= maxPartBytes, q.leftOut
+}
+
+// count returns how many entries found no room since it was called last.
+func (q *queue) count() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	dropped := q.dropped
+	q.dropped = 0
+	return dropped
+}
+
+// take returns the entries of a part, in order, and how often rules fired.
+func (q *queue) take() (entries []tailEntry, redactions map[string]uint64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	p := q.parts
@@ -176,6 +274,5 @@ func (q *queue) take() (entries []tailEntry, dropped int, redactions map[string]
 			p.bytes += e.bytes()
 		}
 	}
-	dropped, q.dropped = q.dropped, 0
-	return entries, dropped, p.view.redactions()
+	return entries, p.view.redactions()
 }

@@ -143,6 +143,18 @@ func (r *remembered) add(entries []Entry) {
 	}
 }
 
+// seen are the entries that are remembered.
+func (r *remembered) seen() *seen {
+	s := newSeen()
+	if r.entries != nil {
+		s.seed = r.seed
+	}
+	for _, m := range r.entries {
+		s.times[m.hash]++
+	}
+	return s
+}
+
 func (r *remembered) forget() {
 	slices.SortFunc(r.entries, func(a, b mark) int { return cmp.Compare(a.at, b.at) })
 	r.since = max(r.since, r.last-overlap.Nanoseconds(), r.entries[len(r.entries)-maxRemembered].at+1)

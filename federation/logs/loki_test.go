@@ -144,7 +144,7 @@ func TestLokiIsAway(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for what, err := range map[string]error{"select": loki.selectRaw(t.Context(), s, take), "tail": loki.tailRaw(t.Context(), s, func() {}, take)} {
+	for what, err := range map[string]error{"select": loki.selectRaw(t.Context(), s, take), "tail": loki.tailRaw(t.Context(), s, func() {}, func() {}, take)} {
 		if got := said(err); got != "unavailable: the logs store can't be read now" || strings.Contains(err.Error(), "shop") {
 			t.Errorf("%s from nobody: %v", what, err)
 		}
@@ -454,6 +454,7 @@ func TestLokiTailEnds(t *testing.T) {
 		script       func(context.Context, *websocket.Conn) error
 		told, logged string
 		taken        int
+		leftOut      int
 	}{
 		{
 			name: "entries were dropped",
@@ -461,9 +462,12 @@ func TestLokiTailEnds(t *testing.T) {
 				if err := conn.Write(ctx, websocket.MessageText, []byte(frame+"}")); err != nil {
 					return err
 				}
-				return conn.Write(ctx, websocket.MessageText, []byte(frame+`,"dropped_entries":[{"labels":{"app":"`+secret+`"},"timestamp":"1"}]}`))
+				if err := conn.Write(ctx, websocket.MessageText, []byte(frame+`,"dropped_entries":[{"labels":{"app":"`+secret+`"},"timestamp":"1"}]}`)); err != nil {
+					return err
+				}
+				return conn.CloseNow()
 			},
-			told: "unavailable: the logs store left out entries of the tail: more were written than could be passed on", logged: "1 dropped entries", taken: 1,
+			told: "unavailable: the logs store can't be read now", logged: "connection of the tail ended", taken: 2, leftOut: 1,
 		},
 		{
 			name: "the server says why",
@@ -511,8 +515,8 @@ func TestLokiTailEnds(t *testing.T) {
 				}
 				_, _, _ = conn.Read(r.Context()) // until the other side has ended
 			})
-			taken := 0
-			err := loki.tailRaw(t.Context(), selection{matchers: shop()}, func() {}, func(e rawEntry) error {
+			taken, leftOut := 0, 0
+			err := loki.tailRaw(t.Context(), selection{matchers: shop()}, func() {}, func() { leftOut++ }, func(e rawEntry) error {
 				taken++
 				if e.line != "a" || e.metadata.Get("pod") != "b" || e.stream.Get("app") != "shop" {
 					t.Errorf("took %v", e)
@@ -520,8 +524,8 @@ func TestLokiTailEnds(t *testing.T) {
 				return nil
 			})
 			<-finished
-			if got := said(err); got != c.told || taken != c.taken {
-				t.Errorf("took %d, want %d; told %q, want %q", taken, c.taken, got, c.told)
+			if got := said(err); got != c.told || taken != c.taken || leftOut != c.leftOut {
+				t.Errorf("took %d, want %d; heard %d times of entries left out, want %d; told %q, want %q", taken, c.taken, leftOut, c.leftOut, got, c.told)
 			}
 			if !strings.Contains(err.Error(), c.logged) || strings.Contains(err.Error(), secret) {
 				t.Errorf("the log has %q, want something with %q and nothing of what the backend says", err, c.logged)
@@ -530,7 +534,7 @@ func TestLokiTailEnds(t *testing.T) {
 	}
 	t.Run("refused", func(t *testing.T) {
 		loki := scripted(t, LokiConfig{}, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, secret, http.StatusTooManyRequests) })
-		err := loki.tailRaw(t.Context(), selection{matchers: shop()}, func() {}, func(rawEntry) error { return nil })
+		err := loki.tailRaw(t.Context(), selection{matchers: shop()}, func() {}, func() {}, func(rawEntry) error { return nil })
 		if !strings.Contains(fmt.Sprint(err), "status 429") || strings.Contains(err.Error(), secret) {
 			t.Errorf("refused, and the error is %v", err)
 		}
@@ -544,13 +548,13 @@ func TestLokiTailEnds(t *testing.T) {
 			}
 		})
 		enough := errors.New("enough")
-		if err := loki.tailRaw(t.Context(), selection{matchers: shop()}, func() {}, func(rawEntry) error { return enough }); !errors.Is(err, enough) {
+		if err := loki.tailRaw(t.Context(), selection{matchers: shop()}, func() {}, func() {}, func(rawEntry) error { return enough }); !errors.Is(err, enough) {
 			t.Errorf("the error is %v", err)
 		}
 	})
 	t.Run("no stream is named", func(t *testing.T) {
 		loki := scripted(t, LokiConfig{}, http.NotFound)
-		err := loki.tailRaw(t.Context(), selection{}, func() {}, func(rawEntry) error { return nil })
+		err := loki.tailRaw(t.Context(), selection{}, func() {}, func() {}, func(rawEntry) error { return nil })
 		if !errors.Is(err, errNoTail) {
 			t.Errorf("a tail of everything: %v", err)
 		}

@@ -13,8 +13,6 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
-
-	"github.com/parley-gateway/parley/federation"
 )
 
 const (
@@ -30,7 +28,10 @@ const (
 
 // tailRaw reads /loki/api/v1/tail, over WebSocket. Loki ends a tail after
 // tail_max_duration, by default an hour.
-func (l *Loki) tailRaw(ctx context.Context, s selection, begun func(), take func(rawEntry) error) error {
+//
+// It says which streams it left out entries of, but when these are many forgets
+// some, so that any may be among them.
+func (l *Loki) tailRaw(ctx context.Context, s selection, begun, leftOut func(), take func(rawEntry) error) error {
 	known := pushable(s.matchers)
 	if !demanding(known) {
 		return errNoTail
@@ -58,9 +59,12 @@ func (l *Loki) tailRaw(ctx context.Context, s selection, begun func(), take func
 		if err != nil {
 			return l.unavailable("tail", readError(ctx, err))
 		}
-		entries, err := readFrame(frame)
+		entries, dropped, err := readFrame(frame)
 		if err != nil {
 			return l.unavailable("tail", err)
+		}
+		if dropped {
+			leftOut()
 		}
 		for _, e := range entries {
 			if !s.matches(e.stream) {
@@ -73,35 +77,30 @@ func (l *Loki) tailRaw(ctx context.Context, s selection, begun func(), take func
 	}
 }
 
-// readFrame reads the entries of a message, in order of time.
-func readFrame(frame []byte) ([]rawEntry, error) {
+// readFrame reads the entries of a message, in order of time, and whether it says
+// that others were left out.
+func readFrame(frame []byte) (entries []rawEntry, dropped bool, err error) {
 	d := json.NewDecoder(bytes.NewReader(frame))
-	var (
-		read    streamReader
-		dropped []json.RawMessage
-	)
-	err := fields(d, func(name string) error {
+	var read streamReader
+	err = fields(d, func(name string) error {
 		switch name {
 		case "streams":
 			return read.streams(d)
 		case "encodingFlags":
 			return read.flags(d)
 		case "dropped_entries":
-			return d.Decode(&dropped)
+			var of []json.RawMessage
+			err := d.Decode(&of)
+			dropped = dropped || len(of) > 0
+			return err
 		}
 		return d.Decode(&json.RawMessage{})
 	})
 	if err != nil {
-		return nil, unreadable(err)
-	}
-	if len(dropped) > 0 {
-		return nil, &federation.Error{
-			Kind: federation.Unavailable, Message: "the logs store left out entries of the tail: more were written than could be passed on",
-			Err: fmt.Errorf("a message of a tail with %d dropped entries: %w", len(dropped), errLeftOut),
-		}
+		return nil, false, unreadable(err)
 	}
 	slices.SortStableFunc(read.entries, func(a, b rawEntry) int { return cmp.Compare(a.at, b.at) })
-	return read.entries, read.check()
+	return read.entries, dropped, read.check()
 }
 
 // ping ends the connection when a ping isn't answered.

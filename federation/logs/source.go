@@ -28,19 +28,16 @@ type Source interface {
 	// tailRaw calls take with each raw entry of the selection that is written
 	// from now on, as it is written; those of the last seconds may come too.
 	// start, end and backward are not looked at. It calls begun once, at any time
-	// and from any goroutine: what is written after that comes. It ends with ctx,
-	// whose error it returns, at the first error of take, or with an error when the
-	// source can't go on or had to leave entries out. It is errNoTail at once where
-	// there is no tail of such a selection.
-	tailRaw(ctx context.Context, s selection, begun func(), take func(rawEntry) error) error
+	// and from any goroutine: what is written after that comes. It calls leftOut
+	// whenever it had to leave out entries, whichever they are, soon after and once
+	// they can be read with selectRaw. It ends with ctx, whose error it returns, at
+	// the first error of take, or with an error when the source can't go on. It is
+	// errNoTail at once where there is no tail of such a selection.
+	tailRaw(ctx context.Context, s selection, begun, leftOut func(), take func(rawEntry) error) error
 }
 
 // errNoTail is the error of a selection that can be read and not tailed.
 var errNoTail = errors.New("the logs store has no tail of streams of all kinds")
-
-// errLeftOut is the cause of a tail that ends because the store left out entries.
-// They are there to be read.
-var errLeftOut = errors.New("the store left out entries of a tail")
 
 // rawEntry is one line as the store holds it.
 type rawEntry struct {
@@ -64,7 +61,8 @@ type selection struct {
 	// as well. Where there are some, contains has texts of them alone.
 	filters []*logql.LineFilter
 	// holds says whether whoever asks has use for a stream's entries; those of
-	// others may come as well. Nil is all. It is called while nothing is taken.
+	// others may come as well. Nil is all. It is called while nothing is taken;
+	// that of a tail at any time, from any goroutine.
 	holds func(stream labels.Labels) bool
 	// wanted is about how many entries are wanted, for how many to ask for at
 	// first; zero is all.

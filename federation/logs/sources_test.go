@@ -231,7 +231,7 @@ func conformTail(t *testing.T, source writable) {
 	go func() {
 		ended <- source.tailRaw(ctx, selection{
 			matchers: []*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, "app", "shop")}, contains: []string{"wanted"},
-		}, func() { close(begun) }, func(e rawEntry) error {
+		}, func() { close(begun) }, func() { t.Error("entries were left out") }, func(e rawEntry) error {
 			if strings.Contains(e.line, "wanted") { // others may come
 				came <- e
 			}

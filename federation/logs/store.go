@@ -12,8 +12,6 @@ import (
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
-
-	"github.com/parley-gateway/parley/federation"
 )
 
 // StoreConfig says how much is kept.
@@ -251,24 +249,26 @@ func (s *Store) selectStreams(ctx context.Context, sel selection) ([]labels.Labe
 type storeTail struct {
 	selection selection
 	entries   chan rawEntry
-	lost      chan struct{} // closed when an entry found no room
-	once      sync.Once
+	lost      chan struct{} // has something when an entry found no room
 }
 
 // offer doesn't wait.
 func (t *storeTail) offer(e rawEntry) {
-	if !t.selection.matches(e.stream) || !t.selection.wants(e.line) {
+	if !t.selection.held(e.stream) || !t.selection.wants(e.line) {
 		return
 	}
 	select {
 	case t.entries <- e:
 	default:
-		t.once.Do(func() { close(t.lost) })
+		select {
+		case t.lost <- struct{}{}:
+		default: // it is known
+		}
 	}
 }
 
-func (s *Store) tailRaw(ctx context.Context, sel selection, begun func(), take func(rawEntry) error) error {
-	t := &storeTail{selection: sel, entries: make(chan rawEntry, tailBuffer), lost: make(chan struct{})}
+func (s *Store) tailRaw(ctx context.Context, sel selection, begun, leftOut func(), take func(rawEntry) error) error {
+	t := &storeTail{selection: sel, entries: make(chan rawEntry, tailBuffer), lost: make(chan struct{}, 1)}
 	s.mu.Lock()
 	s.tails[t] = struct{}{}
 	s.mu.Unlock()
@@ -279,15 +279,18 @@ func (s *Store) tailRaw(ctx context.Context, sel selection, begun func(), take f
 	}()
 	begun()
 	for {
+		select { // before what came later
+		case <-t.lost:
+			leftOut()
+		default:
+		}
 		select {
 		case e := <-t.entries:
 			if err := take(e); err != nil {
 				return err
 			}
 		case <-t.lost:
-			return &federation.Error{
-				Kind: federation.Unavailable, Message: "the logs store left out entries of the tail: more were written than could be passed on", Err: errLeftOut,
-			}
+			leftOut()
 		case <-ctx.Done():
 			return ctx.Err()
 		}

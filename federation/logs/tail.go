@@ -110,11 +110,8 @@ func (l *Local) tail(ctx context.Context, q Question, decide federation.Decide, 
 	} else if err = t.follow(ctx, v, o); errors.Is(err, errNoTail) {
 		err = t.poll(ctx, v)
 	}
-	switch cause := context.Cause(ctx); {
-	case errors.Is(cause, federation.ErrAskAgain):
+	if cause := context.Cause(ctx); errors.Is(cause, federation.ErrAskAgain) {
 		return cause
-	case errors.Is(err, errLeftOut) && t.begun:
-		return federation.ErrAskAgain // and then they are read
 	}
 	return err
 }
@@ -137,9 +134,10 @@ type tail struct {
 	notices  []string
 	coverage policy.Window
 	limit    perMinute
-	given    *seen     // of what is there already; nil: not needed
-	begun    bool      // the first part was given
-	last     time.Time // when the last part was given
+	given    *seen       // of what is read; nil: not needed
+	had      *remembered // of all; nil: not needed
+	begun    bool        // the first part was given
+	last     time.Time   // when the last part was given
 }
 
 // obligations are those of the decision as it is now.
@@ -179,20 +177,30 @@ func (t *tail) hand(ctx context.Context, entries []tailEntry, dropped int, redac
 		return federation.ErrAskAgain
 	}
 	out := &Released{redactions: redactions}
+	var told []Entry // given, or counted as left out
 	now := t.local.config.Now()
 	for _, e := range entries {
 		switch {
 		case !o.NotAfter.IsZero() && e.at > o.NotAfter.UnixNano():
 			return federation.ErrAskAgain // it is shown later than when it was read
-		case !o.NotBefore.IsZero() && e.at-o.Resolution.Nanoseconds() < o.NotBefore.UnixNano(): // not in the view any more
+		case !o.NotBefore.IsZero() && e.at-o.Resolution.Nanoseconds() < o.NotBefore.UnixNano():
+			continue // not in the view any more
+		}
+		told = append(told, e.entry)
+		switch {
 		case len(e.entry.Line) > maxTailLine, !t.limit.takes(now, e.entry):
 			dropped++
 		default:
 			out.entries = append(out.entries, e.entry)
-			if t.given != nil {
-				t.given.add(e.entry)
-			}
 		}
+	}
+	if t.given != nil {
+		for _, e := range told {
+			t.given.add(e)
+		}
+	}
+	if t.had != nil {
+		t.had.add(told)
 	}
 	part := federation.Part{Org: t.local.config.Org, Status: federation.Complete, Cost: out.Disclosed(), Dropped: dropped}
 	if dropped > 0 {
@@ -236,6 +244,7 @@ type parts struct {
 	pipeline *logql.Pipeline
 	view     *view
 	given    *readEntries // nil: nothing is read again
+	known    *seen        // isn't given again; nil: there is nothing
 	entries  []tailEntry
 	bytes    int
 }
@@ -253,7 +262,7 @@ func (t *tail) parts(v *view) (*parts, error) {
 func (p *parts) read(ctx context.Context, from, to int64) error {
 	return p.view.entries(ctx, selectionOf(p.selector, from, to), func(e visibleEntry) error {
 		entry, ok := p.process(e)
-		if !ok || p.given != nil && !p.given.isNew(entry.entry) {
+		if !ok || p.given != nil && !p.given.isNew(entry.entry) || p.known != nil && p.known.again(entry.entry) {
 			return nil
 		}
 		if p.entries, p.bytes = append(p.entries, entry), p.bytes+entry.bytes(); len(p.entries) < maxPartLines && p.bytes < maxPartBytes {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -44,6 +45,17 @@ func showing() policy.Decision {
 		Labels: map[string]policy.LabelRule{"service": {Mode: policy.Keep}, "level": {Mode: policy.Keep}},
 		Line:   policy.Line{Mode: policy.LineByRules, Rules: []policy.LineRule{{Masks: []policy.Mask{{Name: string(policy.EmailDetector)}}}}},
 	}}}}
+}
+
+// denying is a decision like showing, whose hidden streams a source can't leave
+// out by itself: of payroll, those of people.
+func denying() policy.Decision {
+	d := showing()
+	d.Obligations.Datasets[0].Streams = []policy.Selector{{labels.MustNewMatcher(labels.MatchNotEqual, "service", "")}}
+	d.Obligations.Datasets = append(d.Obligations.Datasets, policy.Dataset{Name: "people", Release: policy.Deny, Streams: []policy.Selector{{
+		labels.MustNewMatcher(labels.MatchEqual, "service", "payroll"), labels.MustNewMatcher(labels.MatchNotEqual, "person", ""),
+	}}})
+	return d
 }
 
 func newTailed(t *testing.T, org tenants.OrgID, d policy.Decision) *tailedOrg {
@@ -305,7 +317,7 @@ func TestTailShowsLater(t *testing.T) {
 // untailed is a store without tails, as a Loki is for streams of all kinds.
 type untailed struct{ *Store }
 
-func (untailed) tailRaw(context.Context, selection, func(), func(rawEntry) error) error {
+func (untailed) tailRaw(context.Context, selection, func(), func(), func(rawEntry) error) error {
 	return errNoTail
 }
 
@@ -447,6 +459,151 @@ func TestTailRefuses(t *testing.T) {
 			if err := <-r.ended; !errors.As(err, &e) || e.Kind != c.kind || !strings.Contains(e.Message, c.want) {
 				t.Errorf("%s: %v", c.expr, err)
 			}
+		}
+	})
+}
+
+// losing is a store whose tail leaves out entries, as a Loki's does.
+type losing struct {
+	*Store
+	loses func(rawEntry) bool
+	reads atomic.Int64
+}
+
+func (s *losing) selectRaw(ctx context.Context, sel selection, take func(rawEntry) error) error {
+	s.reads.Add(1)
+	return s.Store.selectRaw(ctx, sel, take)
+}
+
+func (s *losing) tailRaw(ctx context.Context, sel selection, begun, leftOut func(), take func(rawEntry) error) error {
+	sel.holds = nil // it isn't told
+	return s.Store.tailRaw(ctx, sel, begun, leftOut, func(e rawEntry) error {
+		if s.loses(e) {
+			leftOut()
+			return nil
+		}
+		return take(e)
+	})
+}
+
+// What a store's own tail leaves out is read, and comes once, whoever's it is. The
+// tail goes on.
+func TestTailFindsWhatIsLeftOut(t *testing.T) {
+	for seed := range uint64(20) {
+		synctest.Test(t, func(t *testing.T) {
+			r := rand.New(rand.NewPCG(seed, 2))
+			globex := newTailed(t, "globex", denying())
+			n := uint64(0)
+			source := &losing{Store: globex.store, loses: func(rawEntry) bool { n++; return n%(2+seed%4) == 0 }}
+			globex.local.config.Source = source
+			write := func(name string) {
+				globex.writes(name)
+				globex.writes(name+" of another pod", "service", "checkout", "pod", "a")
+				globex.writes(name+" of another pod", "service", "checkout", "pod", "b") // the same, as far as may be seen
+				globex.writes("hidden", "service", "payroll", "person", name)
+			}
+			for n := range 10 {
+				write(fmt.Sprint("before ", n))
+				sleeps(time.Second)
+			}
+			asked := tailOf(`{service=~".+"}`, 1000)
+			reader := globex.asked(asked)
+			for n := range 200 {
+				write(fmt.Sprint("line ", n))
+				sleeps(time.Duration(r.IntN(500)) * time.Millisecond)
+			}
+			sleeps(10 * time.Second)
+			synctest.Wait()
+			got, want := reader.has(), globex.queried(asked.Expression, asked.Start)
+			slices.Sort(got)
+			slices.Sort(want)
+			same(t, "what came", got, want...)
+			if len(want) != 3*210 || source.reads.Load() < 3 || reader.leftOut() > 0 {
+				t.Errorf("of %d lines %d were left out, after %d reads", len(want), reader.leftOut(), source.reads.Load())
+			}
+			reader.stops(t)
+		})
+	}
+}
+
+// Hidden entries that a store's tail has no room for don't end the tail, and
+// show in nothing that it gives.
+func TestTailOfAHiddenBurst(t *testing.T) {
+	for name, source := range map[string]func(*Store) Source{
+		"a store": func(s *Store) Source { return s },
+		"a Loki": func(s *Store) Source {
+			return &losing{Store: s, loses: func(e rawEntry) bool { return e.stream.Get("service") == "payroll" }}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				quiet, bursts := newTailed(t, "globex", denying()), newTailed(t, "globex", denying())
+				bursts.local.config.Source = source(bursts.store)
+				burst := func(n int) {
+					for n := range n {
+						at := time.Now().Add(time.Duration(n)) // no time passes
+						if err := bursts.store.Append(at, "hidden", labels.FromStrings("service", "payroll", "person", "ann"), labels.EmptyLabels()); err != nil {
+							t.Fatal(err)
+						}
+					}
+				}
+				way := []*link{newLink(quiet), newLink(bursts)}
+				readers := []*reader{follows(t, tailOf(`{service=~".+"}`, 5), way[0]), follows(t, tailOf(`{service=~".+"}`, 5), way[1])}
+				for n := range 60 {
+					if n == 20 {
+						burst(20 * tailBuffer)
+					}
+					burst(10)
+					if n%4 == 0 {
+						quiet.writes(fmt.Sprint("line ", n))
+						bursts.writes(fmt.Sprint("line ", n))
+					}
+					sleeps(2 * time.Second)
+					synctest.Wait()
+					same(t, fmt.Sprint("after ", n), readers[1].has(), readers[0].has()...)
+				}
+				for i, r := range readers {
+					if len(r.has()) != 15 || len(r.words()) > 0 || r.leftOut() > 0 || way[i].times() != 1 {
+						t.Errorf("tail %d: %d lines came, %d were left out, it was asked for %d times, and said that %q", i, len(r.has()), r.leftOut(), way[i].times(), r.words())
+					}
+					r.stops(t)
+				}
+			})
+		})
+	}
+}
+
+// A store that leaves out entries all the time doesn't keep the tail from saying
+// that it is there, nor make it say so more often.
+func TestTailIsAliveWhateverIsLeftOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		globex := newTailed(t, "globex", denying())
+		source := &losing{Store: globex.store, loses: func(rawEntry) bool { return true }}
+		globex.local.config.Source = source
+		ctx, cancel := context.WithCancel(t.Context())
+		var parts atomic.Int64
+		ended := make(chan error, 1)
+		go func() {
+			by := federation.Asking{Org: "acme", ExchangeID: federation.NewExchangeID(time.Now())}
+			ended <- globex.local.Tail(ctx, tailOf(`{service=~".+"}`, 5), globex.decide, by, func(*Released, federation.Part) error {
+				parts.Add(1)
+				return nil
+			})
+		}()
+		for range 600 {
+			globex.writes("hidden", "service", "payroll", "person", "ann")
+			sleeps(100 * time.Millisecond)
+		}
+		synctest.Wait()
+		if n := parts.Load(); n < 10 || n > 13 {
+			t.Errorf("%d parts came in a minute", n)
+		}
+		if n := source.reads.Load(); n < 10 || n > 62 {
+			t.Errorf("the store was read %d times in a minute", n)
+		}
+		cancel()
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("the tail ended with %v", err)
 		}
 	})
 }
