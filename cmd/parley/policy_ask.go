@@ -2,12 +2,14 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/promql/parser"
 
+	"github.com/parley-gateway/parley/federation/logs/logql"
 	"github.com/parley-gateway/parley/federation/metrics"
 	"github.com/parley-gateway/parley/gateway/rehearsal"
 	"github.com/parley-gateway/parley/policy"
@@ -28,7 +30,7 @@ type partnerQuestion struct {
 	Step  *model.Duration `placeholder:"30s" help:"Resolution of --range; without it a hundredth of the range."`
 	Time  string          `placeholder:"T" help:"The moment asked for, as RFC 3339 or Unix seconds; without it now."`
 
-	Expression string `arg:"" name:"query" help:"The question in PromQL."`
+	Expression string `arg:"" name:"query" help:"The question in PromQL, which is about metrics."`
 }
 
 func (q *partnerQuestion) ask(f *inspect.Folder) (rehearsal.Ask, error) {
@@ -62,6 +64,9 @@ func (q *partnerQuestion) ask(f *inspect.Folder) (rehearsal.Ask, error) {
 		return a, err
 	}
 	if _, err := parser.ParseExpr(q.Expression); err != nil {
+		if isLogQL(q.Expression) {
+			return a, usage("this is LogQL, and explain and try are for questions about metrics; check, lint, catalog, diff and replay are for logs as well")
+		}
 		return a, usage("not PromQL: %w", err)
 	}
 	f.Assume(a.Partner, a.Purpose)
@@ -75,6 +80,21 @@ func (q *partnerQuestion) ask(f *inspect.Folder) (rehearsal.Ask, error) {
 	length, step, err := (&queryCommand{Range: q.Range, Step: q.Step}).span()
 	a.Question.Kind, a.Question.Start, a.Question.Step = policy.Range, at.Add(-length), step
 	return a, err
+}
+
+// note says which of two languages a text that is of both was taken for.
+func (q *partnerQuestion) note(w io.Writer) error {
+	if !isLogQL(q.Expression) {
+		return nil
+	}
+	var out strings.Builder
+	out.WriteString(paragraph("", "parley: asked in PromQL, about metrics; it is LogQL as well, and explain and try don't ask about logs"))
+	return write(w, &out)
+}
+
+func isLogQL(text string) bool {
+	_, err := logql.Parse(text)
+	return err == nil
 }
 
 // asks is who asks why, for people.

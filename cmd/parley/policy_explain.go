@@ -38,7 +38,8 @@ func (*policyExplainCommand) Help() string {
 
 It says what policy decides and which rules and lines say so, what of the
 question is released how, what becomes of each label it speaks of, and what the
-partner would be told. No data is read.
+partner would be told. No data is read. It is for questions about metrics, not
+for those about logs.
 The exit code is 1 when the question would be refused.`
 }
 
@@ -50,6 +51,9 @@ func (c *policyExplainCommand) Run(k *kong.Kong) error {
 	}
 	ask, err := c.ask(folder)
 	if err != nil {
+		return err
+	}
+	if err := c.note(k.Stderr); err != nil {
 		return err
 	}
 	stage := rehearsal.Stage{Folder: folder}

@@ -41,7 +41,8 @@ and says what is between: series that aren't released, labels that are hidden,
 cells that are too small. Names in the policy that your data doesn't have, as
 after a slip of the pen, are said too. It runs here, for who can read the gateway's files;
 nothing is sent to anyone, so there is no audit record either: an audit record
-is the evidence of what left, and nothing does.
+is the evidence of what left, and nothing does. It is for questions about
+metrics, not for those about logs.
 The exit code is 1 when the partner would get no answer.`
 }
 
@@ -52,6 +53,9 @@ func (c *policyTryCommand) Run(k *kong.Kong) error {
 	t, dir, err := c.try(ctx)
 	if err != nil {
 		return c.failed(k.Stdout, err)
+	}
+	if err := c.note(k.Stderr); err != nil {
+		return err
 	}
 	if c.Output == "json" {
 		err = printJSON(k.Stdout, t)
