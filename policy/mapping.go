@@ -63,4 +63,16 @@ func (m *Mapping) bucket(value string) string {
 	return ">" + formatBound(m.Buckets[len(m.Buckets)-1])
 }
 
+// Classes are what Buckets make of numbers, ascending.
+func (m *Mapping) Classes() []string {
+	var out []string
+	for _, bound := range m.Buckets {
+		out = append(out, "<="+formatBound(bound))
+	}
+	if len(out) > 0 {
+		out = append(out, ">"+formatBound(m.Buckets[len(m.Buckets)-1]))
+	}
+	return out
+}
+
 func formatBound(b float64) string { return strconv.FormatFloat(b, 'g', -1, 64) }

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"regexp"
+	"strings"
 	"testing"
 )
 
@@ -36,5 +37,13 @@ func TestMapping(t *testing.T) {
 		if got := test.mapping.Apply(test.value); got != test.want {
 			t.Errorf("%+v of %q: %q, want %q", test.mapping, test.value, got, test.want)
 		}
+	}
+	for _, class := range size.Classes() {
+		if value := strings.TrimPrefix(class, "<="); value != class && size.Apply(value) != class {
+			t.Errorf("%s is %s, want %s", value, size.Apply(value), class)
+		}
+	}
+	if classes := size.Classes(); len(classes) != 4 || classes[3] != size.Apply("11") {
+		t.Errorf("the classes of %+v are %q", size, classes)
 	}
 }

@@ -28,8 +28,8 @@ func (*policyCatalogCommand) Help() string {
   parley policy catalog --config gateway.yml --as globex
   parley policy catalog --config gateway.yml --as globex -o markdown > globex.md
 
-It says what a partner may ask, by purpose: metrics, labels, how they are
-released, within which bounds. It can be handed to the partner: nothing is in it
+It says what a partner may ask, by purpose: metrics, streams, labels, how they
+are released, within which bounds. It can be handed to the partner: nothing is in it
 of what policy hides, such as the names of labels that are dropped, what is
 denied, or how series are chosen by what isn't seen.`
 }
@@ -128,13 +128,15 @@ func (p *catalogPage) write(c inspect.Catalog) {
 		}
 		p.text(fmt.Sprintf("Agreed until %s; at most %d questions at once and %d a minute%s.", stamp(c.Until), c.Rates.Concurrent, c.Rates.QueriesPerMinute, tails))
 	}
-	p.text(fmt.Sprintf("Ask your own gateway in PromQL, with %s among the matchers. Series and labels that aren't described here are not there: "+
-		"a question about them gets what it would get if they didn't exist. Of what is described there may be less than it says.", p.code(`org="`+string(c.Owner)+`"`)))
+	language, things, command := p.languages(c)
+	p.text(fmt.Sprintf("Ask your own gateway in %s, with %s among the matchers. %s and labels that aren't described here are not there: "+
+		"a question about them gets what it would get if they didn't exist. Of what is described there may be less than it says.",
+		language, p.code(`org="`+string(c.Owner)+`"`), things))
 	if c.BreakGlass > 0 {
 		p.text(fmt.Sprintf("In an emergency a person who proves who they are, with a token or a certificate, may state a reason and a case: "+
 			"%s and %s, or %s. The first such question opens a grant of %s for the person and the case, which is announced to %s at once. "+
 			"It can't be made longer, nor be opened again.", p.code("X-Parley-Break-Glass: REASON"), p.code("X-Parley-Case: CASE"),
-			p.code("parley query --break-glass REASON --case CASE"), model.Duration(c.BreakGlass), c.Owner))
+			p.code("parley "+command+" --break-glass REASON --case CASE"), model.Duration(c.BreakGlass), c.Owner))
 	}
 	for _, purpose := range c.Purposes {
 		p.heading(2, string(purpose.Purpose))
@@ -155,6 +157,28 @@ func (p *catalogPage) write(c inspect.Catalog) {
 			p.terms(t)
 		}
 	}
+}
+
+// languages are those in which may be asked what a catalog has, what it has,
+// and the command that asks for it.
+func (p *catalogPage) languages(c inspect.Catalog) (language, things, command string) {
+	var series, streams bool
+	for _, purpose := range c.Purposes {
+		for _, t := range slices.Concat(purpose.Terms, purpose.Emergency) {
+			series = series || len(t.Queries) > 0
+			for _, s := range t.Sets {
+				series, streams = series || s.Signal == tenants.Metrics, streams || s.Signal == tenants.Logs
+			}
+		}
+	}
+	logs := "LogQL (" + p.code("parley logs") + ")"
+	switch {
+	case streams && series:
+		return "PromQL about metrics and in " + logs + " about logs", "Series, streams", "query"
+	case streams:
+		return logs, "Streams", "logs"
+	}
+	return "PromQL", "Series", "query"
 }
 
 func (p *catalogPage) terms(t inspect.CatalogTerms) {
@@ -316,7 +340,12 @@ func (p *catalogPage) bounds(t inspect.CatalogTerms) {
 	if len(times) > 0 {
 		p.item("Data: " + strings.Join(times, ", ") + ".")
 	}
-	p.item(fmt.Sprintf("One question spans at most %s; one answer has at most %d series, %d samples and %d bytes.", span(t.Limits.Range), t.Limits.Series, t.Limits.Samples, t.Limits.Bytes))
+	lines := ""
+	if t.Limits.Lines > 0 {
+		lines = fmt.Sprintf("%d lines, ", t.Limits.Lines)
+	}
+	p.item(fmt.Sprintf("One question spans at most %s; one answer has at most %s%d series, %d samples and %d bytes.",
+		span(t.Limits.Range), lines, t.Limits.Series, t.Limits.Samples, t.Limits.Bytes))
 	if t.Resolution > 0 {
 		p.item("One sample every " + span(t.Resolution) + "; ask with steps and ranges that aren't shorter.")
 	}

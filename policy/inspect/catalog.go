@@ -2,8 +2,10 @@ package inspect
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/common/model"
@@ -65,10 +67,12 @@ type CatalogTerms struct {
 
 // CatalogLimits are those of an answer.
 type CatalogLimits struct {
-	Series  int           `json:"series"`
-	Samples int           `json:"samples"`
-	Bytes   int           `json:"bytes"`
-	Range   time.Duration `json:"range_ns"`
+	Series  int `json:"series"`
+	Samples int `json:"samples"`
+	Bytes   int `json:"bytes"`
+	// Lines is zero where the terms are not of logs.
+	Lines int           `json:"lines,omitzero"`
+	Range time.Duration `json:"range_ns"`
 }
 
 // CatalogSet is a set of series, of cells or of streams.
@@ -172,6 +176,9 @@ func (f *Folder) terms(d decidedFor) CatalogTerms {
 		Limits:     CatalogLimits{Series: limits.Series, Samples: limits.Samples, Bytes: limits.Bytes, Range: limits.Range},
 		Pseudonyms: epochText(o.Epoch),
 		Kinds:      d.kinds(f),
+	}
+	if d.signal() == tenants.Logs {
+		t.Limits.Lines = limits.Lines
 	}
 	if d.MaxAge == 0 {
 		t.NotBefore = o.NotBefore
@@ -343,10 +350,13 @@ func how(r policy.LabelRule) string {
 	case policy.Pseudonym:
 		return "by pseudonym"
 	case policy.Generalize:
-		if r.Mapping != nil && (r.Mapping.Prefix > 0 || len(r.Mapping.Buckets) > 0) {
-			short := *r.Mapping
-			short.Else = ""
-			return policy.LabelRule{Mode: r.Mode, Mapping: &short}.String()
+		switch m := r.Mapping; {
+		case m != nil && m.Prefix == 1:
+			return "by the first character"
+		case m != nil && m.Prefix > 1:
+			return fmt.Sprintf("by the first %d characters", m.Prefix)
+		case m != nil && len(m.Buckets) > 0:
+			return "in the classes " + strings.Join(m.Classes(), ", ")
 		}
 		return "in classes"
 	case policy.Drop:

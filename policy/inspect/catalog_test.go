@@ -58,7 +58,7 @@ decision := {"allow": true, "resolution": "1m", "functions": ["sum", "rate"], "p
 					Signal:    tenants.Metrics,
 					Selectors: []string{`http_requests_total{region="eu"}`, `http_duration_.*{region="eu"}`}, Release: policy.Row,
 					Labels: []CatalogLabel{
-						{"pod", "by pseudonym"}, {"queue", "generalize to the first 3 characters"}, {"region", "as it is"}, {"status", "in classes"},
+						{"pod", "by pseudonym"}, {"queue", "by the first 3 characters"}, {"region", "as it is"}, {"status", "in classes"},
 					},
 					Rounding: "3 digits",
 				}},

@@ -46,6 +46,9 @@ func TestCatalogOfLogs(t *testing.T) {
 				},
 				{Signal: tenants.Logs, Selectors: []string{"{}"}, Release: policy.Row, Labels: []CatalogLabel{}, Rounding: "exact", Lines: "shape"},
 			}
+			if terms[0].Limits.Lines != 0 || terms[1].Limits.Lines != tenants.DefaultLimits.Lines {
+				t.Errorf("limits %+v of metrics, and %+v", terms[0].Limits, terms[1].Limits)
+			}
 			if diff := cmp.Diff(want, terms[1].Sets); diff != "" {
 				t.Error(diff)
 			}
