@@ -15,6 +15,7 @@ import (
 // samples of one window, and the results. It is not safe for concurrent use.
 type Range struct {
 	aggregation *RangeAggregation
+	summed      bool      // there is a sum right around it
 	grouping    *Grouping // of the aggregation, or of the sum around it
 	pipeline    *Pipeline
 	unwrap      *unwrapStep // nil: lines or bytes are counted
@@ -88,8 +89,9 @@ func NewRange(leaf Expr, start, end int64, step time.Duration, given ...string) 
 	if err != nil {
 		return nil, err
 	}
+	_, alone := leaf.(*RangeAggregation)
 	e := &Range{
-		aggregation: r, grouping: grouping, pipeline: p, evaluate: evaluation(r),
+		summed: !alone, aggregation: r, grouping: grouping, pipeline: p, evaluate: evaluation(r),
 		at: start, end: end, step: int64(step), window: int64(r.Range), offset: int64(r.Offset),
 		series: map[string]*series{},
 	}
@@ -159,11 +161,19 @@ func (e *Range) Add(ctx context.Context, at int64, line string, stream, metadata
 	}
 }
 
+// preservedLabel is on what has a problem that the query judges, where Loki
+// shows it: in a range aggregation without a sum around it.
+const preservedLabel = "__preserve_error__"
+
 // seriesOf is the one of the entry's labels. An entry with a problem is in one
-// of all of them, unless the query judges it. It is nil when there are no more.
+// of all of them, unless the query judges it and it is summed up. It is nil when
+// there are no more.
 func (e *Range) seriesOf(entry *entry) *series {
 	f := entry.fields
-	fails := f.problem != "" && !f.preserved
+	fails := f.problem != "" && (!f.preserved || !e.summed)
+	if fails && f.preserved {
+		f.all = append(f.all, field{name: preservedLabel, value: "true"})
+	}
 	switch {
 	case f.problem != "":
 		f.all = append(f.all, field{name: ErrorLabel, value: f.problem}, field{name: ErrorDetailsLabel, value: f.details})
