@@ -126,6 +126,9 @@ func entriesOf(ctx context.Context, q Question, r *logql.RangeAggregation, m *Me
 	for {
 		released, part, err := m.Ask(ctx, ask)
 		parts = append(parts, part)
+		if e := federation.AsError(err); e != nil && e.Kind == federation.OverLimit {
+			return nil, parts, federation.Errorf(federation.OverLimit, "%s is of lines of several organizations together and takes all of them (%s); keep the label org in it", r.Op, e.Message)
+		}
 		if err != nil {
 			return nil, parts, err
 		}

@@ -165,6 +165,16 @@ func TestAnswersOverAllEntriesAreWholeOrSaySo(t *testing.T) {
 	if part := none.Completeness(t)["initech"]; part.Status != federation.Denied || !strings.Contains(part.Reason, "no lines") {
 		t.Errorf("no lines leave initech: %+v", part)
 	}
+	world.Org("globex").Agrees("acme", func(a *gatewaytest.Agreement) { a.Limits = "{lines: 50}" })
+	limited := func() federation.Part {
+		return acme.AsksLogsNow(`avg_over_time({service="checkout"} | json | unwrap duration_ms [1h]) by (service)`).Completeness(t)["globex"]
+	}
+	acme.Eventually("globex lets few lines leave", func() bool { return limited().Status != federation.Complete })
+	if part := limited(); !strings.Contains(part.Reason, "keep the label org in it") {
+		t.Errorf("more lines than may leave: %+v", part)
+	}
+	world.Org("globex").Agrees("acme", nil)
+	acme.Eventually("globex lets lines leave again", func() bool { return limited().Status == federation.Complete })
 	got := acme.AsksLogsNow(`stddev_over_time({service="many"} | json | unwrap n [1h]) by (service)`).Vector(t)
 	if diff := cmp.Diff(map[string]string{`{service="many"}`: "3464.1016031096237"}, got); diff != "" {
 		t.Errorf("pages of entries (-want +got):\n%s", diff)
