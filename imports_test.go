@@ -38,8 +38,8 @@ var table = []rule{
 	// The signals don't know one another, but that logs become numbers and then
 	// are evaluated and released as metrics are; peer carries all of them.
 	{"federation", []string{"tenants/...", "policy"}},
-	{"federation/metrics/...", []string{"tenants/...", "policy/...", "federation", "federation/redact", "federation/differencing", "federation/metrics/..."}},
-	{"federation/logs/...", []string{"tenants/...", "policy/...", "federation", "federation/redact", "federation/differencing", "federation/metrics", "federation/logs/..."}},
+	{"federation/metrics/...", []string{"tenants/...", "policy/...", "federation", "federation/redact", "federation/differencing", "federation/repetition", "federation/metrics/..."}},
+	{"federation/logs/...", []string{"tenants/...", "policy/...", "federation", "federation/redact", "federation/differencing", "federation/repetition", "federation/metrics", "federation/logs/..."}},
 	{"federation/traces/...", []string{"tenants/...", "policy/...", "federation", "federation/traces/..."}},
 	// The wire's messages are known at the two doors only.
 	{"federation/peer/...", []string{"tenants/...", "policy/...", "federation/...", "proto/..."}},

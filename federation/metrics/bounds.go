@@ -1,13 +1,11 @@
 package metrics
 
 import (
-	"errors"
-	"regexp/syntax"
-
 	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/util/strutil"
 
 	"github.com/parley-gateway/parley/federation"
+	"github.com/parley-gateway/parley/federation/repetition"
 )
 
 // The bounds of a question's text. They are far beyond what people and
@@ -75,36 +73,5 @@ func repetitions(quoted string) int {
 	if err != nil {
 		return 0
 	}
-	re, err := syntax.Parse(text, syntax.Perl|syntax.DotNL)
-	var invalid *syntax.Error
-	switch {
-	case errors.As(err, &invalid) && invalid.Code == syntax.ErrLarge:
-		return maxRepetitions + 1
-	case err != nil:
-		return 0
-	}
-	_, more := instructions(re)
-	return more
-}
-
-// instructions is about how long the program of a regular expression is, and
-// how much of that comes from counted repetitions. The depth is bounded by
-// syntax.Parse.
-func instructions(re *syntax.Regexp) (all, more int) {
-	switch re.Op {
-	case syntax.OpLiteral:
-		all = len(re.Rune)
-	default:
-		all = 1
-	}
-	for _, sub := range re.Sub {
-		a, m := instructions(sub)
-		all, more = all+a, more+m
-	}
-	if re.Op == syntax.OpRepeat {
-		times := max(re.Max, re.Min+1)
-		more = max(all*times-(all-more), more)
-		all *= times
-	}
-	return all, more
+	return repetition.Added(text)
 }

@@ -1,10 +1,5 @@
 package logql
 
-import (
-	"errors"
-	"regexp/syntax"
-)
-
 // The bounds of a query. They are far beyond what people and dashboards write,
 // and keep what reads a query from being the attack: a few bytes of regular
 // expression can be a program of a hundred megabytes.
@@ -21,40 +16,3 @@ const (
 	// regular expressions longer than they are written.
 	maxRepetitions = 10_000
 )
-
-// repetitions is how many instructions a regular expression has because of
-// counted repetitions. What isn't one has none, and is refused elsewhere.
-func repetitions(re string) int {
-	parsed, err := syntax.Parse(re, syntax.Perl|syntax.DotNL)
-	var invalid *syntax.Error
-	switch {
-	case errors.As(err, &invalid) && invalid.Code == syntax.ErrLarge:
-		return maxRepetitions + 1
-	case err != nil:
-		return 0
-	}
-	_, more := instructions(parsed)
-	return more
-}
-
-// instructions is about how long the program of a regular expression is, and
-// how much of that comes from counted repetitions. The depth is bounded by
-// syntax.Parse.
-func instructions(re *syntax.Regexp) (all, more int) {
-	switch re.Op {
-	case syntax.OpLiteral:
-		all = len(re.Rune)
-	default:
-		all = 1
-	}
-	for _, sub := range re.Sub {
-		a, m := instructions(sub)
-		all, more = all+a, more+m
-	}
-	if re.Op == syntax.OpRepeat {
-		times := max(re.Max, re.Min+1)
-		more = max(all*times-(all-more), more)
-		all *= times
-	}
-	return all, more
-}

@@ -12,6 +12,8 @@ import (
 
 	"github.com/Masterminds/sprig/v3"
 	"github.com/dustin/go-humanize"
+
+	"github.com/parley-gateway/parley/federation/repetition"
 )
 
 // functions are those of templates. Some are of the entry.
@@ -194,7 +196,7 @@ func (f *functions) compiled(text string) (*regexp.Regexp, error) {
 	if re, ok := f.regexps[text]; ok {
 		return re, nil
 	}
-	if repetitions(text) > maxRepetitions {
+	if repetition.Added(text) > maxRepetitions {
 		return nil, fmt.Errorf("the regular expression repeats too much")
 	}
 	re, err := regexp.Compile(text)

@@ -9,6 +9,8 @@ import (
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/parley-gateway/parley/federation/repetition"
 )
 
 // Parse reads a query. An error is a *ParseError. Expressions that a real Loki
@@ -130,7 +132,7 @@ func (p *parser) countOperator(t token) {
 
 // checkRe refuses what isn't a regular expression within bounds.
 func (p *parser) checkRe(t token, re string) *regexp.Regexp {
-	p.repetitions += repetitions(re)
+	p.repetitions += repetition.Added(re)
 	if p.repetitions > maxRepetitions {
 		p.fail(t, "the regular expressions repeat too much: written out they would have more than %d parts more", maxRepetitions)
 		return nil
