@@ -73,6 +73,7 @@ func Sum(org tenants.OrgID, parts []Part) Part {
 		out.Cost.Series += p.Cost.Series
 		out.Cost.Samples += p.Cost.Samples
 		out.Cost.Lines += p.Cost.Lines
+		out.Cost.Spans += p.Cost.Spans
 		out.Cost.Bytes += p.Cost.Bytes
 		out.Cost.Latency = max(out.Cost.Latency, p.Cost.Latency)
 		out.Notices = append(out.Notices, p.Notices...)
@@ -87,6 +88,7 @@ type Cost struct {
 	Series  int `json:"series"`
 	Samples int `json:"samples"` // a native histogram counts as one
 	Lines   int `json:"lines,omitempty"`
+	Spans   int `json:"spans,omitempty"`
 	Bytes   int `json:"bytes"` // uncompressed message bytes
 	// Latency is from the question's arrival to the last byte.
 	Latency time.Duration `json:"latency_ns"`

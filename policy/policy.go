@@ -53,6 +53,11 @@ const (
 	DetectedLabels Kind = "detected_labels" // visible labels with how many values they have
 	DetectedFields Kind = "detected_fields" // fields of redacted lines
 	Patterns       Kind = "patterns"        // templates of redacted lines
+
+	Trace        Kind = "trace"        // whole traces, by id
+	Search       Kind = "search"       // traces that an expression of TraceQL is true of
+	Operations   Kind = "operations"   // visible services and their operations
+	Dependencies Kind = "dependencies" // which visible service calls which
 )
 
 // Kinds returns the kinds of question there are of a signal, none for a signal
@@ -64,6 +69,7 @@ func Kinds(s tenants.Signal) []Kind {
 	case tenants.Logs:
 		return []Kind{Instant, Range, Series, LabelNames, LabelValues, Tail, Stats, Volume, DetectedLabels, DetectedFields, Patterns}
 	case tenants.Traces:
+		return []Kind{Trace, Search, LabelNames, LabelValues, Operations, Dependencies}
 	}
 	return nil
 }
@@ -199,8 +205,8 @@ const (
 	Row Release = "row"
 )
 
-// Dataset is a set of series or of streams, and how they are released. What a
-// dataset of one says is never said of the other.
+// Dataset is a set of series, of streams or of spans, and how they are released.
+// What a dataset of one says is never said of another.
 type Dataset struct {
 	// Name is for reasons and audit.
 	Name string
@@ -212,7 +218,11 @@ type Dataset struct {
 	// structured metadata. It isn't nil exactly when the dataset is of streams,
 	// and Series is nil then.
 	Streams []Selector
-	// Release is not Aggregate for streams.
+	// Spans is the same of spans, by their raw attributes, whose names are those of
+	// SpanAttributes. It isn't nil exactly when the dataset is of spans, and Series
+	// and Streams are nil then.
+	Spans []Selector
+	// Release is not Aggregate for streams and spans.
 	Release Release
 	// Labels are the rules of labels by name, as they are called after an
 	// owner's own `org` became `exported_org`. __name__ and org are always
@@ -229,20 +239,28 @@ type Dataset struct {
 	Cells *Cells
 	// Line is what leaves of the lines of streams.
 	Line Line
+	// Span is what leaves of spans.
+	Span Span
 }
 
 // Signal is what the dataset is of.
 func (d *Dataset) Signal() tenants.Signal {
-	if d.Streams != nil {
+	switch {
+	case d.Streams != nil:
 		return tenants.Logs
+	case d.Spans != nil:
+		return tenants.Traces
 	}
 	return tenants.Metrics
 }
 
-// Selectors are those of its series or streams.
+// Selectors are those of its series, streams or spans.
 func (d *Dataset) Selectors() []Selector {
-	if d.Streams != nil {
+	switch {
+	case d.Streams != nil:
 		return d.Streams
+	case d.Spans != nil:
+		return d.Spans
 	}
 	return d.Series
 }

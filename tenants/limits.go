@@ -29,6 +29,8 @@ type Limits struct {
 	// Lines of logs in one answer. Of a tail, Lines and Bytes are what leaves in a
 	// minute.
 	Lines int `yaml:"lines"`
+	// Spans of traces in one answer.
+	Spans int `yaml:"spans"`
 	// Range of time one question may span, ranges, offsets and subqueries included.
 	Range time.Duration `yaml:"range"`
 }
@@ -42,6 +44,7 @@ var DefaultLimits = Limits{
 	Samples:          10_000_000,
 	Bytes:            256 << 20,
 	Lines:            5_000,
+	Spans:            100_000,
 	Range:            31 * 24 * time.Hour,
 }
 
@@ -70,6 +73,9 @@ func (l Limits) fill(d Limits) Limits {
 	if l.Lines == 0 {
 		l.Lines = d.Lines
 	}
+	if l.Spans == 0 {
+		l.Spans = d.Spans
+	}
 	if l.Range == 0 {
 		l.Range = d.Range
 	}
@@ -87,6 +93,7 @@ func (l Limits) Tighten(o Limits) Limits {
 		Samples:          tighter(l.Samples, o.Samples),
 		Bytes:            tighter(l.Bytes, o.Bytes),
 		Lines:            tighter(l.Lines, o.Lines),
+		Spans:            tighter(l.Spans, o.Spans),
 		Range:            tighter(l.Range, o.Range),
 	}
 }
