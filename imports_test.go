@@ -40,7 +40,7 @@ var table = []rule{
 	{"federation", []string{"tenants/...", "policy"}},
 	{"federation/metrics/...", []string{"tenants/...", "policy/...", "federation", "federation/redact", "federation/differencing", "federation/repetition", "federation/metrics/..."}},
 	{"federation/logs/...", []string{"tenants/...", "policy/...", "federation", "federation/redact", "federation/differencing", "federation/repetition", "federation/metrics", "federation/logs/..."}},
-	{"federation/traces/...", []string{"tenants/...", "policy/...", "federation", "federation/traces/..."}},
+	{"federation/traces/...", []string{"tenants/...", "policy/...", "federation", "federation/redact", "federation/differencing", "federation/repetition", "federation/traces/..."}},
 	// The wire's messages are known at the two doors only.
 	{"federation/peer/...", []string{"tenants/...", "policy/...", "federation/...", "proto/..."}},
 	{"federation/...", []string{"tenants/...", "policy/...", "federation/..."}},
