@@ -19,10 +19,10 @@ type Source interface {
 	tracesRaw(ctx context.Context, ids []pcommon.TraceID) iter.Seq2[ptrace.Traces, error]
 	// searchRaw yields the traces with a span of the selection. Others may come as
 	// well, and no trace comes twice. They come by windows of time, the latest
-	// first: a trace none of whose spans of the selection begins at or after a
-	// time may come only after seen was called with that time or a later one, and
-	// seen(t) is called when all traces with a span of the selection that begins at
-	// or after t have come. It is called with start at the end.
+	// first: when seen(t) is called, all traces have come with a span of the
+	// selection that begins at or after t, and of the traces with earlier ones
+	// alone none. It is called with ever earlier times, with start at the end, and
+	// says whether to go on. After an error it isn't called.
 	searchRaw(ctx context.Context, s selection, seen func(start int64) (goOn bool)) iter.Seq2[ptrace.Traces, error]
 }
 

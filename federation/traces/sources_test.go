@@ -1,0 +1,362 @@
+package traces
+
+import (
+	"cmp"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"iter"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.opentelemetry.io/collector/pdata/pcommon"
+	"go.opentelemetry.io/collector/pdata/ptrace"
+)
+
+// writable is a Source and a way to write to it, which returns when what is
+// written can be read.
+type writable struct {
+	Source
+	write func(*testing.T, ptrace.Traces)
+}
+
+// TestSources holds every Source to the contract of the interface, by comparing
+// with what was written.
+func TestSources(t *testing.T) {
+	t.Run("store", func(t *testing.T) {
+		conform(t, 300, func(*testing.T) writable {
+			store := NewStore(StoreConfig{})
+			return writable{store, func(t *testing.T, spans ptrace.Traces) {
+				t.Helper()
+				if err := store.Append(spans); err != nil {
+					t.Fatal(err)
+				}
+			}}
+		})
+	})
+}
+
+func conform(t *testing.T, searches int, open func(*testing.T) writable) {
+	t.Run("has traces by id", func(t *testing.T) { conformTraces(t, open(t)) })
+	t.Run("searches", func(t *testing.T) { conformSearch(t, searches, open(t)) })
+	t.Run("stops", func(t *testing.T) { conformStops(t, open(t)) })
+	t.Run("is empty", func(t *testing.T) {
+		source := open(t)
+		for range source.tracesRaw(t.Context(), []pcommon.TraceID{{1}}) {
+			t.Error("an empty source has traces, or an error")
+		}
+		now := time.Now().UnixNano()
+		if came := search(t, source, nil, selection{start: now - int64(time.Hour), end: now}); len(came) > 0 {
+			t.Errorf("an empty source has %v", came)
+		}
+	})
+}
+
+// world is what was written, span by span.
+type world struct {
+	spans []placed
+	ids   []pcommon.TraceID // each once
+}
+
+// trace is what is known of a trace, in words, as flat does it.
+func (w *world) trace(id pcommon.TraceID) string {
+	return flat(func(yield func(placed) bool) {
+		for _, p := range w.spans {
+			if p.span.TraceID() == id && !yield(p) {
+				return
+			}
+		}
+	})
+}
+
+// latest are the traces with a span of a selection, and when the last of these
+// spans begins.
+func (w *world) latest(s selection) map[pcommon.TraceID]int64 {
+	out := map[pcommon.TraceID]int64{}
+	for _, p := range w.spans {
+		start := int64(p.span.StartTimestamp())
+		service := len(s.services) == 0 || slices.Contains(s.services, serviceOf(p.resource.Resource()))
+		if service && (s.operation == "" || s.operation == p.span.Name()) && start >= s.start && start < s.end {
+			out[p.span.TraceID()] = max(out[p.span.TraceID()], start)
+		}
+	}
+	return out
+}
+
+// flat is spans in words, the same whatever order they come in.
+func flat(spans iter.Seq[placed]) string {
+	var lines []string
+	for p := range spans {
+		s := p.span
+		line := fmt.Sprint(s.TraceID(), s.SpanID(), s.ParentSpanID(), s.Name(), s.Kind(), int64(s.StartTimestamp()), int64(s.EndTimestamp()),
+			s.Status().Code(), s.Status().Message(), s.TraceState().AsRaw(), s.Attributes().AsRaw(), p.resource.Resource().Attributes().AsRaw(), p.scope.Scope().Name())
+		for _, e := range s.Events().All() {
+			line += fmt.Sprint(" event ", int64(e.Timestamp()), e.Name(), e.Attributes().AsRaw())
+		}
+		for _, l := range s.Links().All() {
+			line += fmt.Sprint(" link ", l.TraceID(), l.SpanID(), l.Attributes().AsRaw())
+		}
+		lines = append(lines, line)
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "\n")
+}
+
+var (
+	someServices   = []string{"shop", "bank", "post", "ware house"}
+	someOperations = []string{"GET /", "pay", "SELECT", "é 漢 \"'`"}
+)
+
+// writeWorld writes random traces of the last hours in random pieces.
+func writeWorld(t *testing.T, r *rand.Rand, source writable, traces int) *world {
+	t.Helper()
+	w := &world{}
+	start := time.Now().Truncate(time.Second).Add(-3 * time.Hour)
+	for range traces {
+		var id pcommon.TraceID
+		binary.BigEndian.PutUint64(id[8:], r.Uint64())
+		if r.IntN(4) > 0 { // the others have an id of 64 bits
+			binary.BigEndian.PutUint64(id[:], r.Uint64())
+		}
+		w.ids = append(w.ids, id)
+		at := start.Add(time.Duration(r.IntN(int(2*time.Hour/time.Second))) * time.Second)
+		w.addTrace(r, id, at)
+	}
+	r.Shuffle(len(w.spans), func(i, j int) { w.spans[i], w.spans[j] = w.spans[j], w.spans[i] })
+	for rest := w.spans; len(rest) > 0; {
+		n := min(len(rest), 1+r.IntN(60))
+		source.write(t, together(rest[:n]))
+		rest = rest[n:]
+	}
+	return w
+}
+
+// together are spans as one Traces.
+func together(spans []placed) ptrace.Traces {
+	g := newGroup(pcommon.TraceID{})
+	for _, p := range spans {
+		g.add(p)
+	}
+	return g.spans
+}
+
+func (w *world) addTrace(r *rand.Rand, id pcommon.TraceID, at time.Time) {
+	var before []pcommon.SpanID
+	for range 1 + r.IntN(8) {
+		td := ptrace.NewTraces()
+		resource := td.ResourceSpans().AppendEmpty()
+		resource.Resource().Attributes().PutStr(serviceName, someServices[r.IntN(len(someServices))])
+		resource.Resource().Attributes().PutStr("host.name", fmt.Sprint("host ", r.IntN(3)))
+		scope := resource.ScopeSpans().AppendEmpty()
+		scope.Scope().SetName("test")
+		span := scope.Spans().AppendEmpty()
+		span.SetTraceID(id)
+		var own pcommon.SpanID
+		binary.BigEndian.PutUint64(own[:], r.Uint64())
+		span.SetSpanID(own)
+		if len(before) > 0 {
+			span.SetParentSpanID(before[r.IntN(len(before))])
+		}
+		before = append(before, own)
+		randomSpan(r, span, at)
+		// Some last longer than most searches.
+		if r.IntN(3) == 0 {
+			at = at.Add(time.Duration(r.IntN(int(40 * time.Minute))))
+		}
+		w.spans = append(w.spans, placed{resource, scope, span})
+	}
+}
+
+func randomSpan(r *rand.Rand, span ptrace.Span, at time.Time) {
+	span.SetName(someOperations[r.IntN(len(someOperations))])
+	span.SetKind(ptrace.SpanKind(1 + r.IntN(5)))
+	// Jaeger has microseconds in places.
+	start := at.Add(time.Duration(r.IntN(1000)) * time.Microsecond)
+	span.SetStartTimestamp(pcommon.NewTimestampFromTime(start))
+	span.SetEndTimestamp(pcommon.NewTimestampFromTime(start.Add(time.Duration(r.IntN(1e6)) * time.Microsecond)))
+	span.Attributes().PutStr("http.route", fmt.Sprint("/", r.IntN(5)))
+	span.Attributes().PutInt("http.response.status_code", int64(200+r.IntN(300)))
+	span.Attributes().PutDouble("share", 0.25)
+	span.Attributes().PutBool("cached", r.IntN(2) == 0)
+	if r.IntN(4) == 0 {
+		span.Status().SetCode(ptrace.StatusCodeError)
+		span.Status().SetMessage("it failed")
+		event := span.Events().AppendEmpty()
+		event.SetName("exception")
+		event.SetTimestamp(pcommon.NewTimestampFromTime(start.Add(time.Microsecond)))
+		event.Attributes().PutStr("exception.message", "no")
+	}
+	if r.IntN(6) == 0 {
+		link := span.Links().AppendEmpty()
+		link.SetTraceID(pcommon.TraceID{15: byte(1 + r.IntN(200))})
+		link.SetSpanID(pcommon.SpanID{7: byte(1 + r.IntN(200))})
+	}
+}
+
+func conformTraces(t *testing.T, source writable) {
+	r := rand.New(rand.NewPCG(5, 1))
+	w := writeWorld(t, r, source, 40)
+	for i := range 20 {
+		ids := []pcommon.TraceID{{1, 15: byte(i)}} // which isn't there
+		for range r.IntN(5) {
+			ids = append(ids, w.ids[r.IntN(len(w.ids))])
+		}
+		came := map[pcommon.TraceID]bool{}
+		for trace, err := range source.tracesRaw(t.Context(), ids) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			id := oneTrace(t, trace)
+			if came[id] {
+				t.Errorf("%s came twice", id)
+			}
+			came[id] = true
+			if got, want := flat(placedSpans(trace)), w.trace(id); got != want {
+				t.Errorf("trace %s: got\n%s\nwant\n%s", id, got, want)
+			}
+			trace.ResourceSpans().At(0).Resource().Attributes().PutStr("spoilt", "by who asked") // it is the asker's
+		}
+		for _, id := range w.ids {
+			if want := slices.Contains(ids, id); came[id] != want {
+				t.Errorf("of %v, it is %t that %s came", ids, came[id], id)
+			}
+			delete(came, id)
+		}
+		if len(came) > 0 {
+			t.Errorf("nobody wrote %v", came)
+		}
+	}
+}
+
+// oneTrace is the id of all spans of a trace.
+func oneTrace(t *testing.T, trace ptrace.Traces) pcommon.TraceID {
+	t.Helper()
+	var id pcommon.TraceID
+	for p := range placedSpans(trace) {
+		if !id.IsEmpty() && p.span.TraceID() != id {
+			t.Errorf("spans of %s and %s came together", id, p.span.TraceID())
+		}
+		id = p.span.TraceID()
+	}
+	if id.IsEmpty() {
+		t.Error("a trace without a span came")
+	}
+	return id
+}
+
+func conformSearch(t *testing.T, searches int, source writable) {
+	r := rand.New(rand.NewPCG(5, 2))
+	w := writeWorld(t, r, source, 80)
+	found := 0
+	for range searches {
+		s := randomSelection(r, w)
+		if came := search(t, source, w, s); len(came) > 0 {
+			found++
+		}
+	}
+	if found < searches/3 {
+		t.Errorf("only %d searches found traces: the test is blind", found)
+	}
+}
+
+func randomSelection(r *rand.Rand, w *world) selection {
+	// At the times of spans, where one more or less shows.
+	edge := func() int64 { return int64(w.spans[r.IntN(len(w.spans))].span.StartTimestamp()) + int64(r.IntN(3)-1) }
+	s := selection{start: edge(), end: edge(), wanted: r.IntN(10)}
+	if s.start > s.end {
+		s.start, s.end = s.end, s.start
+	}
+	if r.IntN(3) == 0 {
+		s.start -= int64(time.Hour)
+		s.end += int64(time.Hour)
+	}
+	for range r.IntN(3) {
+		s.services = append(s.services, append(someServices, "nobody's")[r.IntN(len(someServices)+1)])
+	}
+	if r.IntN(3) == 0 {
+		s.operation = someOperations[r.IntN(len(someOperations))]
+	}
+	return s
+}
+
+// search returns what came, after holding it to the contract.
+func search(t *testing.T, source Source, w *world, s selection) []pcommon.TraceID {
+	t.Helper()
+	var want map[pcommon.TraceID]int64
+	if w != nil {
+		want = w.latest(s)
+	}
+	var came []pcommon.TraceID
+	ended, before := false, s.end
+	seen := func(start int64) bool {
+		if ended = start == s.start; start < s.start || start > before {
+			t.Errorf("%+v: seen %d after %d", s, start, before)
+		}
+		before = start
+		for id, latest := range want {
+			if is := slices.Contains(came, id); is != (latest >= start) {
+				t.Errorf("%+v: seen from %d on, and of %s, of %d, it is %t that it came", s, start, id, latest, is)
+			}
+		}
+		return true
+	}
+	for trace, err := range source.searchRaw(t.Context(), s, seen) {
+		if err != nil {
+			t.Fatalf("%+v: %v", s, err)
+		}
+		id := oneTrace(t, trace)
+		if slices.Contains(came, id) {
+			t.Errorf("%+v: %s came twice", s, id)
+		}
+		came = append(came, id)
+		if got, want := flat(placedSpans(trace)), w.trace(id); got != want {
+			t.Errorf("%+v: trace %s: got\n%s\nwant\n%s", s, id, got, want)
+		}
+	}
+	if !ended {
+		t.Errorf("%+v: it wasn't seen to its start", s)
+	}
+	return came
+}
+
+func conformStops(t *testing.T, source writable) {
+	w := writeWorld(t, rand.New(rand.NewPCG(5, 3)), source, 40)
+	first := slices.MinFunc(w.spans, byStart).span.StartTimestamp()
+	last := slices.MaxFunc(w.spans, byStart).span.StartTimestamp()
+	s := selection{start: int64(first), end: int64(last) + 1, wanted: 2}
+	came := 0
+	for _, err := range source.searchRaw(t.Context(), s, func(int64) bool { return came < 5 }) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		came++
+	}
+	if came < 5 || came == len(w.ids) {
+		t.Errorf("it went on for %d traces, and was to end after 5 of %d", came, len(w.ids))
+	}
+	for range source.searchRaw(t.Context(), s, func(int64) bool { return true }) {
+		break // what is left behind shows at the end of the tests
+	}
+	for range source.tracesRaw(t.Context(), w.ids) {
+		break
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var err error
+	for _, err = range source.searchRaw(ctx, s, func(int64) bool { return true }) { //nolint:revive // the error is all that is wanted
+	}
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled, and the error of a search is %v", err)
+	}
+	for _, err = range source.tracesRaw(ctx, w.ids) { //nolint:revive // the error is all that is wanted
+	}
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled, and the error is %v", err)
+	}
+}
+
+func byStart(a, b placed) int { return cmp.Compare(a.span.StartTimestamp(), b.span.StartTimestamp()) }
