@@ -1,6 +1,7 @@
 package traces
 
 import (
+	"math"
 	"strings"
 	"time"
 
@@ -34,6 +35,20 @@ type Question struct {
 	// the scope whose names are asked for: resource, span, event, link,
 	// instrumentation; empty is all. Of Operations it is the service; empty is all.
 	Label string
+}
+
+// timed says whether the question has bounds of time.
+func (q Question) timed() bool { return !q.Start.IsZero() || !q.End.IsZero() }
+
+// nanoseconds is a time in Unix nanoseconds, or the nearest that there is.
+func nanoseconds(t time.Time) int64 {
+	switch {
+	case t.Before(time.Unix(0, math.MinInt64)):
+		return math.MinInt64
+	case t.After(time.Unix(0, math.MaxInt64)):
+		return math.MaxInt64
+	}
+	return t.UnixNano()
 }
 
 // Signal is traces.

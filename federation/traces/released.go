@@ -14,6 +14,7 @@ import (
 type Released struct {
 	traces       []Trace
 	names        []string
+	values       []Value
 	operations   []Operation
 	dependencies []Dependency
 }
@@ -29,6 +30,15 @@ type Trace struct {
 	Spans ptrace.Traces
 	// Report is what stitching found out; nil of what one organization released.
 	Report *Report
+}
+
+// Value is one that an attribute has.
+type Value struct {
+	// Type is as Tempo has it: "string", "int", "float", "bool", "duration", or
+	// "keyword" for those that TraceQL writes without quotes: of kind and status.
+	Type string
+	// Text is the value as TraceQL writes it, without quotes.
+	Text string
 }
 
 // Operation is what a service does.
@@ -51,9 +61,11 @@ type Dependency struct {
 // Traces are the traces of the answer; of a search, the latest first.
 func (r *Released) Traces() []Trace { return r.traces }
 
-// Names are names of attributes, as TraceQL has them, or values of one, sorted,
-// each once.
+// Names are names of attributes, as TraceQL has them, sorted, each once.
 func (r *Released) Names() []string { return r.names }
+
+// Values are those of an attribute, in order of text and type, each once.
+func (r *Released) Values() []Value { return r.values }
 
 // Operations are in order of service, name, kind and organization, each once.
 func (r *Released) Operations() []Operation { return r.operations }
@@ -61,10 +73,10 @@ func (r *Released) Operations() []Operation { return r.operations }
 // Dependencies are in order of parent and child, each pair once.
 func (r *Released) Dependencies() []Dependency { return r.dependencies }
 
-// Disclosed is how many spans it holds; names, operations and dependencies count
-// as series.
+// Disclosed is how many spans it holds; names, values, operations and dependencies
+// count as series.
 func (r *Released) Disclosed() federation.Cost {
-	c := federation.Cost{Series: len(r.names) + len(r.operations) + len(r.dependencies)}
+	c := federation.Cost{Series: len(r.names) + len(r.values) + len(r.operations) + len(r.dependencies)}
 	for _, t := range r.traces {
 		c.Spans += t.Spans.SpanCount()
 	}
@@ -82,6 +94,9 @@ func (r *Released) Bytes() int {
 	for _, name := range r.names {
 		total += len(name)
 	}
+	for _, value := range r.values {
+		total += len(value.Type) + len(value.Text)
+	}
 	for _, o := range r.operations {
 		total += len(o.Service) + len(o.Name) + len(o.Org)
 	}
@@ -95,6 +110,7 @@ func (r *Released) Bytes() int {
 type Answer struct {
 	Traces       []Trace
 	Names        []string
+	Values       []Value
 	Operations   []Operation
 	Dependencies []Dependency
 }
@@ -102,5 +118,5 @@ type Answer struct {
 // Received returns what a partner's gateway sent as Released. That everything in
 // it is the partner's own, and was asked for, is the caller's to check.
 func Received(a Answer) *Released {
-	return &Released{traces: a.Traces, names: a.Names, operations: a.Operations, dependencies: a.Dependencies}
+	return &Released{traces: a.Traces, names: a.Names, values: a.Values, operations: a.Operations, dependencies: a.Dependencies}
 }

@@ -1,0 +1,290 @@
+package traces
+
+import (
+	"bytes"
+	"cmp"
+	"slices"
+
+	"go.opentelemetry.io/collector/pdata/pcommon"
+	"go.opentelemetry.io/collector/pdata/ptrace"
+
+	"github.com/parley-gateway/parley/policy"
+)
+
+// A raw trace becomes one of the view in steps, of which each sees only what the
+// one before left:
+//
+//  1. What is hidden, or not within the view's time, is taken out, as if it had
+//     never been recorded: its children hang on its parent.
+//  2. What is folded is found: of a boundary all but entries and exits, of a shape
+//     what is internal. All that is directly inside of the same span that is left
+//     becomes one withheld span there, and their children hang on that.
+//  3. Attributes are redacted (view.go).
+//
+// So the outcome is a function of what is left alone, and of what the owner lets
+// be told about the rest.
+
+// node is a span on its way into the view.
+type node struct {
+	resource pcommon.Resource
+	scope    ptrace.ScopeSpans
+	schema   string // the resource's
+	span     ptrace.Span
+	*membership
+	start, end int64 // as the view has them
+	// parent is the id of the span it hangs on; up is that span, -1 when it isn't
+	// in the trace.
+	parent  pcommon.SpanID
+	up      int
+	spliced bool // something hidden was between
+	folded  bool
+	// anchor is, of what is folded, the span that is left in which it is; -1: none.
+	anchor int
+}
+
+// withheld is what stands for folded spans.
+type withheld struct {
+	id         pcommon.SpanID
+	anchor     int // -1: none is left
+	start, end int64
+	count      int
+	tellCount  bool
+	tellTime   bool
+}
+
+const none = -1
+
+// order sorts nodes so that nothing depends on the order in which a store has
+// them, nor on what is redacted later.
+func order(nodes []node) {
+	slices.SortStableFunc(nodes, func(a, b node) int {
+		aid, bid := a.span.SpanID(), b.span.SpanID()
+		aup, bup := a.span.ParentSpanID(), b.span.ParentSpanID()
+		return cmp.Or(cmp.Compare(a.start, b.start), bytes.Compare(aid[:], bid[:]), cmp.Compare(a.end, b.end), bytes.Compare(aup[:], bup[:]),
+			cmp.Compare(a.membership.span.Mode, b.membership.span.Mode), cmp.Compare(a.span.Kind(), b.span.Kind()))
+	})
+}
+
+// visible takes out what isn't there, and hangs the rest on what is.
+func visible(raw []node) []node {
+	gone := map[pcommon.SpanID]pcommon.SpanID{} // hidden spans, with their parents
+	var left []node
+	at := map[pcommon.SpanID]int{}
+	for _, n := range raw {
+		if n.membership != nil {
+			left = append(left, n)
+		}
+	}
+	order(left)
+	for i := len(left) - 1; i >= 0; i-- { // of several with one id, the first
+		at[left[i].span.SpanID()] = i
+	}
+	for _, n := range raw {
+		if _, there := at[n.span.SpanID()]; n.membership == nil && !there {
+			// Of several, the one with the least parent, whatever order they are in.
+			id, parent := n.span.SpanID(), n.span.ParentSpanID()
+			if known, ok := gone[id]; !ok || bytes.Compare(parent[:], known[:]) < 0 {
+				gone[id] = parent
+			}
+		}
+	}
+	for i := range left {
+		n := &left[i]
+		n.parent = n.span.ParentSpanID()
+		for steps := 0; ; steps++ {
+			above, hidden := gone[n.parent]
+			if !hidden {
+				break
+			}
+			n.spliced = true
+			if n.parent = above; steps > len(gone) { // hidden spans that go round
+				n.parent = pcommon.SpanID{}
+				break
+			}
+		}
+		n.up = none
+		if up, ok := at[n.parent]; ok && up != i {
+			n.up = up
+		} else if ok { // its own parent
+			n.parent = pcommon.SpanID{}
+		}
+	}
+	breakCycles(left)
+	return left
+}
+
+// breakCycles makes a tree of spans that are each other's ancestors: the first of
+// each round becomes one without a parent.
+func breakCycles(nodes []node) {
+	const unseen, walking, done = 0, 1, 2
+	state := make([]uint8, len(nodes))
+	var path []int
+	for i := range nodes {
+		path = path[:0]
+		at := i
+		for at != none && state[at] == unseen {
+			state[at] = walking
+			path = append(path, at)
+			at = nodes[at].up
+		}
+		if at != none && state[at] == walking {
+			first := at
+			for next := nodes[at].up; next != at; next = nodes[next].up {
+				first = min(first, next)
+			}
+			nodes[first].up, nodes[first].parent = none, pcommon.SpanID{}
+		}
+		for _, p := range path {
+			state[p] = done
+		}
+	}
+}
+
+// fold decides which nodes are folded, and what stands for them.
+func (v *view) fold(nodes []node) []withheld {
+	calls := make([]bool, len(nodes)) // whether it has a child here
+	for _, n := range nodes {
+		if n.up != none {
+			calls[n.up] = true
+		}
+	}
+	first := none
+	for i := range nodes {
+		n := &nodes[i]
+		switch n.membership.span.Mode {
+		case policy.SpanBoundary:
+			n.folded = !enters(n) && !leaves(n, calls[i])
+		case policy.SpanShape:
+			n.folded = n.span.Kind() == ptrace.SpanKindInternal && !n.membership.span.Counts && !enters(n)
+		}
+		if first == none && !n.folded {
+			first = i
+		}
+	}
+	anchors(nodes, first)
+	return v.standIns(nodes)
+}
+
+// enters says whether a request comes into the organization with a span: it has
+// no parent here, and is one that a caller's span would be the parent of, or has
+// none at all.
+func enters(n *node) bool {
+	if n.up != none {
+		return false
+	}
+	kind := n.span.Kind()
+	return n.parent.IsEmpty() || kind == ptrace.SpanKindServer || kind == ptrace.SpanKindConsumer || n.span.Flags()&flagParentRemote == flagParentRemote
+}
+
+// flagParentRemote are the bits of a span's flags that say that it is known whether
+// its parent is of another process, and that it is (OTLP, SpanFlags).
+const (
+	flagParentRemote = 0x300
+	flagsTrace       = 0xff // those of W3C Trace Context
+)
+
+// leaves says whether a request leaves with a span: it calls, nothing here is
+// called by it, and it isn't a call of a database.
+func leaves(n *node, calls bool) bool {
+	kind := n.span.Kind()
+	if calls || kind != ptrace.SpanKindClient && kind != ptrace.SpanKindProducer {
+		return false
+	}
+	for _, key := range databaseAttributes {
+		if _, ok := n.span.Attributes().Get(key); ok {
+			return false
+		}
+	}
+	return true
+}
+
+// databaseAttributes tell calls of databases, which are the organization's own
+// (OpenTelemetry semantic conventions, old and new).
+var databaseAttributes = []string{"db.system", "db.system.name"}
+
+// anchors finds for each folded span the one that is left in which it is. Those
+// that are in none are in the first that is left.
+func anchors(nodes []node, first int) {
+	for i := range nodes {
+		if !nodes[i].folded {
+			continue
+		}
+		at := nodes[i].up
+		for at != none && nodes[at].folded {
+			at = nodes[at].up
+		}
+		if at == none {
+			at = first
+		}
+		nodes[i].anchor = at
+	}
+}
+
+// standIns makes the withheld spans, and hangs what was in folded spans on them.
+func (v *view) standIns(nodes []node) []withheld {
+	of := map[int]int{} // by anchor
+	var out []withheld
+	add := func(anchor int) *withheld {
+		i, ok := of[anchor]
+		if !ok {
+			i = len(out)
+			of[anchor] = i
+			out = append(out, withheld{anchor: anchor, tellCount: true, tellTime: true})
+		}
+		return &out[i]
+	}
+	for i := range nodes {
+		n := &nodes[i]
+		switch {
+		case n.folded:
+			w := add(n.anchor)
+			w.add(n)
+		case n.membership.span.Mode == policy.SpanBoundary && n.membership.span.WithholdDurations && enters(n):
+			// So that it doesn't tell whether there is anything inside.
+			w := add(i)
+			w.tellCount, w.tellTime = false, false
+		}
+	}
+	for i := range out {
+		w := &out[i]
+		var anchor pcommon.SpanID
+		trace := pcommon.TraceID{}
+		if w.anchor != none {
+			anchor, trace = nodes[w.anchor].span.SpanID(), nodes[w.anchor].span.TraceID()
+			if !w.tellTime {
+				w.start, w.end = nodes[w.anchor].start, nodes[w.anchor].end
+			}
+		} else {
+			trace = nodes[0].span.TraceID()
+		}
+		w.id = v.spanID(trace, anchor)
+	}
+	for i := range nodes {
+		n := &nodes[i]
+		if n.folded || n.up == none {
+			continue
+		}
+		anchor := n.up
+		if up := &nodes[n.up]; up.folded {
+			anchor = up.anchor
+		} else if n.membership.span.Mode != policy.SpanBoundary {
+			continue
+		}
+		// What leaves hangs on what is withheld, wherever inside it was called.
+		if w, ok := of[anchor]; ok {
+			n.parent = out[w].id
+		}
+	}
+	return slices.DeleteFunc(out, func(w withheld) bool { return w.anchor == none && !w.tellTime })
+}
+
+// add folds a span into what stands for it.
+func (w *withheld) add(n *node) {
+	if w.count == 0 {
+		w.start, w.end = n.start, n.end
+	}
+	w.start, w.end = min(w.start, n.start), max(w.end, n.end)
+	w.count++
+	w.tellCount = w.tellCount && n.membership.span.Counts
+	w.tellTime = w.tellTime && !n.membership.span.WithholdDurations
+}
