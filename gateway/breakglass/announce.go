@@ -28,7 +28,9 @@ const (
 	failed    = "failed"
 )
 
-// Announcement is what a webhook is sent, as JSON.
+// Announcement is what a webhook is sent, as JSON: at least once. One that was
+// under way when the gateway ended is sent again, whether or not it arrived; the
+// exchange tells that it is the same.
 type Announcement struct {
 	// Event is "break-glass".
 	Event string `json:"event"`
