@@ -70,10 +70,10 @@ type Exchange struct {
 	// asker nothing.
 	TurnedAway string
 
-	// Series, Samples and Bytes are what was disclosed: to the partner at the
-	// peer door, to our user at the front door. Bytes are message bytes before
-	// compression.
-	Series, Samples, Lines, Bytes int
+	// Series, Samples, Lines, Spans and Bytes are what was disclosed: to the
+	// partner at the peer door, to our user at the front door. Bytes are message
+	// bytes before compression.
+	Series, Samples, Lines, Spans, Bytes int
 	// Redactions are how often each rule of what leaves of lines did something,
 	// by its name in policy. Never a value.
 	Redactions map[string]uint64
@@ -90,7 +90,7 @@ type Exchange struct {
 // discloses takes down how much an answer holds.
 func (x *Exchange) discloses(r federation.Released) {
 	cost := r.Disclosed()
-	x.Series, x.Samples, x.Lines = cost.Series, cost.Samples, cost.Lines
+	x.Series, x.Samples, x.Lines, x.Spans = cost.Series, cost.Samples, cost.Lines, cost.Spans
 	if r, ok := r.(interface{ Redactions() map[string]uint64 }); ok {
 		x.Redactions = r.Redactions()
 	}

@@ -25,7 +25,7 @@ func (g *Gateway) turnAway(ctx context.Context, x *Exchange, err error) error {
 // asker is told.
 func (g *Gateway) fail(ctx context.Context, x *Exchange, err error) error {
 	told := asTold(err)
-	x.Series, x.Samples, x.Lines, x.Bytes, x.Redactions = 0, 0, 0, 0, nil
+	x.Series, x.Samples, x.Lines, x.Spans, x.Bytes, x.Redactions = 0, 0, 0, 0, 0, nil
 	x.ErrorKind, x.Reason = told.Kind, told.Error()
 	x.Outcome = outcomeOf(told.Kind)
 	if told.Kind == federation.Internal {
@@ -78,7 +78,7 @@ func (g *Gateway) record(ctx context.Context, x *Exchange) error {
 	err := g.config.Auditor.Record(ctx, *x)
 	if err != nil {
 		x.Outcome, x.ErrorKind = Failed, federation.Unavailable
-		x.Series, x.Samples, x.Lines, x.Bytes, x.Redactions = 0, 0, 0, 0, nil
+		x.Series, x.Samples, x.Lines, x.Spans, x.Bytes, x.Redactions = 0, 0, 0, 0, 0, nil
 		g.config.Log.ErrorContext(ctx, "an exchange can't be recorded, so nothing of it leaves", "exchange", x.ID, "error", err)
 	}
 	g.config.Meter.Observe(*x)

@@ -201,6 +201,7 @@ func checkLimits(doc *yamlstrict.Document, l Limits) {
 	positive("samples", l.Samples > 0)
 	positive("bytes", l.Bytes > 0)
 	positive("lines", l.Lines > 0)
+	positive("spans", l.Spans > 0)
 	positive("range", l.Range > 0)
 }
 

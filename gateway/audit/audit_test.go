@@ -191,6 +191,13 @@ func TestOddExchangesAreRecorded(t *testing.T) {
 		"the end of a tail": {func(x *gateway.Exchange) {
 			x.Kind, x.Tail = policy.Tail, &gateway.TailPart{Stage: gateway.TailEnded, Number: 4, Lines: 12, Bytes: 345}
 		}, `"tail":{"stage":"ended","number":4,"lines":12,"bytes":345}}`},
+		"spans": {func(x *gateway.Exchange) {
+			x.Signal, x.Kind, x.Spans, x.Completeness[0].Cost.Spans = tenants.Traces, policy.Trace, 12, 7
+			x.Decision.Obligations.Limits.Spans = 1000
+		}, `"series":3,"samples":363,"spans":12,"bytes":2048,"latency_ns":12000000,"completeness":[{"org":"acme","status":"complete","coverage":{"start":"2026-03-01T10:00:00.123456789Z","end":"2026-03-01T11:00:00.123456789Z"},"series":3,"samples":363,"spans":7,`},
+		"how spans leave": {func(x *gateway.Exchange) {
+			x.Decision.Obligations.Datasets[0] = policy.Dataset{Name: "checkout", Spans: []policy.Selector{{}}, Release: policy.Row, Span: policy.Span{Mode: policy.SpanBoundary}}
+		}, `"datasets":[{"name":"checkout","release":"row","others":"drop","span":"boundary"},{"name":"salaries","release":"deny","others":"keep"}]`},
 		"no end to it": {func(x *gateway.Exchange) { x.Query = strings.Repeat("x", 1<<20) }, `xxx`},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -68,8 +68,9 @@ type Record struct {
 
 	Series  int `json:"series"`
 	Samples int `json:"samples"`
-	// Lines of logs; left out for what has none.
+	// Lines of logs and Spans of traces; left out for what has none.
 	Lines int `json:"lines,omitzero"`
+	Spans int `json:"spans,omitzero"`
 	Bytes int `json:"bytes"` // message bytes before compression
 	// Redactions are how often each rule did something to lines.
 	Redactions map[string]uint64 `json:"redactions,omitempty"`
@@ -168,6 +169,8 @@ type Dataset struct {
 	Labels map[string]string `json:"labels,omitempty"`
 	// Others is the mode of all other labels.
 	Others string `json:"others"`
+	// Span is how spans leave, of a dataset of them: policy's names of the modes.
+	Span string `json:"span,omitempty"`
 }
 
 // Limits are those the decision set; one left out was not set.
@@ -179,6 +182,7 @@ type Limits struct {
 	Samples          int           `json:"samples,omitzero"`
 	Bytes            int           `json:"bytes,omitzero"`
 	Lines            int           `json:"lines,omitzero"`
+	Spans            int           `json:"spans,omitzero"`
 	Range            time.Duration `json:"range_ns,omitzero"`
 }
 
@@ -191,6 +195,7 @@ type Part struct {
 	Series   int               `json:"series"`
 	Samples  int               `json:"samples"`
 	Lines    int               `json:"lines,omitzero"`
+	Spans    int               `json:"spans,omitzero"`
 	Bytes    int               `json:"bytes"`
 	Latency  time.Duration     `json:"latency_ns"`
 	// Dropped is how many lines of a tail it left out, and Exchange under which
@@ -228,6 +233,7 @@ func Of(x gateway.Exchange) Record {
 		Series:     x.Series,
 		Samples:    x.Samples,
 		Lines:      x.Lines,
+		Spans:      x.Spans,
 		Bytes:      x.Bytes,
 		Redactions: x.Redactions,
 		Latency:    x.Latency,
@@ -256,6 +262,7 @@ func Of(x gateway.Exchange) Record {
 			Series:   p.Cost.Series,
 			Samples:  p.Cost.Samples,
 			Lines:    p.Cost.Lines,
+			Spans:    p.Cost.Spans,
 			Bytes:    p.Cost.Bytes,
 			Latency:  p.Cost.Latency,
 			Dropped:  p.Dropped,
@@ -315,12 +322,11 @@ func decisionOf(d policy.Decision) Decision {
 		for name, rule := range ds.Labels {
 			labels[name] = rule.Mode.String()
 		}
-		out.Datasets = append(out.Datasets, Dataset{
-			Name:    ds.Name,
-			Release: ds.Release,
-			Labels:  labels,
-			Others:  ds.Others.Mode.String(),
-		})
+		said := Dataset{Name: ds.Name, Release: ds.Release, Labels: labels, Others: ds.Others.Mode.String()}
+		if ds.Signal() == tenants.Traces {
+			said.Span = ds.Span.Mode.String()
+		}
+		out.Datasets = append(out.Datasets, said)
 	}
 	return out
 }

@@ -1,6 +1,6 @@
 // Package transfer measures what crossed the border: how many questions, how
-// long they took, and how many series, samples and bytes were disclosed, by
-// partner, signal and direction.
+// long they took, and how many series, samples, lines, spans and bytes were
+// disclosed, by partner, signal and direction.
 //
 //	meter, err := transfer.New(registry, transfer.Config{Org: "acme", Known: directory.Knows})
 //	meter.Observe(exchange)
@@ -51,7 +51,8 @@ type Meter struct {
 	questions       *prometheus.CounterVec
 	duration        *prometheus.HistogramVec
 	series, samples *prometheus.CounterVec
-	lines, bytes    *prometheus.CounterVec
+	lines, spans    *prometheus.CounterVec
+	bytes           *prometheus.CounterVec
 	wire            *prometheus.CounterVec
 	tails           *prometheus.GaugeVec
 }
@@ -83,6 +84,8 @@ func New(reg prometheus.Registerer, c Config) (*Meter, error) {
 			"Samples in answers, after redaction; a native histogram counts as one.", way...),
 		lines: counter("parley_disclosed_lines_total",
 			"Lines of logs in answers, after redaction.", way...),
+		spans: counter("parley_disclosed_spans_total",
+			"Spans of traces in answers, after redaction; a withheld one that stands for others counts as one.", way...),
 		bytes: counter("parley_disclosed_bytes_total",
 			"Message bytes of answers before compression.", way...),
 		wire: counter("parley_wire_bytes_total",
@@ -93,7 +96,7 @@ func New(reg prometheus.Registerer, c Config) (*Meter, error) {
 		}, []string{"partner"}),
 	}
 	var errs []error
-	for _, c := range []prometheus.Collector{m.questions, m.duration, m.series, m.samples, m.lines, m.bytes, m.wire, m.tails} {
+	for _, c := range []prometheus.Collector{m.questions, m.duration, m.series, m.samples, m.lines, m.spans, m.bytes, m.wire, m.tails} {
 		errs = append(errs, reg.Register(c))
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -110,7 +113,7 @@ func (m *Meter) Observe(x gateway.Exchange) {
 	if x.Door == gateway.FrontDoor {
 		asker = m.config.Org
 	}
-	cost := federation.Cost{Series: x.Series, Samples: x.Samples, Lines: x.Lines, Bytes: x.Bytes, Latency: x.Latency}
+	cost := federation.Cost{Series: x.Series, Samples: x.Samples, Lines: x.Lines, Spans: x.Spans, Bytes: x.Bytes, Latency: x.Latency}
 	observe := m.observe
 	if x.Tail != nil {
 		cost.Latency = 0
@@ -158,6 +161,7 @@ func (m *Meter) disclosed(partner tenants.OrgID, s tenants.Signal, d Direction, 
 	m.series.WithLabelValues(way...).Add(amount(c.Series))
 	m.samples.WithLabelValues(way...).Add(amount(c.Samples))
 	m.lines.WithLabelValues(way...).Add(amount(c.Lines))
+	m.spans.WithLabelValues(way...).Add(amount(c.Spans))
 	m.bytes.WithLabelValues(way...).Add(amount(c.Bytes))
 }
 

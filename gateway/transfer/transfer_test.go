@@ -195,8 +195,12 @@ func TestAuditAndTransferAgree(t *testing.T) {
 	m, _ := acme(t)
 	refused := answeredGlobex()
 	refused.Outcome, refused.Series, refused.Samples, refused.Bytes = gateway.Refused, 0, 0, 0
+	spans := answeredGlobex()
+	spans.Signal, spans.Series, spans.Samples, spans.Bytes, spans.Spans = tenants.Traces, 0, 0, 0, 12
+	asked := askedAll()
+	asked.Signal, asked.Completeness[1].Cost = tenants.Traces, federation.Cost{Spans: 7}
 	for range 3 {
-		for _, x := range []gateway.Exchange{answeredGlobex(), refused, askedAll()} {
+		for _, x := range []gateway.Exchange{answeredGlobex(), refused, askedAll(), spans, asked} {
 			if err := log.Record(t.Context(), x); err != nil {
 				t.Fatal(err)
 			}
@@ -207,7 +211,7 @@ func TestAuditAndTransferAgree(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	type totals struct{ Answered, Refused, Series, Samples, Bytes, AskedSeries, AskedBytes float64 }
+	type totals struct{ Answered, Refused, Series, Samples, Bytes, AskedSeries, AskedBytes, Spans, AskedSpans float64 }
 	var audited totals
 	for r, err := range audit.Read(os.DirFS(dir)) {
 		if err != nil {
@@ -217,9 +221,14 @@ func TestAuditAndTransferAgree(t *testing.T) {
 			if r.Door == gateway.FrontDoor && p.Org == "globex" {
 				audited.AskedSeries += float64(p.Series)
 				audited.AskedBytes += float64(p.Bytes)
+				audited.AskedSpans += float64(p.Spans)
 			}
 		}
 		if r.Principal.Org != "globex" {
+			continue
+		}
+		audited.Spans += float64(r.Spans)
+		if r.Signal != tenants.Metrics {
 			continue
 		}
 		switch r.Outcome {
@@ -243,11 +252,13 @@ func TestAuditAndTransferAgree(t *testing.T) {
 		Bytes:       testutil.ToFloat64(m.bytes.WithLabelValues(given...)),
 		AskedSeries: testutil.ToFloat64(m.series.WithLabelValues(got...)),
 		AskedBytes:  testutil.ToFloat64(m.bytes.WithLabelValues(got...)),
+		Spans:       testutil.ToFloat64(m.spans.WithLabelValues("globex", "traces", "answered")),
+		AskedSpans:  testutil.ToFloat64(m.spans.WithLabelValues("globex", "traces", "asked")),
 	}
 	if diff := cmp.Diff(audited, measured); diff != "" {
 		t.Error(diff)
 	}
-	if audited.Answered != 3 || audited.AskedSeries != 15 {
+	if audited.Answered != 3 || audited.AskedSeries != 15 || audited.Spans != 36 || audited.AskedSpans != 21 {
 		t.Errorf("the story was not told: %+v", audited)
 	}
 }
