@@ -210,7 +210,7 @@ func withinLimits(by tenants.OrgID, r *Released, limits tenants.Limits) error {
 func (v *view) coverage(q Question) policy.Window {
 	start, end := v.oldest, v.newest
 	if q.timed() {
-		start, end = max(nanoseconds(q.Start), start), min(nanoseconds(q.End), end)
+		start, end = max(Nanoseconds(q.Start), start), min(Nanoseconds(q.End), end)
 	}
 	if start > end || start == math.MinInt64 {
 		return policy.Window{}

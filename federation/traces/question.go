@@ -40,8 +40,8 @@ type Question struct {
 // timed says whether the question has bounds of time.
 func (q Question) timed() bool { return !q.Start.IsZero() || !q.End.IsZero() }
 
-// nanoseconds is a time in Unix nanoseconds, or the nearest that there is.
-func nanoseconds(t time.Time) int64 {
+// Nanoseconds is a time in Unix nanoseconds, or the nearest that there is.
+func Nanoseconds(t time.Time) int64 {
 	switch {
 	case t.Before(time.Unix(0, math.MinInt64)):
 		return math.MinInt64

@@ -1,6 +1,8 @@
 package traces
 
 import (
+	"cmp"
+
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/ptrace"
 
@@ -119,4 +121,17 @@ type Answer struct {
 // it is the partner's own, and was asked for, is the caller's to check.
 func Received(a Answer) *Released {
 	return &Released{traces: a.Traces, names: a.Names, values: a.Values, operations: a.Operations, dependencies: a.Dependencies}
+}
+
+// CompareValues is the order of values.
+func CompareValues(a, b Value) int { return cmp.Or(cmp.Compare(a.Text, b.Text), cmp.Compare(a.Type, b.Type)) }
+
+// CompareOperations is the order of operations.
+func CompareOperations(a, b Operation) int {
+	return cmp.Or(cmp.Compare(a.Service, b.Service), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Org, b.Org))
+}
+
+// CompareDependencies is the order of dependencies, whose calls have no part in it.
+func CompareDependencies(a, b Dependency) int {
+	return cmp.Or(cmp.Compare(a.Parent, b.Parent), cmp.Compare(a.Child, b.Child), cmp.Compare(a.ParentOrg, b.ParentOrg), cmp.Compare(a.ChildOrg, b.ChildOrg))
 }

@@ -31,9 +31,9 @@ func (r *redacted) sharedOf(n *node) sharedSeen {
 	r.attributes(n.membership, scopePrefix, from.Attributes(), to.Attributes())
 	if n.membership.span.Mode == policy.SpanFull {
 		seen.resource.Resource().SetDroppedAttributesCount(n.resource.DroppedAttributesCount())
-		seen.resource.SetSchemaUrl(n.schema)
+		seen.resource.SetSchemaUrl(valid(n.schema))
 		to.SetDroppedAttributesCount(from.DroppedAttributesCount())
-		seen.scope.SetSchemaUrl(n.scope.SchemaUrl())
+		seen.scope.SetSchemaUrl(valid(n.scope.SchemaUrl()))
 	}
 	r.identify(&seen)
 	r.shared[key] = seen

@@ -80,6 +80,9 @@ func (v *view) nodes(raw ptrace.Traces) []node {
 		for _, ss := range rs.ScopeSpans().All() {
 			within := v.rules.within(rs.Resource(), ss.Scope())
 			for _, span := range ss.Spans().All() {
+				if span.SpanID().IsEmpty() {
+					continue // nothing can hang on it, and no gateway would take it
+				}
 				n := node{
 					resource: rs.Resource(), schema: rs.SchemaUrl(), scope: ss, span: span,
 					start: v.at(span.StartTimestamp()), end: v.at(span.EndTimestamp()),
@@ -270,6 +273,7 @@ func (r *redacted) links(n *node, to ptrace.SpanLinkSlice) {
 // value is what is seen of a text, under the name policy has for it.
 func (r *redacted) value(m *membership, name, value string) (_ string, shown bool) {
 	rule := m.rule(name)
+	value = valid(value)
 	switch {
 	case value == "":
 		return "", rule.Mode != policy.Drop
@@ -295,9 +299,11 @@ func (r *redacted) attributes(m *membership, prefix string, from, to pcommon.Map
 }
 
 func (r *redacted) attribute(m *membership, prefix, key string, value pcommon.Value, to pcommon.Map) {
-	key = exported(key)
+	key = exported(valid(key))
 	if m.rule(prefix+key).Mode == policy.Keep {
-		value.CopyTo(to.PutEmpty(key))
+		kept := to.PutEmpty(key)
+		value.CopyTo(kept)
+		validate(kept)
 		return
 	}
 	if seen, shown := r.value(m, prefix+key, value.AsString()); shown {
@@ -350,4 +356,31 @@ func sortAttributes(m pcommon.Map) {
 // idOf is the id of a trace, which has at least one span.
 func idOf(t ptrace.Traces) pcommon.TraceID {
 	return t.ResourceSpans().At(0).ScopeSpans().At(0).Spans().At(0).TraceID()
+}
+
+// valid is text as it can be carried: a store may hold bytes that are none.
+func valid(text string) string { return strings.ToValidUTF8(text, "\uFFFD") }
+
+// validate makes all text in a value valid.
+func validate(value pcommon.Value) {
+	switch value.Type() {
+	case pcommon.ValueTypeStr:
+		if text := valid(value.Str()); text != value.Str() {
+			value.SetStr(text)
+		}
+	case pcommon.ValueTypeSlice:
+		for _, item := range value.Slice().All() {
+			validate(item)
+		}
+	case pcommon.ValueTypeMap:
+		for _, item := range value.Map().All() {
+			validate(item)
+		}
+		for key := range value.Map().All() {
+			if key != valid(key) {
+				value.SetStr(valid(value.AsString())) // JSON: its keys can't be changed
+				return
+			}
+		}
+	}
 }

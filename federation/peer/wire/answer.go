@@ -16,6 +16,7 @@ import (
 	"github.com/parley-gateway/parley/federation"
 	"github.com/parley-gateway/parley/federation/logs"
 	"github.com/parley-gateway/parley/federation/metrics"
+	"github.com/parley-gateway/parley/federation/traces"
 	federationv1 "github.com/parley-gateway/parley/proto/parley/federation/v1"
 )
 
@@ -28,6 +29,8 @@ func EncodeAnswer(released federation.Released, part federation.Part) (messages 
 		messages, err = metricsMessages(released)
 	case *logs.Released:
 		messages, err = logsMessages(released)
+	case *traces.Released:
+		messages, err = tracesMessages(released)
 	default:
 		err = fmt.Errorf("an answer of type %T has no form on the wire", released)
 	}
@@ -70,6 +73,7 @@ func encodePart(released federation.Released, part federation.Part) (*federation
 		Series:  int64(disclosed.Series),
 		Samples: int64(disclosed.Samples),
 		Lines:   int64(disclosed.Lines),
+		Spans:   int64(disclosed.Spans),
 		Dropped: int64(part.Dropped),
 	}
 	for _, notice := range part.Notices[:min(len(part.Notices), maxNotices)] {

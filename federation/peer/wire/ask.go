@@ -8,6 +8,7 @@ import (
 	"github.com/parley-gateway/parley/federation"
 	"github.com/parley-gateway/parley/federation/logs"
 	"github.com/parley-gateway/parley/federation/metrics"
+	"github.com/parley-gateway/parley/federation/traces"
 	"github.com/parley-gateway/parley/policy"
 	federationv1 "github.com/parley-gateway/parley/proto/parley/federation/v1"
 	"github.com/parley-gateway/parley/tenants"
@@ -21,7 +22,7 @@ type Ask struct {
 	Case       tenants.CaseID
 	User       tenants.User
 	BreakGlass tenants.EmergencyReason
-	// Question is a metrics.Question or a logs.Question.
+	// Question is a metrics.Question, a logs.Question or a traces.Question.
 	Question federation.Question
 }
 
@@ -39,6 +40,8 @@ func EncodeAsk(a Ask) (*federationv1.AskRequest, error) {
 		request.Question = &federationv1.AskRequest_Metrics{Metrics: encodeMetrics(q)}
 	case logs.Question:
 		request.Question = &federationv1.AskRequest_Logs{Logs: encodeLogs(q)}
+	case traces.Question:
+		request.Question = &federationv1.AskRequest_Traces{Traces: encodeTraces(q)}
 	default:
 		return nil, fmt.Errorf("a question of type %T has no form on the wire", q)
 	}
@@ -105,6 +108,9 @@ func DecodeAsk(r *federationv1.AskRequest) (Ask, error) {
 		note(err)
 	case *federationv1.AskRequest_Logs:
 		a.Question, err = decodeLogs(question.Logs)
+		note(err)
+	case *federationv1.AskRequest_Traces:
+		a.Question, err = decodeTraces(question.Traces)
 		note(err)
 	default:
 		note(bad("question: none that this gateway knows"))

@@ -17,6 +17,7 @@ import (
 	"github.com/parley-gateway/parley/federation"
 	"github.com/parley-gateway/parley/federation/logs"
 	"github.com/parley-gateway/parley/federation/metrics"
+	"github.com/parley-gateway/parley/federation/traces"
 	"github.com/parley-gateway/parley/policy"
 	federationv1 "github.com/parley-gateway/parley/proto/parley/federation/v1"
 	"github.com/parley-gateway/parley/tenants"
@@ -29,18 +30,21 @@ type Limits struct {
 	Series int
 	// Samples; a native histogram counts as one.
 	Samples int
+	// Spans of traces.
+	Spans int
 	// Bytes is the size in memory, about: what repeated references to one
 	// symbol unfold to is counted each time.
 	Bytes int
 }
 
 // DefaultLimits are those of a zero Limits.
-var DefaultLimits = Limits{Series: 200_000, Samples: 20_000_000, Bytes: 256 << 20}
+var DefaultLimits = Limits{Series: 200_000, Samples: 20_000_000, Spans: 500_000, Bytes: 256 << 20}
 
 func (l Limits) orDefault() Limits {
 	return Limits{
 		Series:  cmp.Or(l.Series, DefaultLimits.Series),
 		Samples: cmp.Or(l.Samples, DefaultLimits.Samples),
+		Spans:   cmp.Or(l.Spans, DefaultLimits.Spans),
 		Bytes:   cmp.Or(l.Bytes, DefaultLimits.Bytes),
 	}
 }
@@ -81,6 +85,8 @@ type Receiver struct {
 	fields                     []logs.Field
 	stats                      logs.Stats
 
+	traces *tracesReceiver // of a question about traces; nil of others
+
 	series    []metrics.ReleasedSeries
 	names     []string
 	metadata  map[string][]metadata.Metadata
@@ -105,6 +111,8 @@ func NewReceiver(org tenants.OrgID, question federation.Question, l Limits) (*Re
 		return r, r.asksMetrics(q)
 	case logs.Question:
 		return r, r.asksLogs(q)
+	case traces.Question:
+		return r, r.asksTraces(q)
 	}
 	return nil, bad("a question of type %T can't be asked", question)
 }
@@ -162,6 +170,14 @@ func (r *Receiver) Add(m *federationv1.AskResponse) (err error) {
 		return r.addFields(m.Fields)
 	case *federationv1.AskResponse_LogsStats:
 		return r.addStats(m.LogsStats)
+	case *federationv1.AskResponse_Trace:
+		return r.addTrace(m.Trace)
+	case *federationv1.AskResponse_Values:
+		return r.addValues(m.Values)
+	case *federationv1.AskResponse_Operations:
+		return r.addOperations(m.Operations)
+	case *federationv1.AskResponse_Dependencies:
+		return r.addDependencies(m.Dependencies)
 	case *federationv1.AskResponse_Part:
 		r.part = m.Part
 		return nil
@@ -178,6 +194,10 @@ func (r *Receiver) Finish() (federation.Released, federation.Part, error) {
 	part, err := r.decodePart(r.part)
 	if err != nil {
 		return nil, federation.Part{}, err
+	}
+	if r.traces != nil {
+		released, err := r.traces.finish(r.names)
+		return released, part, err
 	}
 	if r.signal != tenants.Logs {
 		return metrics.Received(r.series, r.names, r.metadata, r.exemplars), part, nil
@@ -469,6 +489,9 @@ func (r *Receiver) decodePart(p *federationv1.Part) (federation.Part, error) {
 		Dropped: int(p.GetDropped()),
 		Notices: p.GetNotices(),
 	}
+	if r.traces != nil {
+		part.Cost.Series, part.Cost.Spans = len(r.names)+r.traces.series(), r.traces.spans
+	}
 	switch {
 	case hasUnknown(p):
 		return part, errUnknown
@@ -476,7 +499,7 @@ func (r *Receiver) decodePart(p *federationv1.Part) (federation.Part, error) {
 		return part, errors.New("a status that no answer has")
 	case !plain(part.Reason, maxText):
 		return part, errors.New("a reason that can't be shown")
-	case p.GetSeries() != int64(part.Cost.Series) || p.GetSamples() != int64(part.Cost.Samples) || p.GetLines() != int64(part.Cost.Lines+r.ahead):
+	case p.GetSeries() != int64(part.Cost.Series) || p.GetSamples() != int64(part.Cost.Samples) || p.GetLines() != int64(part.Cost.Lines+r.ahead), p.GetSpans() != int64(part.Cost.Spans):
 		return part, errors.New("more or less than its closing part says")
 	case p.GetDropped() < 0 || p.GetDropped() > maxDropped || p.GetDropped() > 0 && !r.tail:
 		return part, errors.New("a number of entries left out that can't be")

@@ -153,6 +153,7 @@ type AskRequest struct {
 	//
 	//	*AskRequest_Metrics
 	//	*AskRequest_Logs
+	//	*AskRequest_Traces
 	Question      isAskRequest_Question `protobuf_oneof:"question"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -248,6 +249,15 @@ func (x *AskRequest) GetLogs() *LogsQuestion {
 	return nil
 }
 
+func (x *AskRequest) GetTraces() *TracesQuestion {
+	if x != nil {
+		if x, ok := x.Question.(*AskRequest_Traces); ok {
+			return x.Traces
+		}
+	}
+	return nil
+}
+
 type isAskRequest_Question interface {
 	isAskRequest_Question()
 }
@@ -260,9 +270,15 @@ type AskRequest_Logs struct {
 	Logs *LogsQuestion `protobuf:"bytes,11,opt,name=logs,proto3,oneof"`
 }
 
+type AskRequest_Traces struct {
+	Traces *TracesQuestion `protobuf:"bytes,12,opt,name=traces,proto3,oneof"`
+}
+
 func (*AskRequest_Metrics) isAskRequest_Question() {}
 
 func (*AskRequest_Logs) isAskRequest_Question() {}
+
+func (*AskRequest_Traces) isAskRequest_Question() {}
 
 // User is whom the asking organization asks for, as it states it.
 type User struct {
@@ -589,6 +605,109 @@ func (x *LogsQuestion) GetByName() bool {
 	return false
 }
 
+type TracesQuestion struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// kind is "trace", "search", "labels", "label_values", "operations" or
+	// "dependencies".
+	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	// ids are those of a "trace", 16 bytes each.
+	Ids [][]byte `protobuf:"bytes,2,rep,name=ids,proto3" json:"ids,omitempty"`
+	// expression is TraceQL: of a "search" what is true of the traces, of the last
+	// four a single filter of the spans that the answer is made of, or empty.
+	Expression string `protobuf:"bytes,3,opt,name=expression,proto3" json:"expression,omitempty"`
+	// Times are Unix nanoseconds: when spans begin. start_ns is inclusive, end_ns is
+	// not. Both are 0 for a "trace" of any time.
+	StartNs int64 `protobuf:"varint,4,opt,name=start_ns,json=startNs,proto3" json:"start_ns,omitempty"`
+	EndNs   int64 `protobuf:"varint,5,opt,name=end_ns,json=endNs,proto3" json:"end_ns,omitempty"`
+	// limit is how many traces or names are wanted: above 0 for a "search", 0 is all
+	// for "labels", "label_values" and "operations".
+	Limit int64 `protobuf:"varint,6,opt,name=limit,proto3" json:"limit,omitempty"`
+	// label is the attribute of "label_values", the scope of "labels" or the service
+	// of "operations".
+	Label         string `protobuf:"bytes,7,opt,name=label,proto3" json:"label,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TracesQuestion) Reset() {
+	*x = TracesQuestion{}
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TracesQuestion) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TracesQuestion) ProtoMessage() {}
+
+func (x *TracesQuestion) ProtoReflect() protoreflect.Message {
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TracesQuestion.ProtoReflect.Descriptor instead.
+func (*TracesQuestion) Descriptor() ([]byte, []int) {
+	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *TracesQuestion) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *TracesQuestion) GetIds() [][]byte {
+	if x != nil {
+		return x.Ids
+	}
+	return nil
+}
+
+func (x *TracesQuestion) GetExpression() string {
+	if x != nil {
+		return x.Expression
+	}
+	return ""
+}
+
+func (x *TracesQuestion) GetStartNs() int64 {
+	if x != nil {
+		return x.StartNs
+	}
+	return 0
+}
+
+func (x *TracesQuestion) GetEndNs() int64 {
+	if x != nil {
+		return x.EndNs
+	}
+	return 0
+}
+
+func (x *TracesQuestion) GetLimit() int64 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *TracesQuestion) GetLabel() string {
+	if x != nil {
+		return x.Label
+	}
+	return ""
+}
+
 type AskResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Message:
@@ -601,6 +720,10 @@ type AskResponse struct {
 	//	*AskResponse_Entries
 	//	*AskResponse_LogsStats
 	//	*AskResponse_Fields
+	//	*AskResponse_Trace
+	//	*AskResponse_Values
+	//	*AskResponse_Operations
+	//	*AskResponse_Dependencies
 	Message       isAskResponse_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -608,7 +731,7 @@ type AskResponse struct {
 
 func (x *AskResponse) Reset() {
 	*x = AskResponse{}
-	mi := &file_parley_federation_v1_federation_proto_msgTypes[6]
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -620,7 +743,7 @@ func (x *AskResponse) String() string {
 func (*AskResponse) ProtoMessage() {}
 
 func (x *AskResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_parley_federation_v1_federation_proto_msgTypes[6]
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -633,7 +756,7 @@ func (x *AskResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AskResponse.ProtoReflect.Descriptor instead.
 func (*AskResponse) Descriptor() ([]byte, []int) {
-	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{6}
+	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *AskResponse) GetMessage() isAskResponse_Message {
@@ -715,6 +838,42 @@ func (x *AskResponse) GetFields() *FieldBatch {
 	return nil
 }
 
+func (x *AskResponse) GetTrace() *TraceChunk {
+	if x != nil {
+		if x, ok := x.Message.(*AskResponse_Trace); ok {
+			return x.Trace
+		}
+	}
+	return nil
+}
+
+func (x *AskResponse) GetValues() *ValueBatch {
+	if x != nil {
+		if x, ok := x.Message.(*AskResponse_Values); ok {
+			return x.Values
+		}
+	}
+	return nil
+}
+
+func (x *AskResponse) GetOperations() *OperationBatch {
+	if x != nil {
+		if x, ok := x.Message.(*AskResponse_Operations); ok {
+			return x.Operations
+		}
+	}
+	return nil
+}
+
+func (x *AskResponse) GetDependencies() *DependencyBatch {
+	if x != nil {
+		if x, ok := x.Message.(*AskResponse_Dependencies); ok {
+			return x.Dependencies
+		}
+	}
+	return nil
+}
+
 type isAskResponse_Message interface {
 	isAskResponse_Message()
 }
@@ -752,6 +911,22 @@ type AskResponse_Fields struct {
 	Fields *FieldBatch `protobuf:"bytes,8,opt,name=fields,proto3,oneof"`
 }
 
+type AskResponse_Trace struct {
+	Trace *TraceChunk `protobuf:"bytes,9,opt,name=trace,proto3,oneof"`
+}
+
+type AskResponse_Values struct {
+	Values *ValueBatch `protobuf:"bytes,10,opt,name=values,proto3,oneof"`
+}
+
+type AskResponse_Operations struct {
+	Operations *OperationBatch `protobuf:"bytes,11,opt,name=operations,proto3,oneof"`
+}
+
+type AskResponse_Dependencies struct {
+	Dependencies *DependencyBatch `protobuf:"bytes,12,opt,name=dependencies,proto3,oneof"`
+}
+
 func (*AskResponse_Series) isAskResponse_Message() {}
 
 func (*AskResponse_Names) isAskResponse_Message() {}
@@ -768,6 +943,14 @@ func (*AskResponse_LogsStats) isAskResponse_Message() {}
 
 func (*AskResponse_Fields) isAskResponse_Message() {}
 
+func (*AskResponse_Trace) isAskResponse_Message() {}
+
+func (*AskResponse_Values) isAskResponse_Message() {}
+
+func (*AskResponse_Operations) isAskResponse_Message() {}
+
+func (*AskResponse_Dependencies) isAskResponse_Message() {}
+
 // SeriesBatch holds series, sorted by labels across all batches. Label names
 // and values are indexes into symbols, which holds this batch's strings, each
 // once. A series that doesn't fit goes on in the next batch: the first series
@@ -782,7 +965,7 @@ type SeriesBatch struct {
 
 func (x *SeriesBatch) Reset() {
 	*x = SeriesBatch{}
-	mi := &file_parley_federation_v1_federation_proto_msgTypes[7]
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -794,7 +977,7 @@ func (x *SeriesBatch) String() string {
 func (*SeriesBatch) ProtoMessage() {}
 
 func (x *SeriesBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_parley_federation_v1_federation_proto_msgTypes[7]
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -807,7 +990,7 @@ func (x *SeriesBatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SeriesBatch.ProtoReflect.Descriptor instead.
 func (*SeriesBatch) Descriptor() ([]byte, []int) {
-	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{7}
+	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *SeriesBatch) GetSymbols() []string {
@@ -835,7 +1018,7 @@ type Series struct {
 
 func (x *Series) Reset() {
 	*x = Series{}
-	mi := &file_parley_federation_v1_federation_proto_msgTypes[8]
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -847,7 +1030,7 @@ func (x *Series) String() string {
 func (*Series) ProtoMessage() {}
 
 func (x *Series) ProtoReflect() protoreflect.Message {
-	mi := &file_parley_federation_v1_federation_proto_msgTypes[8]
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -860,7 +1043,7 @@ func (x *Series) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Series.ProtoReflect.Descriptor instead.
 func (*Series) Descriptor() ([]byte, []int) {
-	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{8}
+	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Series) GetLabelRefs() []uint32 {
@@ -890,7 +1073,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_parley_federation_v1_federation_proto_msgTypes[9]
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -902,7 +1085,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_parley_federation_v1_federation_proto_msgTypes[9]
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -915,7 +1098,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{9}
+	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Chunk) GetEncoding() uint32 {
@@ -942,7 +1125,7 @@ type NameBatch struct {
 
 func (x *NameBatch) Reset() {
 	*x = NameBatch{}
-	mi := &file_parley_federation_v1_federation_proto_msgTypes[10]
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -954,7 +1137,7 @@ func (x *NameBatch) String() string {
 func (*NameBatch) ProtoMessage() {}
 
 func (x *NameBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_parley_federation_v1_federation_proto_msgTypes[10]
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -967,7 +1150,7 @@ func (x *NameBatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NameBatch.ProtoReflect.Descriptor instead.
 func (*NameBatch) Descriptor() ([]byte, []int) {
-	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{10}
+	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *NameBatch) GetNames() []string {
@@ -988,7 +1171,7 @@ type MetadataBatch struct {
 
 func (x *MetadataBatch) Reset() {
 	*x = MetadataBatch{}
-	mi := &file_parley_federation_v1_federation_proto_msgTypes[11]
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1000,7 +1183,7 @@ func (x *MetadataBatch) String() string {
 func (*MetadataBatch) ProtoMessage() {}
 
 func (x *MetadataBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_parley_federation_v1_federation_proto_msgTypes[11]
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1013,7 +1196,7 @@ func (x *MetadataBatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetadataBatch.ProtoReflect.Descriptor instead.
 func (*MetadataBatch) Descriptor() ([]byte, []int) {
-	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{11}
+	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *MetadataBatch) GetMetrics() []*MetricMetadata {
@@ -1035,7 +1218,7 @@ type MetricMetadata struct {
 
 func (x *MetricMetadata) Reset() {
 	*x = MetricMetadata{}
-	mi := &file_parley_federation_v1_federation_proto_msgTypes[12]
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1047,7 +1230,7 @@ func (x *MetricMetadata) String() string {
 func (*MetricMetadata) ProtoMessage() {}
 
 func (x *MetricMetadata) ProtoReflect() protoreflect.Message {
-	mi := &file_parley_federation_v1_federation_proto_msgTypes[12]
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1060,7 +1243,7 @@ func (x *MetricMetadata) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetricMetadata.ProtoReflect.Descriptor instead.
 func (*MetricMetadata) Descriptor() ([]byte, []int) {
-	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{12}
+	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *MetricMetadata) GetMetric() string {
@@ -1102,7 +1285,7 @@ type ExemplarBatch struct {
 
 func (x *ExemplarBatch) Reset() {
 	*x = ExemplarBatch{}
-	mi := &file_parley_federation_v1_federation_proto_msgTypes[13]
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1114,7 +1297,7 @@ func (x *ExemplarBatch) String() string {
 func (*ExemplarBatch) ProtoMessage() {}
 
 func (x *ExemplarBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_parley_federation_v1_federation_proto_msgTypes[13]
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1127,7 +1310,7 @@ func (x *ExemplarBatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExemplarBatch.ProtoReflect.Descriptor instead.
 func (*ExemplarBatch) Descriptor() ([]byte, []int) {
-	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{13}
+	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ExemplarBatch) GetSeries() []*SeriesExemplars {
@@ -1148,7 +1331,7 @@ type SeriesExemplars struct {
 
 func (x *SeriesExemplars) Reset() {
 	*x = SeriesExemplars{}
-	mi := &file_parley_federation_v1_federation_proto_msgTypes[14]
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1160,7 +1343,7 @@ func (x *SeriesExemplars) String() string {
 func (*SeriesExemplars) ProtoMessage() {}
 
 func (x *SeriesExemplars) ProtoReflect() protoreflect.Message {
-	mi := &file_parley_federation_v1_federation_proto_msgTypes[14]
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1173,7 +1356,7 @@ func (x *SeriesExemplars) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SeriesExemplars.ProtoReflect.Descriptor instead.
 func (*SeriesExemplars) Descriptor() ([]byte, []int) {
-	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{14}
+	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *SeriesExemplars) GetLabels() []string {
@@ -1203,7 +1386,7 @@ type Exemplar struct {
 
 func (x *Exemplar) Reset() {
 	*x = Exemplar{}
-	mi := &file_parley_federation_v1_federation_proto_msgTypes[15]
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1215,7 +1398,7 @@ func (x *Exemplar) String() string {
 func (*Exemplar) ProtoMessage() {}
 
 func (x *Exemplar) ProtoReflect() protoreflect.Message {
-	mi := &file_parley_federation_v1_federation_proto_msgTypes[15]
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1228,7 +1411,7 @@ func (x *Exemplar) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exemplar.ProtoReflect.Descriptor instead.
 func (*Exemplar) Descriptor() ([]byte, []int) {
-	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{15}
+	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Exemplar) GetLabels() []string {
@@ -1275,7 +1458,7 @@ type EntryBatch struct {
 
 func (x *EntryBatch) Reset() {
 	*x = EntryBatch{}
-	mi := &file_parley_federation_v1_federation_proto_msgTypes[16]
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1287,7 +1470,7 @@ func (x *EntryBatch) String() string {
 func (*EntryBatch) ProtoMessage() {}
 
 func (x *EntryBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_parley_federation_v1_federation_proto_msgTypes[16]
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1300,7 +1483,7 @@ func (x *EntryBatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EntryBatch.ProtoReflect.Descriptor instead.
 func (*EntryBatch) Descriptor() ([]byte, []int) {
-	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{16}
+	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *EntryBatch) GetSymbols() []string {
@@ -1334,7 +1517,7 @@ type LabelSet struct {
 
 func (x *LabelSet) Reset() {
 	*x = LabelSet{}
-	mi := &file_parley_federation_v1_federation_proto_msgTypes[17]
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1346,7 +1529,7 @@ func (x *LabelSet) String() string {
 func (*LabelSet) ProtoMessage() {}
 
 func (x *LabelSet) ProtoReflect() protoreflect.Message {
-	mi := &file_parley_federation_v1_federation_proto_msgTypes[17]
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1359,7 +1542,7 @@ func (x *LabelSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LabelSet.ProtoReflect.Descriptor instead.
 func (*LabelSet) Descriptor() ([]byte, []int) {
-	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{17}
+	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *LabelSet) GetLabelRefs() []uint32 {
@@ -1384,7 +1567,7 @@ type Entry struct {
 
 func (x *Entry) Reset() {
 	*x = Entry{}
-	mi := &file_parley_federation_v1_federation_proto_msgTypes[18]
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1396,7 +1579,7 @@ func (x *Entry) String() string {
 func (*Entry) ProtoMessage() {}
 
 func (x *Entry) ProtoReflect() protoreflect.Message {
-	mi := &file_parley_federation_v1_federation_proto_msgTypes[18]
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1409,7 +1592,7 @@ func (x *Entry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entry.ProtoReflect.Descriptor instead.
 func (*Entry) Descriptor() ([]byte, []int) {
-	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{18}
+	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Entry) GetTimestampNs() int64 {
@@ -1460,7 +1643,7 @@ type LogsStats struct {
 
 func (x *LogsStats) Reset() {
 	*x = LogsStats{}
-	mi := &file_parley_federation_v1_federation_proto_msgTypes[19]
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1472,7 +1655,7 @@ func (x *LogsStats) String() string {
 func (*LogsStats) ProtoMessage() {}
 
 func (x *LogsStats) ProtoReflect() protoreflect.Message {
-	mi := &file_parley_federation_v1_federation_proto_msgTypes[19]
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1485,7 +1668,7 @@ func (x *LogsStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogsStats.ProtoReflect.Descriptor instead.
 func (*LogsStats) Descriptor() ([]byte, []int) {
-	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{19}
+	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *LogsStats) GetStreams() uint64 {
@@ -1520,7 +1703,7 @@ type FieldBatch struct {
 
 func (x *FieldBatch) Reset() {
 	*x = FieldBatch{}
-	mi := &file_parley_federation_v1_federation_proto_msgTypes[20]
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1532,7 +1715,7 @@ func (x *FieldBatch) String() string {
 func (*FieldBatch) ProtoMessage() {}
 
 func (x *FieldBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_parley_federation_v1_federation_proto_msgTypes[20]
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1545,7 +1728,7 @@ func (x *FieldBatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FieldBatch.ProtoReflect.Descriptor instead.
 func (*FieldBatch) Descriptor() ([]byte, []int) {
-	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{20}
+	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *FieldBatch) GetFields() []*Field {
@@ -1575,7 +1758,7 @@ type Field struct {
 
 func (x *Field) Reset() {
 	*x = Field{}
-	mi := &file_parley_federation_v1_federation_proto_msgTypes[21]
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1587,7 +1770,7 @@ func (x *Field) String() string {
 func (*Field) ProtoMessage() {}
 
 func (x *Field) ProtoReflect() protoreflect.Message {
-	mi := &file_parley_federation_v1_federation_proto_msgTypes[21]
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1600,7 +1783,7 @@ func (x *Field) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Field.ProtoReflect.Descriptor instead.
 func (*Field) Descriptor() ([]byte, []int) {
-	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{21}
+	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Field) GetName() string {
@@ -1638,6 +1821,376 @@ func (x *Field) GetValues() []uint64 {
 	return nil
 }
 
+// TraceChunk is a trace as OTLP's TracesData has it, or a piece of one: the bytes
+// of all chunks up to the first without more are one TracesData, which holds the
+// spans of one trace. Every resource has the attribute parley.org. The traces of
+// a "search" are in its order: the latest first, by when the last span begins that
+// meets a filter.
+type TraceChunk struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Otlp          []byte                 `protobuf:"bytes,1,opt,name=otlp,proto3" json:"otlp,omitempty"`
+	More          bool                   `protobuf:"varint,2,opt,name=more,proto3" json:"more,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TraceChunk) Reset() {
+	*x = TraceChunk{}
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TraceChunk) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TraceChunk) ProtoMessage() {}
+
+func (x *TraceChunk) ProtoReflect() protoreflect.Message {
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TraceChunk.ProtoReflect.Descriptor instead.
+func (*TraceChunk) Descriptor() ([]byte, []int) {
+	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *TraceChunk) GetOtlp() []byte {
+	if x != nil {
+		return x.Otlp
+	}
+	return nil
+}
+
+func (x *TraceChunk) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
+// ValueBatch holds values of an attribute, in order of text and type across all
+// batches, each once.
+type ValueBatch struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Values        []*AttributeValue      `protobuf:"bytes,1,rep,name=values,proto3" json:"values,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ValueBatch) Reset() {
+	*x = ValueBatch{}
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ValueBatch) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ValueBatch) ProtoMessage() {}
+
+func (x *ValueBatch) ProtoReflect() protoreflect.Message {
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ValueBatch.ProtoReflect.Descriptor instead.
+func (*ValueBatch) Descriptor() ([]byte, []int) {
+	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *ValueBatch) GetValues() []*AttributeValue {
+	if x != nil {
+		return x.Values
+	}
+	return nil
+}
+
+type AttributeValue struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// type is "string", "int", "float", "bool", "duration" or "keyword".
+	Type          string `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
+	Text          string `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AttributeValue) Reset() {
+	*x = AttributeValue{}
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AttributeValue) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AttributeValue) ProtoMessage() {}
+
+func (x *AttributeValue) ProtoReflect() protoreflect.Message {
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AttributeValue.ProtoReflect.Descriptor instead.
+func (*AttributeValue) Descriptor() ([]byte, []int) {
+	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *AttributeValue) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *AttributeValue) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+// OperationBatch holds operations, in order of service, name and kind across all
+// batches, each once.
+type OperationBatch struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Operations    []*Operation           `protobuf:"bytes,1,rep,name=operations,proto3" json:"operations,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OperationBatch) Reset() {
+	*x = OperationBatch{}
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OperationBatch) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OperationBatch) ProtoMessage() {}
+
+func (x *OperationBatch) ProtoReflect() protoreflect.Message {
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OperationBatch.ProtoReflect.Descriptor instead.
+func (*OperationBatch) Descriptor() ([]byte, []int) {
+	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *OperationBatch) GetOperations() []*Operation {
+	if x != nil {
+		return x.Operations
+	}
+	return nil
+}
+
+type Operation struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Service string                 `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	Name    string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// kind is OTLP's number of a span's kind.
+	Kind          uint32 `protobuf:"varint,3,opt,name=kind,proto3" json:"kind,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Operation) Reset() {
+	*x = Operation{}
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Operation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Operation) ProtoMessage() {}
+
+func (x *Operation) ProtoReflect() protoreflect.Message {
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Operation.ProtoReflect.Descriptor instead.
+func (*Operation) Descriptor() ([]byte, []int) {
+	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *Operation) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *Operation) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Operation) GetKind() uint32 {
+	if x != nil {
+		return x.Kind
+	}
+	return 0
+}
+
+// DependencyBatch holds which service called which, in order of parent and child
+// across all batches, each pair once.
+type DependencyBatch struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Dependencies  []*Dependency          `protobuf:"bytes,1,rep,name=dependencies,proto3" json:"dependencies,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DependencyBatch) Reset() {
+	*x = DependencyBatch{}
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DependencyBatch) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DependencyBatch) ProtoMessage() {}
+
+func (x *DependencyBatch) ProtoReflect() protoreflect.Message {
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DependencyBatch.ProtoReflect.Descriptor instead.
+func (*DependencyBatch) Descriptor() ([]byte, []int) {
+	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *DependencyBatch) GetDependencies() []*Dependency {
+	if x != nil {
+		return x.Dependencies
+	}
+	return nil
+}
+
+type Dependency struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Parent string                 `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
+	Child  string                 `protobuf:"bytes,2,opt,name=child,proto3" json:"child,omitempty"`
+	// calls is how many spans of the child have a parent of the other.
+	Calls         uint64 `protobuf:"varint,3,opt,name=calls,proto3" json:"calls,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Dependency) Reset() {
+	*x = Dependency{}
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Dependency) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Dependency) ProtoMessage() {}
+
+func (x *Dependency) ProtoReflect() protoreflect.Message {
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Dependency.ProtoReflect.Descriptor instead.
+func (*Dependency) Descriptor() ([]byte, []int) {
+	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *Dependency) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+func (x *Dependency) GetChild() string {
+	if x != nil {
+		return x.Child
+	}
+	return ""
+}
+
+func (x *Dependency) GetCalls() uint64 {
+	if x != nil {
+		return x.Calls
+	}
+	return 0
+}
+
 // Part closes an answer: what it covers, what it cost, what was redacted.
 type Part struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1655,14 +2208,16 @@ type Part struct {
 	Lines int64 `protobuf:"varint,8,opt,name=lines,proto3" json:"lines,omitempty"`
 	// dropped is how many entries of a tail were left out since the answer before,
 	// because more came than could be passed on.
-	Dropped       int64 `protobuf:"varint,9,opt,name=dropped,proto3" json:"dropped,omitempty"`
+	Dropped int64 `protobuf:"varint,9,opt,name=dropped,proto3" json:"dropped,omitempty"`
+	// spans counts those that were sent.
+	Spans         int64 `protobuf:"varint,10,opt,name=spans,proto3" json:"spans,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Part) Reset() {
 	*x = Part{}
-	mi := &file_parley_federation_v1_federation_proto_msgTypes[22]
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1674,7 +2229,7 @@ func (x *Part) String() string {
 func (*Part) ProtoMessage() {}
 
 func (x *Part) ProtoReflect() protoreflect.Message {
-	mi := &file_parley_federation_v1_federation_proto_msgTypes[22]
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1687,7 +2242,7 @@ func (x *Part) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Part.ProtoReflect.Descriptor instead.
 func (*Part) Descriptor() ([]byte, []int) {
-	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{22}
+	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Part) GetStatus() string {
@@ -1753,6 +2308,13 @@ func (x *Part) GetDropped() int64 {
 	return 0
 }
 
+func (x *Part) GetSpans() int64 {
+	if x != nil {
+		return x.Spans
+	}
+	return 0
+}
+
 // Failure is the detail of a failed question's gRPC status.
 type Failure struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1765,7 +2327,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_parley_federation_v1_federation_proto_msgTypes[23]
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1777,7 +2339,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_parley_federation_v1_federation_proto_msgTypes[23]
+	mi := &file_parley_federation_v1_federation_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1790,7 +2352,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{23}
+	return file_parley_federation_v1_federation_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Failure) GetKind() string {
@@ -1816,7 +2378,7 @@ const file_parley_federation_v1_federation_proto_rawDesc = "" +
 	"\x10DescribeResponse\x12\x10\n" +
 	"\x03org\x18\x01 \x01(\tR\x03org\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x18\n" +
-	"\asignals\x18\x03 \x03(\tR\asignals\"\xba\x02\n" +
+	"\asignals\x18\x03 \x03(\tR\asignals\"\xfa\x02\n" +
 	"\n" +
 	"AskRequest\x12\x1f\n" +
 	"\vexchange_id\x18\x01 \x01(\tR\n" +
@@ -1828,7 +2390,8 @@ const file_parley_federation_v1_federation_proto_rawDesc = "" +
 	"breakGlass\x12A\n" +
 	"\ametrics\x18\n" +
 	" \x01(\v2%.parley.federation.v1.MetricsQuestionH\x00R\ametrics\x128\n" +
-	"\x04logs\x18\v \x01(\v2\".parley.federation.v1.LogsQuestionH\x00R\x04logsB\n" +
+	"\x04logs\x18\v \x01(\v2\".parley.federation.v1.LogsQuestionH\x00R\x04logs\x12>\n" +
+	"\x06traces\x18\f \x01(\v2$.parley.federation.v1.TracesQuestionH\x00R\x06tracesB\n" +
 	"\n" +
 	"\bquestion\"6\n" +
 	"\x04User\x12\x18\n" +
@@ -1864,7 +2427,17 @@ const file_parley_federation_v1_federation_proto_rawDesc = "" +
 	"\x05label\x18\t \x01(\tR\x05label\x12\x0e\n" +
 	"\x02by\x18\n" +
 	" \x03(\tR\x02by\x12\x17\n" +
-	"\aby_name\x18\v \x01(\bR\x06byName\"\x84\x04\n" +
+	"\aby_name\x18\v \x01(\bR\x06byName\"\xb4\x01\n" +
+	"\x0eTracesQuestion\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x10\n" +
+	"\x03ids\x18\x02 \x03(\fR\x03ids\x12\x1e\n" +
+	"\n" +
+	"expression\x18\x03 \x01(\tR\n" +
+	"expression\x12\x19\n" +
+	"\bstart_ns\x18\x04 \x01(\x03R\astartNs\x12\x15\n" +
+	"\x06end_ns\x18\x05 \x01(\x03R\x05endNs\x12\x14\n" +
+	"\x05limit\x18\x06 \x01(\x03R\x05limit\x12\x14\n" +
+	"\x05label\x18\a \x01(\tR\x05label\"\x8f\x06\n" +
 	"\vAskResponse\x12;\n" +
 	"\x06series\x18\x01 \x01(\v2!.parley.federation.v1.SeriesBatchH\x00R\x06series\x127\n" +
 	"\x05names\x18\x02 \x01(\v2\x1f.parley.federation.v1.NameBatchH\x00R\x05names\x12A\n" +
@@ -1874,7 +2447,14 @@ const file_parley_federation_v1_federation_proto_rawDesc = "" +
 	"\aentries\x18\x06 \x01(\v2 .parley.federation.v1.EntryBatchH\x00R\aentries\x12@\n" +
 	"\n" +
 	"logs_stats\x18\a \x01(\v2\x1f.parley.federation.v1.LogsStatsH\x00R\tlogsStats\x12:\n" +
-	"\x06fields\x18\b \x01(\v2 .parley.federation.v1.FieldBatchH\x00R\x06fieldsB\t\n" +
+	"\x06fields\x18\b \x01(\v2 .parley.federation.v1.FieldBatchH\x00R\x06fields\x128\n" +
+	"\x05trace\x18\t \x01(\v2 .parley.federation.v1.TraceChunkH\x00R\x05trace\x12:\n" +
+	"\x06values\x18\n" +
+	" \x01(\v2 .parley.federation.v1.ValueBatchH\x00R\x06values\x12F\n" +
+	"\n" +
+	"operations\x18\v \x01(\v2$.parley.federation.v1.OperationBatchH\x00R\n" +
+	"operations\x12K\n" +
+	"\fdependencies\x18\f \x01(\v2%.parley.federation.v1.DependencyBatchH\x00R\fdependenciesB\t\n" +
 	"\amessage\"]\n" +
 	"\vSeriesBatch\x12\x18\n" +
 	"\asymbols\x18\x01 \x03(\tR\asymbols\x124\n" +
@@ -1932,7 +2512,32 @@ const file_parley_federation_v1_federation_proto_rawDesc = "" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12\x18\n" +
 	"\aparsers\x18\x03 \x03(\tR\aparsers\x12\x12\n" +
 	"\x04path\x18\x04 \x03(\tR\x04path\x12\x16\n" +
-	"\x06values\x18\x05 \x03(\x06R\x06values\"\x86\x02\n" +
+	"\x06values\x18\x05 \x03(\x06R\x06values\"4\n" +
+	"\n" +
+	"TraceChunk\x12\x12\n" +
+	"\x04otlp\x18\x01 \x01(\fR\x04otlp\x12\x12\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\"J\n" +
+	"\n" +
+	"ValueBatch\x12<\n" +
+	"\x06values\x18\x01 \x03(\v2$.parley.federation.v1.AttributeValueR\x06values\"8\n" +
+	"\x0eAttributeValue\x12\x12\n" +
+	"\x04type\x18\x01 \x01(\tR\x04type\x12\x12\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\"Q\n" +
+	"\x0eOperationBatch\x12?\n" +
+	"\n" +
+	"operations\x18\x01 \x03(\v2\x1f.parley.federation.v1.OperationR\n" +
+	"operations\"M\n" +
+	"\tOperation\x12\x18\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
+	"\x04kind\x18\x03 \x01(\rR\x04kind\"W\n" +
+	"\x0fDependencyBatch\x12D\n" +
+	"\fdependencies\x18\x01 \x03(\v2 .parley.federation.v1.DependencyR\fdependencies\"P\n" +
+	"\n" +
+	"Dependency\x12\x16\n" +
+	"\x06parent\x18\x01 \x01(\tR\x06parent\x12\x14\n" +
+	"\x05child\x18\x02 \x01(\tR\x05child\x12\x14\n" +
+	"\x05calls\x18\x03 \x01(\x04R\x05calls\"\x9c\x02\n" +
 	"\x04Part\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\tR\x06status\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12*\n" +
@@ -1942,7 +2547,9 @@ const file_parley_federation_v1_federation_proto_rawDesc = "" +
 	"\asamples\x18\x06 \x01(\x03R\asamples\x12\x18\n" +
 	"\anotices\x18\a \x03(\tR\anotices\x12\x14\n" +
 	"\x05lines\x18\b \x01(\x03R\x05lines\x12\x18\n" +
-	"\adropped\x18\t \x01(\x03R\adropped\"7\n" +
+	"\adropped\x18\t \x01(\x03R\adropped\x12\x14\n" +
+	"\x05spans\x18\n" +
+	" \x01(\x03R\x05spans\"7\n" +
 	"\aFailure\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage2\x84\x02\n" +
@@ -1964,7 +2571,7 @@ func file_parley_federation_v1_federation_proto_rawDescGZIP() []byte {
 	return file_parley_federation_v1_federation_proto_rawDescData
 }
 
-var file_parley_federation_v1_federation_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_parley_federation_v1_federation_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_parley_federation_v1_federation_proto_goTypes = []any{
 	(*DescribeRequest)(nil),  // 0: parley.federation.v1.DescribeRequest
 	(*DescribeResponse)(nil), // 1: parley.federation.v1.DescribeResponse
@@ -1972,56 +2579,72 @@ var file_parley_federation_v1_federation_proto_goTypes = []any{
 	(*User)(nil),             // 3: parley.federation.v1.User
 	(*MetricsQuestion)(nil),  // 4: parley.federation.v1.MetricsQuestion
 	(*LogsQuestion)(nil),     // 5: parley.federation.v1.LogsQuestion
-	(*AskResponse)(nil),      // 6: parley.federation.v1.AskResponse
-	(*SeriesBatch)(nil),      // 7: parley.federation.v1.SeriesBatch
-	(*Series)(nil),           // 8: parley.federation.v1.Series
-	(*Chunk)(nil),            // 9: parley.federation.v1.Chunk
-	(*NameBatch)(nil),        // 10: parley.federation.v1.NameBatch
-	(*MetadataBatch)(nil),    // 11: parley.federation.v1.MetadataBatch
-	(*MetricMetadata)(nil),   // 12: parley.federation.v1.MetricMetadata
-	(*ExemplarBatch)(nil),    // 13: parley.federation.v1.ExemplarBatch
-	(*SeriesExemplars)(nil),  // 14: parley.federation.v1.SeriesExemplars
-	(*Exemplar)(nil),         // 15: parley.federation.v1.Exemplar
-	(*EntryBatch)(nil),       // 16: parley.federation.v1.EntryBatch
-	(*LabelSet)(nil),         // 17: parley.federation.v1.LabelSet
-	(*Entry)(nil),            // 18: parley.federation.v1.Entry
-	(*LogsStats)(nil),        // 19: parley.federation.v1.LogsStats
-	(*FieldBatch)(nil),       // 20: parley.federation.v1.FieldBatch
-	(*Field)(nil),            // 21: parley.federation.v1.Field
-	(*Part)(nil),             // 22: parley.federation.v1.Part
-	(*Failure)(nil),          // 23: parley.federation.v1.Failure
+	(*TracesQuestion)(nil),   // 6: parley.federation.v1.TracesQuestion
+	(*AskResponse)(nil),      // 7: parley.federation.v1.AskResponse
+	(*SeriesBatch)(nil),      // 8: parley.federation.v1.SeriesBatch
+	(*Series)(nil),           // 9: parley.federation.v1.Series
+	(*Chunk)(nil),            // 10: parley.federation.v1.Chunk
+	(*NameBatch)(nil),        // 11: parley.federation.v1.NameBatch
+	(*MetadataBatch)(nil),    // 12: parley.federation.v1.MetadataBatch
+	(*MetricMetadata)(nil),   // 13: parley.federation.v1.MetricMetadata
+	(*ExemplarBatch)(nil),    // 14: parley.federation.v1.ExemplarBatch
+	(*SeriesExemplars)(nil),  // 15: parley.federation.v1.SeriesExemplars
+	(*Exemplar)(nil),         // 16: parley.federation.v1.Exemplar
+	(*EntryBatch)(nil),       // 17: parley.federation.v1.EntryBatch
+	(*LabelSet)(nil),         // 18: parley.federation.v1.LabelSet
+	(*Entry)(nil),            // 19: parley.federation.v1.Entry
+	(*LogsStats)(nil),        // 20: parley.federation.v1.LogsStats
+	(*FieldBatch)(nil),       // 21: parley.federation.v1.FieldBatch
+	(*Field)(nil),            // 22: parley.federation.v1.Field
+	(*TraceChunk)(nil),       // 23: parley.federation.v1.TraceChunk
+	(*ValueBatch)(nil),       // 24: parley.federation.v1.ValueBatch
+	(*AttributeValue)(nil),   // 25: parley.federation.v1.AttributeValue
+	(*OperationBatch)(nil),   // 26: parley.federation.v1.OperationBatch
+	(*Operation)(nil),        // 27: parley.federation.v1.Operation
+	(*DependencyBatch)(nil),  // 28: parley.federation.v1.DependencyBatch
+	(*Dependency)(nil),       // 29: parley.federation.v1.Dependency
+	(*Part)(nil),             // 30: parley.federation.v1.Part
+	(*Failure)(nil),          // 31: parley.federation.v1.Failure
 }
 var file_parley_federation_v1_federation_proto_depIdxs = []int32{
 	3,  // 0: parley.federation.v1.AskRequest.user:type_name -> parley.federation.v1.User
 	4,  // 1: parley.federation.v1.AskRequest.metrics:type_name -> parley.federation.v1.MetricsQuestion
 	5,  // 2: parley.federation.v1.AskRequest.logs:type_name -> parley.federation.v1.LogsQuestion
-	7,  // 3: parley.federation.v1.AskResponse.series:type_name -> parley.federation.v1.SeriesBatch
-	10, // 4: parley.federation.v1.AskResponse.names:type_name -> parley.federation.v1.NameBatch
-	11, // 5: parley.federation.v1.AskResponse.metadata:type_name -> parley.federation.v1.MetadataBatch
-	13, // 6: parley.federation.v1.AskResponse.exemplars:type_name -> parley.federation.v1.ExemplarBatch
-	22, // 7: parley.federation.v1.AskResponse.part:type_name -> parley.federation.v1.Part
-	16, // 8: parley.federation.v1.AskResponse.entries:type_name -> parley.federation.v1.EntryBatch
-	19, // 9: parley.federation.v1.AskResponse.logs_stats:type_name -> parley.federation.v1.LogsStats
-	20, // 10: parley.federation.v1.AskResponse.fields:type_name -> parley.federation.v1.FieldBatch
-	8,  // 11: parley.federation.v1.SeriesBatch.series:type_name -> parley.federation.v1.Series
-	9,  // 12: parley.federation.v1.Series.chunks:type_name -> parley.federation.v1.Chunk
-	12, // 13: parley.federation.v1.MetadataBatch.metrics:type_name -> parley.federation.v1.MetricMetadata
-	14, // 14: parley.federation.v1.ExemplarBatch.series:type_name -> parley.federation.v1.SeriesExemplars
-	15, // 15: parley.federation.v1.SeriesExemplars.exemplars:type_name -> parley.federation.v1.Exemplar
-	17, // 16: parley.federation.v1.EntryBatch.label_sets:type_name -> parley.federation.v1.LabelSet
-	18, // 17: parley.federation.v1.EntryBatch.entries:type_name -> parley.federation.v1.Entry
-	21, // 18: parley.federation.v1.FieldBatch.fields:type_name -> parley.federation.v1.Field
-	0,  // 19: parley.federation.v1.Federation.Describe:input_type -> parley.federation.v1.DescribeRequest
-	2,  // 20: parley.federation.v1.Federation.Ask:input_type -> parley.federation.v1.AskRequest
-	2,  // 21: parley.federation.v1.Federation.Tail:input_type -> parley.federation.v1.AskRequest
-	1,  // 22: parley.federation.v1.Federation.Describe:output_type -> parley.federation.v1.DescribeResponse
-	6,  // 23: parley.federation.v1.Federation.Ask:output_type -> parley.federation.v1.AskResponse
-	6,  // 24: parley.federation.v1.Federation.Tail:output_type -> parley.federation.v1.AskResponse
-	22, // [22:25] is the sub-list for method output_type
-	19, // [19:22] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	6,  // 3: parley.federation.v1.AskRequest.traces:type_name -> parley.federation.v1.TracesQuestion
+	8,  // 4: parley.federation.v1.AskResponse.series:type_name -> parley.federation.v1.SeriesBatch
+	11, // 5: parley.federation.v1.AskResponse.names:type_name -> parley.federation.v1.NameBatch
+	12, // 6: parley.federation.v1.AskResponse.metadata:type_name -> parley.federation.v1.MetadataBatch
+	14, // 7: parley.federation.v1.AskResponse.exemplars:type_name -> parley.federation.v1.ExemplarBatch
+	30, // 8: parley.federation.v1.AskResponse.part:type_name -> parley.federation.v1.Part
+	17, // 9: parley.federation.v1.AskResponse.entries:type_name -> parley.federation.v1.EntryBatch
+	20, // 10: parley.federation.v1.AskResponse.logs_stats:type_name -> parley.federation.v1.LogsStats
+	21, // 11: parley.federation.v1.AskResponse.fields:type_name -> parley.federation.v1.FieldBatch
+	23, // 12: parley.federation.v1.AskResponse.trace:type_name -> parley.federation.v1.TraceChunk
+	24, // 13: parley.federation.v1.AskResponse.values:type_name -> parley.federation.v1.ValueBatch
+	26, // 14: parley.federation.v1.AskResponse.operations:type_name -> parley.federation.v1.OperationBatch
+	28, // 15: parley.federation.v1.AskResponse.dependencies:type_name -> parley.federation.v1.DependencyBatch
+	9,  // 16: parley.federation.v1.SeriesBatch.series:type_name -> parley.federation.v1.Series
+	10, // 17: parley.federation.v1.Series.chunks:type_name -> parley.federation.v1.Chunk
+	13, // 18: parley.federation.v1.MetadataBatch.metrics:type_name -> parley.federation.v1.MetricMetadata
+	15, // 19: parley.federation.v1.ExemplarBatch.series:type_name -> parley.federation.v1.SeriesExemplars
+	16, // 20: parley.federation.v1.SeriesExemplars.exemplars:type_name -> parley.federation.v1.Exemplar
+	18, // 21: parley.federation.v1.EntryBatch.label_sets:type_name -> parley.federation.v1.LabelSet
+	19, // 22: parley.federation.v1.EntryBatch.entries:type_name -> parley.federation.v1.Entry
+	22, // 23: parley.federation.v1.FieldBatch.fields:type_name -> parley.federation.v1.Field
+	25, // 24: parley.federation.v1.ValueBatch.values:type_name -> parley.federation.v1.AttributeValue
+	27, // 25: parley.federation.v1.OperationBatch.operations:type_name -> parley.federation.v1.Operation
+	29, // 26: parley.federation.v1.DependencyBatch.dependencies:type_name -> parley.federation.v1.Dependency
+	0,  // 27: parley.federation.v1.Federation.Describe:input_type -> parley.federation.v1.DescribeRequest
+	2,  // 28: parley.federation.v1.Federation.Ask:input_type -> parley.federation.v1.AskRequest
+	2,  // 29: parley.federation.v1.Federation.Tail:input_type -> parley.federation.v1.AskRequest
+	1,  // 30: parley.federation.v1.Federation.Describe:output_type -> parley.federation.v1.DescribeResponse
+	7,  // 31: parley.federation.v1.Federation.Ask:output_type -> parley.federation.v1.AskResponse
+	7,  // 32: parley.federation.v1.Federation.Tail:output_type -> parley.federation.v1.AskResponse
+	30, // [30:33] is the sub-list for method output_type
+	27, // [27:30] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_parley_federation_v1_federation_proto_init() }
@@ -2032,8 +2655,9 @@ func file_parley_federation_v1_federation_proto_init() {
 	file_parley_federation_v1_federation_proto_msgTypes[2].OneofWrappers = []any{
 		(*AskRequest_Metrics)(nil),
 		(*AskRequest_Logs)(nil),
+		(*AskRequest_Traces)(nil),
 	}
-	file_parley_federation_v1_federation_proto_msgTypes[6].OneofWrappers = []any{
+	file_parley_federation_v1_federation_proto_msgTypes[7].OneofWrappers = []any{
 		(*AskResponse_Series)(nil),
 		(*AskResponse_Names)(nil),
 		(*AskResponse_Metadata)(nil),
@@ -2042,6 +2666,10 @@ func file_parley_federation_v1_federation_proto_init() {
 		(*AskResponse_Entries)(nil),
 		(*AskResponse_LogsStats)(nil),
 		(*AskResponse_Fields)(nil),
+		(*AskResponse_Trace)(nil),
+		(*AskResponse_Values)(nil),
+		(*AskResponse_Operations)(nil),
+		(*AskResponse_Dependencies)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2049,7 +2677,7 @@ func file_parley_federation_v1_federation_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_parley_federation_v1_federation_proto_rawDesc), len(file_parley_federation_v1_federation_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   24,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
