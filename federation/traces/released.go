@@ -124,7 +124,9 @@ func Received(a Answer) *Released {
 }
 
 // CompareValues is the order of values.
-func CompareValues(a, b Value) int { return cmp.Or(cmp.Compare(a.Text, b.Text), cmp.Compare(a.Type, b.Type)) }
+func CompareValues(a, b Value) int {
+	return cmp.Or(cmp.Compare(a.Text, b.Text), cmp.Compare(a.Type, b.Type))
+}
 
 // CompareOperations is the order of operations.
 func CompareOperations(a, b Operation) int {
