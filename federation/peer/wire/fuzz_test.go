@@ -52,6 +52,17 @@ func FuzzAskRequest(f *testing.F) {
 		}
 		f.Add(data)
 	}
+	for _, c := range tracesAnswers() {
+		request, err := wire.EncodeAsk(ask(c.q))
+		if err != nil {
+			f.Fatal(err)
+		}
+		data, err := proto.Marshal(request)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		request := &federationv1.AskRequest{}
 		if proto.Unmarshal(data, request) != nil {
