@@ -61,8 +61,8 @@ const (
 )
 
 // StrictestSpan is what leaves of a span that is in several datasets: the mode
-// that hides most, and of counts and durations what all of them tell. Of no
-// datasets nothing is seen.
+// that hides most, and of counts and durations what all of them tell; those that
+// fold no spans tell both. Of no datasets nothing is seen.
 func StrictestSpan(datasets []*Dataset) Span {
 	if len(datasets) == 0 {
 		return Span{}
@@ -70,7 +70,7 @@ func StrictestSpan(datasets []*Dataset) Span {
 	out := Span{Mode: SpanFull, Counts: true}
 	for _, d := range datasets {
 		out.Mode = min(out.Mode, d.Span.Mode)
-		out.Counts = out.Counts && d.Span.Counts
+		out.Counts = out.Counts && (d.Span.Counts || d.Span.Mode >= SpanAttributes)
 		out.WithholdDurations = out.WithholdDurations || d.Span.WithholdDurations
 	}
 	return out

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
@@ -117,8 +118,8 @@ type decisionDocument struct {
 }
 
 type limitsDocument struct {
-	Series, Samples, Bytes, Lines int
-	Range                         duration
+	Series, Samples, Bytes, Lines, Spans int
+	Range                                duration
 }
 
 type differencingDocument struct {
@@ -132,9 +133,14 @@ type datasetDocument struct {
 	Series  []selector
 	Include string
 	Streams []streamSelector
+	Spans   []spanSelector
 	Release policy.Release
 	Labels  map[string]rule
 	Line    line
+
+	Span      spanMode
+	Counts    bool
+	Durations string
 
 	Round struct {
 		Digits int
@@ -236,7 +242,7 @@ func (d decisionDocument) obligations() (policy.Obligations, error) {
 		Datasets:   make([]policy.Dataset, 0, len(d.Datasets)),
 		Resolution: time.Duration(d.Resolution), Functions: d.Functions,
 		Epoch:  time.Duration(d.PseudonymEpoch),
-		Limits: tenants.Limits{Series: d.Limits.Series, Samples: d.Limits.Samples, Bytes: d.Limits.Bytes, Lines: d.Limits.Lines, Range: time.Duration(d.Limits.Range)},
+		Limits: tenants.Limits{Series: d.Limits.Series, Samples: d.Limits.Samples, Bytes: d.Limits.Bytes, Lines: d.Limits.Lines, Spans: d.Limits.Spans, Range: time.Duration(d.Limits.Range)},
 	}
 	for _, name := range d.Functions {
 		if !isFunction(name) {
@@ -262,22 +268,23 @@ func (d decisionDocument) obligations() (policy.Obligations, error) {
 		}
 		o.Queries = append(o.Queries, q)
 	}
-	for _, ds := range d.Datasets {
+	for i, ds := range d.Datasets {
 		out := policy.Dataset{
 			Name:    ds.Name,
-			Series:  make([]policy.Selector, 0, len(ds.Series)),
 			Release: ds.Release,
 			Line:    policy.Line(ds.Line),
 			Labels:  make(map[string]policy.LabelRule, len(ds.Labels)),
 		}
-		for _, s := range ds.Series {
-			out.Series = append(out.Series, policy.Selector(s))
-		}
-		if ds.Streams != nil {
-			out.Series, out.Streams = nil, make([]policy.Selector, 0, len(ds.Streams))
-		}
-		for _, s := range ds.Streams {
-			out.Streams = append(out.Streams, policy.Selector(s))
+		switch {
+		case ds.Streams != nil:
+			out.Streams = selectorsOf(ds.Streams)
+		case ds.Spans != nil:
+			out.Spans = selectorsOf(ds.Spans)
+			if err := ds.span(&out, i); err != nil {
+				return o, err
+			}
+		default:
+			out.Series = selectorsOf(ds.Series)
 		}
 		for name, r := range ds.Labels {
 			if name == "*" {
@@ -298,6 +305,15 @@ func (d decisionDocument) obligations() (policy.Obligations, error) {
 		o.Datasets = append(o.Datasets, out)
 	}
 	return o, nil
+}
+
+// selectorsOf are those of a dataset, whatever they select; never nil.
+func selectorsOf[S ~[]*labels.Matcher](list []S) []policy.Selector {
+	out := make([]policy.Selector, 0, len(list))
+	for _, s := range list {
+		out = append(out, policy.Selector(s))
+	}
+	return out
 }
 
 // logFunctions are those of LogQL that PromQL doesn't have.

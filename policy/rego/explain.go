@@ -243,7 +243,7 @@ func readDataset(t *ast.Term) (writtenDataset, bool) {
 	}
 	name := object.Get(ast.StringTerm("name"))
 	has := func(key string) bool { return object.Get(ast.StringTerm(key)) != nil }
-	if name == nil || !slices.ContainsFunc([]string{"release", "series", "include", "streams", "labels", "dimensions"}, has) {
+	if name == nil || !slices.ContainsFunc([]string{"release", "series", "include", "streams", "spans", "labels", "dimensions"}, has) {
 		return writtenDataset{}, false
 	}
 	text, ok := name.Value.(ast.String)

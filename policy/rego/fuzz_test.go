@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/parley-gateway/parley/policy"
@@ -56,10 +57,19 @@ func checkDataset(t *testing.T, ds policy.Dataset) {
 	if ds.Name == "" || ds.Release != policy.Row && ds.Release != policy.Deny {
 		t.Fatalf("dataset %+v", ds)
 	}
-	if ds.Series != nil == (ds.Streams != nil) || ds.Streams == nil && ds.Line.Mode != policy.LineNone {
-		t.Fatalf("series, streams or both: %+v", ds)
+	sources := 0
+	for _, list := range [][]policy.Selector{ds.Series, ds.Streams, ds.Spans} {
+		if list != nil {
+			sources++
+		}
+	}
+	if sources != 1 || ds.Streams == nil && ds.Line.Mode != policy.LineNone || ds.Spans == nil && ds.Span != (policy.Span{}) {
+		t.Fatalf("not one of series, streams and spans: %+v", ds)
 	}
 	checkLine(t, ds.Line)
+	if ds.Spans != nil {
+		checkSpans(t, ds)
+	}
 	for _, s := range ds.Selectors() {
 		for _, m := range s {
 			m.Matches("x")
@@ -113,6 +123,30 @@ func checkRule(t *testing.T, r policy.LabelRule) {
 	if r.Mapping != nil {
 		for _, value := range []string{"", "404", "1.5", "NaN", "pod-ü", "\xff"} {
 			r.Mapping.Apply(value)
+		}
+	}
+}
+
+func checkSpans(t *testing.T, ds policy.Dataset) {
+	t.Helper()
+	mode := ds.Span.Mode
+	ruled := len(ds.Labels) > 0 || ds.Others != (policy.LabelRule{})
+	if mode > policy.SpanFull || ds.Release == policy.Deny && mode != policy.SpanHidden || ruled && mode != policy.SpanAttributes && mode != policy.SpanBoundary {
+		t.Fatalf("spans that contradict themselves: %+v", ds)
+	}
+	if folds := mode == policy.SpanBoundary || mode == policy.SpanShape; !folds && (ds.Span.Counts || ds.Span.WithholdDurations) {
+		t.Fatalf("counts of what isn't folded: %+v", ds)
+	}
+	for name := range ds.Labels {
+		if _, key, _ := strings.Cut(name, "."); name == policy.SpanKind || strings.HasPrefix(key, "parley.") {
+			t.Fatalf("%q has a rule", name)
+		}
+	}
+	for _, s := range ds.Spans {
+		for _, m := range s {
+			if err := selectsSpans(m); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 }

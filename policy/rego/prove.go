@@ -261,8 +261,28 @@ func question(signal tenants.Signal, kind policy.Kind, now time.Time) policy.Req
 		r.Query, r.Selectors = "", nil
 	default:
 	}
-	if signal == tenants.Logs {
+	switch signal {
+	case tenants.Logs:
 		return aboutLogs(r)
+	case tenants.Traces:
+		return aboutTraces(r)
+	}
+	return r
+}
+
+// aboutTraces is a question about metrics asked of traces.
+func aboutTraces(r policy.Request) policy.Request {
+	r.Selectors, r.Functions, r.Step, r.Query, r.Label = nil, nil, 0, "", ""
+	switch r.Kind {
+	case policy.Trace:
+		r.Query = "4bf92f3577b34da6a3ce929d0e0e4736"
+	case policy.Search:
+		r.Query = `{ resource.service.name = "api" }`
+	case policy.LabelValues:
+		r.Label = "resource.service.name"
+	case policy.Operations:
+		r.Label = "api"
+	default:
 	}
 	return r
 }

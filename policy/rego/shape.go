@@ -85,11 +85,22 @@ func cannotBe(value, document any) error {
 // at the beginning of the error that is about it.
 func contradictory(err error) shapeError {
 	m := misshapen{text: err.Error()}
+	if within := (*contradiction)(nil); errors.As(err, &within) {
+		m.path = within.path
+	}
 	if rest, ok := strings.CutPrefix(m.text, `dataset "`); ok {
 		m.dataset, _, _ = strings.Cut(rest, `"`)
 	}
 	return shapeError{m}
 }
+
+// contradiction is one whose place in the decision is known.
+type contradiction struct {
+	path []string
+	text string
+}
+
+func (c *contradiction) Error() string { return c.text }
 
 // decisionValue is a decision as it was given.
 type decisionValue struct{ value any }
@@ -188,7 +199,7 @@ type missing struct {
 func keyOf(path []string) string { return strings.Join(path, "\x00") }
 
 // oneSource is what every dataset has one of.
-const oneSource = "one of series, include and streams"
+const oneSource = "one of series, include, streams and spans"
 
 // lacking are the keys that an object lacks, without those that were meant by a
 // misspelt one, and without those that depend on a release which isn't known.
@@ -198,7 +209,7 @@ func (r *shapeReader) lacking(m *missing) []string {
 	return slices.DeleteFunc(keys, func(key string) bool {
 		switch key {
 		case oneSource:
-			return slices.ContainsFunc(meant, func(k string) bool { return k == "series" || k == "include" || k == "streams" })
+			return slices.ContainsFunc(meant, func(k string) bool { return slices.Contains([]string{"series", "include", "streams", "spans"}, k) })
 		case "dimensions", "units", "k":
 			if len(m.path) == 2 && !r.hasRelease(m.path) {
 				return true
@@ -331,6 +342,8 @@ func (r *shapeReader) misplaced(path []string) string {
 			return "is not for units that are events"
 		case "line":
 			return "is for datasets of streams"
+		case "span", "counts", "durations":
+			return "is for datasets of spans"
 		}
 	}
 	return "can't be given here"

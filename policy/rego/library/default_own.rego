@@ -7,5 +7,6 @@ decision := {
 	"datasets": [
 		{"name": "everything", "series": ["{}"], "release": "row", "labels": {"*": "keep"}},
 		{"name": "all logs", "streams": ["{}"], "release": "row", "labels": {"*": "keep"}, "line": "keep"},
+		{"name": "all traces", "spans": ["{}"], "release": "row", "span": "full"},
 	],
 }

@@ -10,6 +10,8 @@ test_our_own_users_see_everything if {
 	decision.datasets[1].streams == ["{}"]
 	decision.datasets[1].labels == {"*": "keep"}
 	decision.datasets[1].line == "keep"
+	decision.datasets[2].spans == ["{}"]
+	decision.datasets[2].span == "full"
 }
 
 agreements := {"globex": {"signals": ["metrics"], "purposes": ["increase-service-robustness"]}}

@@ -19,5 +19,21 @@ agents := {
 	"labels": {"region": "keep", "queue": "keep", "workflow": "keep", "agent": "keep", "le": "keep", "pod": "pseudonym"},
 }
 
+# Spans, for who takes part in the same request: which service did what for how
+# long, and how it ended. Who asked is a pseudonym; statements of databases, what
+# exceptions say and all that isn't named are dropped.
+spans := {
+	"name": "traces",
+	"spans": ["{\"resource.service.name\"=~\".+\"}"],
+	"release": "row",
+	"span": "attributes",
+	"labels": {
+		"name": "keep", "status": "keep", "resource.service.name": "keep", "resource.region": "keep",
+		"span.http.request.method": "keep", "span.http.route": "keep", "span.http.response.status_code": "keep",
+		"span.workflow_id": "keep", "span.agent.name": "keep", "span.user.id": "pseudonym",
+		"event.name": "keep", "event.exception.type": "keep",
+	},
+}
+
 # Whatever else is released, these aren't there.
 never := {"name": "never", "series": lib.named(["billing_.*", "payroll_.*", "internal_.*"]), "release": "deny"}

@@ -1,14 +1,14 @@
-# What globex answers acme, its closest partner: requests for slo-review,
-# everything about agents and queues during an incident.
+# What globex answers acme, its closest partner: requests and where they enter and
+# leave for slo-review, everything about agents and queues during an incident.
 package parley.partners.acme
 
 import data.parley.lib
 
 default decision := {"allow": false, "reasons": ["acme is answered for slo-review and incident-response"]}
 
-decision := {"allow": true, "datasets": [requests]} if input.principal.purpose == "slo-review"
+decision := {"allow": true, "datasets": [requests, spans]} if input.principal.purpose == "slo-review"
 
-decision := {"allow": true, "datasets": [requests, agents, lines], "pseudonym_epoch": "1d"} if {
+decision := {"allow": true, "datasets": [requests, agents, lines, spans], "pseudonym_epoch": "1d"} if {
 	input.principal.purpose == "incident-response"
 }
 
@@ -25,6 +25,19 @@ lines := {
 		}},
 		{"mask": ["email"]},
 	],
+}
+
+# Where requests of acme's enter and leave globex, and how long that took; what is inside stays there.
+spans := {
+	"name": "traces",
+	"spans": ["{\"resource.service.name\"=~\".+\"}"],
+	"release": "row",
+	"span": "boundary",
+	"labels": {
+		"name": "keep", "status": "keep", "resource.service.name": "keep",
+		"span.http.request.method": "keep", "span.http.route": "keep", "span.http.response.status_code": "keep",
+		"span.workflow_id": "keep",
+	},
 }
 
 requests := {

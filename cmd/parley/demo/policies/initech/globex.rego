@@ -1,4 +1,5 @@
-# What initech answers globex: requests, and only to questions about requests.
+# What initech answers globex: requests, and only to questions about requests, and
+# what traces of them show.
 package parley.partners.globex
 
 import data.initech.released
@@ -9,4 +10,9 @@ default decision := {"allow": false, "reasons": ["globex is answered for slo-rev
 decision := {"allow": true, "datasets": [released.requests]} if {
 	input.principal.purpose == "slo-review"
 	lib.asks_only(["http_.*"])
+}
+
+decision := {"allow": true, "datasets": [released.steps, released.entries]} if {
+	input.principal.purpose == "slo-review"
+	input.signal == "traces"
 }

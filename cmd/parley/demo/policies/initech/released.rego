@@ -29,6 +29,28 @@ people := {
 	"k": 5,
 }
 
+# How long each step of a request took and what it called: names and attributes
+# How long each step of a request took and what it called, without names.
+steps := {
+	"name": "steps",
+	"spans": ["{\"resource.service.name\"=~\".+\",kind!=\"server\"}"],
+	"release": "row",
+	"span": "shape",
+	"counts": true,
+}
+
+# Where requests come in, with names and classes of status codes.
+entries := {
+	"name": "entries",
+	"spans": ["{\"resource.service.name\"=~\".+\",kind=\"server\"}"],
+	"release": "row",
+	"span": "attributes",
+	"labels": {
+		"name": "keep", "status": "keep", "resource.service.name": "keep", "span.http.route": "keep",
+		"span.http.response.status_code": lib.status_class, "span.workflow_id": "keep",
+	},
+}
+
 # How many lines of logs there are, and none of them.
 lines := {
 	"name": "logs",
