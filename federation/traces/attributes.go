@@ -17,9 +17,17 @@ const (
 	// PlaceholderAttribute says of a placeholder why the span it stands for isn't
 	// there.
 	PlaceholderAttribute = "parley.missing"
+	// HoldersAttribute says of a placeholder which organizations could hold the span
+	// it stands for, in order of their names.
+	HoldersAttribute = "parley.missing.orgs"
+	// TraceAttribute and SpanAttribute are, of a span that has another trace id or
+	// span id in a stitched trace than it was recorded with, the ones it had.
+	TraceAttribute = "parley.trace_id"
+	SpanAttribute  = "parley.span_id"
 	// ShiftAttribute is, of every resource of an organization whose clock was
 	// reconciled, by how many nanoseconds its spans were moved; the interval of
 	// what it may be is in the other two.
+	// An end that isn't there has no attribute.
 	ShiftAttribute    = "parley.clock.shift_ns"
 	ShiftMinAttribute = "parley.clock.shift_min_ns"
 	ShiftMaxAttribute = "parley.clock.shift_max_ns"
@@ -45,6 +53,9 @@ const (
 
 // WithheldName is the name of spans whose own isn't released.
 const WithheldName = "withheld"
+
+// PlaceholderName is the name of placeholders.
+const PlaceholderName = "missing"
 
 // serviceName is the resource attribute that names a service (OpenTelemetry
 // semantic conventions).

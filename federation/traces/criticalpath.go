@@ -1,0 +1,321 @@
+package traces
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"time"
+
+	"go.opentelemetry.io/collector/pdata/ptrace"
+
+	"github.com/parley-gateway/parley/tenants"
+)
+
+// The critical path goes back from the end of the root: while the last child to
+// end before now ran, the time is that child's, and so on within it; the rest is
+// the span's own. So Jaeger defines it, and so do Zhang and others, "CRISP"
+// (USENIX ATC 2022).
+//
+// Where a child lies in its parent isn't always known: clocks are known up to an
+// interval, and how long a withheld span lasted may be withheld too. Such a child
+// may be anywhere in a stretch of its parent. If the stretch is its alone, it
+// doesn't matter where in it: its own length counts, and the rest of the stretch
+// is the parent's. If others may run in it too, any of them may have had any of it.
+
+// party is whose time it is: an organization's, or the network's from one to
+// another. none and none are nobody's that is known.
+type party struct{ org, to int32 }
+
+var nobody = party{none, none}
+
+// spending is how the time of a journey was spent.
+type spending struct {
+	j       *journey
+	clocks  *clocks
+	holes   bool // somebody may hold spans that aren't there
+	shares  map[party]*Interval
+	begun   map[party]int64
+	path    []int32
+	pending []stretch
+}
+
+// stretch is time of a span on the critical path.
+type stretch struct {
+	node     int32
+	from, to int64
+}
+
+// blame is who spent the time of the journey.
+func (j *journey) blame(c *clocks, holes bool) Blame {
+	root := &j.f.nodes[j.root]
+	s := &spending{j: j, clocks: c, holes: holes, shares: map[party]*Interval{}, begun: map[party]int64{}}
+	s.pending = append(s.pending, stretch{j.root, root.start, root.end})
+	for len(s.pending) > 0 {
+		next := s.pending[len(s.pending)-1]
+		s.pending = s.pending[:len(s.pending)-1]
+		s.spend(next)
+	}
+	out := Blame{Duration: time.Duration(root.end - root.start), Shares: s.told(), ErrorOrigin: j.errorOrigin()}
+	slices.SortFunc(s.path, func(a, b int32) int {
+		x, y := &j.f.nodes[a], &j.f.nodes[b]
+		return cmp.Or(cmp.Compare(x.start, y.start), -cmp.Compare(x.end, y.end), j.f.compare(a, b))
+	})
+	for _, i := range s.path {
+		out.Critical = append(out.Critical, j.f.ref(i))
+	}
+	return out
+}
+
+// told are the shares in the order in which they begin.
+func (s *spending) told() []Share {
+	parties := make([]party, 0, len(s.shares))
+	for p := range s.shares {
+		parties = append(parties, p)
+	}
+	slices.SortFunc(parties, func(a, b party) int {
+		return cmp.Or(cmp.Compare(s.begun[a], s.begun[b]), cmp.Compare(a.org, b.org), cmp.Compare(a.to, b.to))
+	})
+	name := func(org int32) tenants.OrgID {
+		if org == none {
+			return ""
+		}
+		return s.j.f.orgs[org]
+	}
+	shares := make([]Share, 0, len(parties))
+	for _, p := range parties {
+		shares = append(shares, Share{Org: name(p.org), To: name(p.to), Time: *s.shares[p]})
+	}
+	return shares
+}
+
+// give gives time to a party.
+func (s *spending) give(p party, at int64, least, most int64) {
+	if most <= 0 {
+		return
+	}
+	share := s.shares[p]
+	if share == nil {
+		share = &Interval{}
+		s.shares[p], s.begun[p] = share, at
+	}
+	share.Min += time.Duration(least)
+	share.Max += time.Duration(most)
+	s.begun[p] = min(s.begun[p], at)
+}
+
+// spend cuts a stretch of a span into what is its own and what is its children's.
+func (s *spending) spend(x stretch) {
+	if x.to <= x.from {
+		return
+	}
+	s.path = append(s.path, x.node)
+	own := x.to - x.from
+	for _, group := range s.siblings(x) {
+		switch {
+		case group.certain:
+			own -= s.walk(group)
+		case len(group.kids) == 1 && group.fits:
+			n := &s.j.f.nodes[group.kids[0].node]
+			own -= n.end - n.start
+			s.pending = append(s.pending, stretch{group.kids[0].node, n.start, n.end})
+		default:
+			own -= group.to - group.from
+			s.share(x.node, group)
+		}
+	}
+	s.keep(x, own)
+}
+
+// child is where a child may lie in its parent.
+type child struct {
+	node     int32
+	from, to int64
+	certain  bool
+	fits     bool // wherever it may lie, it is in its parent as a whole
+}
+
+// siblings are children whose stretches overlap, and nobody else's.
+type siblings struct {
+	kids     []child
+	from, to int64
+	certain  bool
+	fits     bool
+}
+
+// siblings are the children of a span, in a stretch of it.
+func (s *spending) siblings(x stretch) []siblings {
+	kids := s.within(x)
+	slices.SortFunc(kids, func(a, b child) int { return cmp.Or(cmp.Compare(a.from, b.from), s.j.f.compare(a.node, b.node)) })
+	var out []siblings
+	for _, k := range kids {
+		if last := len(out) - 1; last >= 0 && k.from < out[last].to {
+			g := &out[last]
+			g.kids, g.to = append(g.kids, k), max(g.to, k.to)
+			g.certain = g.certain && k.certain
+			continue
+		}
+		out = append(out, siblings{kids: []child{k}, from: k.from, to: k.to, certain: k.certain, fits: k.fits})
+	}
+	return out
+}
+
+// within are the children of a span that have time in a stretch of it. Consumers
+// don't: nobody waits for them.
+func (s *spending) within(x stretch) []child {
+	var out []child
+	parent := &s.j.f.nodes[x.node]
+	for _, i := range s.j.f.children(x.node) {
+		n := &s.j.f.nodes[i]
+		if n.kind == ptrace.SpanKindConsumer {
+			continue
+		}
+		k := s.locate(parent, n)
+		k.node = i
+		k.fits = k.from >= x.from && k.to <= x.to
+		k.from, k.to = max(k.from, x.from), min(k.to, x.to)
+		if k.from < k.to {
+			out = append(out, k)
+		}
+	}
+	return out
+}
+
+// locate is where a child may lie.
+func (s *spending) locate(parent, n *knot) child {
+	if n.withheld && n.start == parent.start && n.end == parent.end {
+		return child{from: n.start, to: n.end} // how long it lasted may be withheld
+	}
+	between := s.clocks.between(parent.clock, n.clock)
+	if parent.clock == n.clock {
+		between = Interval{}
+	}
+	if between == (Interval{}) {
+		return child{from: n.start, to: n.end, certain: true}
+	}
+	k := child{from: math.MinInt64, to: math.MaxInt64}
+	if between.Min != -Unbounded {
+		k.from = along(n.start, int64(between.Min))
+	}
+	if between.Max != Unbounded {
+		k.to = along(n.end, int64(between.Max))
+	}
+	return k
+}
+
+// walk goes back through children of which is known when they ran. It returns how
+// much of the time is theirs.
+func (s *spending) walk(g siblings) int64 {
+	slices.SortFunc(g.kids, func(a, b child) int {
+		return cmp.Or(-cmp.Compare(a.to, b.to), cmp.Compare(a.from, b.from), s.j.f.compare(a.node, b.node))
+	})
+	theirs, now := int64(0), g.to
+	for _, k := range g.kids {
+		if k.to > now {
+			continue // it ran beside a later one
+		}
+		s.pending = append(s.pending, stretch{k.node, k.from, k.to})
+		theirs += k.to - k.from
+		now = k.from
+	}
+	return theirs
+}
+
+// share gives time of a span to all who may have had it: its own organization, and
+// whoever is below the children of a group.
+func (s *spending) share(of int32, g siblings) {
+	parties := map[party]int64{}
+	for p := range s.own(of) {
+		parties[p] = g.from
+	}
+	below := make([]int32, 0, len(g.kids))
+	for _, k := range g.kids {
+		below = append(below, k.node)
+	}
+	for len(below) > 0 {
+		i := below[len(below)-1]
+		below = below[:len(below)-1]
+		for p := range s.own(i) {
+			parties[p] = g.from
+		}
+		below = append(below, s.j.f.children(i)...)
+	}
+	for p := range parties {
+		s.give(p, g.from, 0, g.to-g.from)
+	}
+}
+
+// keep gives a span's own time to whose it is.
+func (s *spending) keep(x stretch, own int64) {
+	parties := s.own(x.node)
+	for p := range parties {
+		least := own
+		if len(parties) > 1 {
+			least = 0
+		}
+		s.give(p, x.from, least, own)
+	}
+}
+
+// own is whose a span's own time may be. That of a client span is the network's,
+// to where it called, as it does nothing but wait; if nothing hangs on it and
+// somebody holds spans that aren't there, it may be theirs. If a span called
+// another organization and there is no client span of that, its own time may be
+// the network's.
+func (s *spending) own(i int32) map[party]struct{} {
+	n := &s.j.f.nodes[i]
+	out := map[party]struct{}{}
+	if n.org == none {
+		out[nobody] = struct{}{}
+		return out
+	}
+	self := party{n.org, none}
+	kids := s.j.f.children(i)
+	for _, kid := range kids {
+		if k := &s.j.f.nodes[kid]; k.org != none && k.org != n.org && k.kind != ptrace.SpanKindConsumer {
+			out[party{n.org, k.org}] = struct{}{}
+		}
+	}
+	switch {
+	case n.kind != ptrace.SpanKindClient || len(out) == 0:
+		out[self] = struct{}{}
+	}
+	if n.kind == ptrace.SpanKindClient && len(kids) == 0 && s.holes {
+		out[nobody] = struct{}{}
+	}
+	return out
+}
+
+// errorOrigin is the deepest span with an error all of whose ancestors have one,
+// as far as one can see: of what is withheld or missing nothing is known.
+func (j *journey) errorOrigin() *SpanRef {
+	depth := map[int32]int{}
+	var origin int32 = none
+	deepest := -1
+	for _, i := range j.order {
+		n := &j.f.nodes[i]
+		above := -1
+		if n.parent != none {
+			d, ok := depth[n.parent]
+			if !ok {
+				continue
+			}
+			above = d
+		} else if i != j.root {
+			continue
+		}
+		switch {
+		case n.failed:
+			depth[i] = above + 1
+			if above+1 > deepest || above+1 == deepest && j.f.before(i, origin) {
+				origin, deepest = i, above+1
+			}
+		case n.withheld || n.placeholder:
+			depth[i] = above + 1
+		}
+	}
+	if origin == none {
+		return nil
+	}
+	ref := j.f.ref(origin)
+	return &ref
+}

@@ -1,0 +1,131 @@
+package traces
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/parley-gateway/parley/federation"
+	"github.com/parley-gateway/parley/policy"
+)
+
+// Member is an organization that can be asked, our own among them. What it answers
+// is the asker's to change.
+type Member = federation.Member[Question, *Released]
+
+// FederatedConfig is how questions are put to several organizations. Its zero value
+// means something safe.
+type FederatedConfig struct {
+	// Correlation are attributes of spans, beside Traceparent, of which organizations
+	// agreed that a client span of one and a server span of another that carry the
+	// same value are the same request.
+	Correlation []string
+	// JoinBefore and JoinAfter are how long before a trace begins and after it ends it
+	// is looked for under other trace ids; zero is a minute, and five. A JoinAfter
+	// less than zero looks for none but those that links in the trace name.
+	JoinBefore, JoinAfter time.Duration
+	// MaxCandidates is how many traces of each organization are looked at to answer a
+	// search that is of several spans together; zero is 500.
+	MaxCandidates int
+}
+
+func (c FederatedConfig) orDefault() FederatedConfig {
+	c.JoinBefore = cmp.Or(c.JoinBefore, time.Minute)
+	c.JoinAfter = cmp.Or(c.JoinAfter, 5*time.Minute)
+	c.MaxCandidates = cmp.Or(c.MaxCandidates, 500)
+	return c
+}
+
+// Federated answers one question from several organizations.
+type Federated struct {
+	config FederatedConfig
+}
+
+// NewFederated returns a Federated.
+func NewFederated(c FederatedConfig) *Federated {
+	return &Federated{config: c.orDefault()}
+}
+
+// Answer asks the members what it takes and returns one answer with a part for
+// each of them. An organization that fails is left out of the answer as a
+// whole and stands in the completeness; the error is for when there is no
+// answer at all.
+func (f *Federated) Answer(ctx context.Context, q Question, members []Member) (*Released, federation.Completeness, error) {
+	if _, err := q.Request(); err != nil {
+		return nil, nil, err
+	}
+	switch q.Kind {
+	case policy.Trace:
+		return f.answerTrace(ctx, q, members)
+	case policy.LabelNames, policy.LabelValues, policy.Operations, policy.Dependencies:
+		answered := askAll(ctx, q, members)
+		parts, err := answered.outcome()
+		if err != nil {
+			return nil, parts, err
+		}
+		return mergeListings(q, answered), parts, nil
+	}
+	return nil, nil, federation.Errorf(federation.BadQuestion, "traces have no questions of the kind %s", q.Kind)
+}
+
+// answerTrace answers a question for traces by id.
+func (f *Federated) answerTrace(ctx context.Context, q Question, members []Member) (*Released, federation.Completeness, error) {
+	g := newGathering(f.config, q, members)
+	if err := g.fetch(ctx, q.IDs); err != nil {
+		return nil, g.completeness(), err
+	}
+	grown := g.follow(ctx)
+	return &Released{traces: grown.stitch(q.IDs, g.unfollowed, g.holders())}, g.completeness(), nil
+}
+
+// answer is what one member answered.
+type answer struct {
+	member   *Member
+	released *Released
+	part     federation.Part
+	err      error
+}
+
+// answers are those of members, in order of organization.
+type answers []answer
+
+// askAll asks all members the same.
+func askAll(ctx context.Context, q Question, members []Member) answers {
+	out := make(answers, len(members))
+	var running sync.WaitGroup
+	for i := range members {
+		a := &out[i]
+		a.member = &members[i]
+		running.Go(func() {
+			a.released, a.part, a.err = a.member.Ask(ctx, q)
+			a.part.Org = a.member.Org
+			if a.err != nil {
+				e := federation.AsError(a.err)
+				a.part.Status, a.part.Reason = federation.StatusOf(e), e.Message
+				a.released = nil
+			}
+		})
+	}
+	running.Wait()
+	slices.SortFunc(out, func(a, b answer) int { return compareOrgs(a.member.Org, b.member.Org) })
+	return out
+}
+
+// outcome is the part of each member. The error is the first one, where nobody
+// answered.
+func (a answers) outcome() (federation.Completeness, error) {
+	var parts federation.Completeness
+	var failed error
+	answered := false
+	for _, x := range a {
+		parts = append(parts, x.part)
+		failed = cmp.Or(failed, x.err)
+		answered = answered || x.err == nil && x.released != nil
+	}
+	if answered {
+		failed = nil
+	}
+	return parts, failed
+}

@@ -1,0 +1,303 @@
+package traces
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"go.opentelemetry.io/collector/pdata/pcommon"
+
+	"github.com/parley-gateway/parley/federation"
+	"github.com/parley-gateway/parley/policy"
+	"github.com/parley-gateway/parley/tenants"
+)
+
+// How far a trace is followed under other ids.
+const (
+	maxRounds = 3
+	maxJoined = 16 // trace ids of one question, those asked for not counted
+	// maxClues is how many values are looked for at once.
+	maxClues = 64
+)
+
+// gathering is what was gathered for one question.
+type gathering struct {
+	config  FederatedConfig
+	q       Question
+	members []Member
+
+	ids    []pcommon.TraceID // in the order in which they were found
+	pieces []piece
+	// fetched are the parts of asking for traces, and searched those of looking for
+	// more of them, of each organization.
+	fetched, searched map[tenants.OrgID][]federation.Part
+	unfollowed        []pcommon.TraceID
+}
+
+func newGathering(c FederatedConfig, q Question, members []Member) *gathering {
+	return &gathering{
+		config: c, q: q, members: members,
+		fetched: map[tenants.OrgID][]federation.Part{}, searched: map[tenants.OrgID][]federation.Part{},
+	}
+}
+
+// fetch asks all members for traces. The error is for when none answered.
+func (g *gathering) fetch(ctx context.Context, ids []pcommon.TraceID) error {
+	all := askAll(ctx, Question{Kind: policy.Trace, IDs: ids, Start: g.q.Start, End: g.q.End}, g.members)
+	for _, id := range ids {
+		if !slices.Contains(g.ids, id) {
+			g.ids = append(g.ids, id)
+		}
+	}
+	g.take(all, ids)
+	_, err := all.outcome()
+	return err
+}
+
+// take takes from answers the traces that were asked for.
+func (g *gathering) take(all answers, ids []pcommon.TraceID) {
+	for _, a := range all {
+		g.fetched[a.member.Org] = append(g.fetched[a.member.Org], a.part)
+		if a.released == nil {
+			continue
+		}
+		for _, t := range a.released.traces {
+			if slices.Contains(ids, t.ID) {
+				g.pieces = append(g.pieces, piece{org: a.member.Org, own: a.member.Own, id: t.ID, spans: t.Spans})
+			}
+		}
+	}
+}
+
+// holders is what became of asking for the traces.
+func (g *gathering) holders() *holders {
+	h := &holders{}
+	for org, parts := range g.fetched {
+		h.parts = append(h.parts, federation.Sum(org, parts))
+	}
+	h.parts.Sort()
+	return h
+}
+
+// completeness has a part for each member: of all it was asked.
+func (g *gathering) completeness() federation.Completeness {
+	out := make(federation.Completeness, 0, len(g.members))
+	for _, m := range g.members {
+		out = append(out, federation.Sum(m.Org, append(slices.Clone(g.searched[m.Org]), g.fetched[m.Org]...)))
+	}
+	out.Sort()
+	return out
+}
+
+// follow finds the trace ids under which the traces go on, and returns the forest
+// of all that was found. It goes on until nothing more is found, for three rounds
+// and sixteen trace ids at most.
+func (g *gathering) follow(ctx context.Context) *forest {
+	looked := map[clue]bool{}
+	for round := 0; ; round++ {
+		f := grow(g.ids, g.pieces, g.config.Correlation, g.holders())
+		next := f.named()
+		next = append(next, g.look(ctx, f, looked)...)
+		next = g.bounded(next, round)
+		if len(next) == 0 {
+			return f
+		}
+		before := len(g.pieces)
+		if err := g.fetch(ctx, next); err != nil || len(g.pieces) == before {
+			// That nobody answered is in their parts.
+			return grow(g.ids, g.pieces, g.config.Correlation, g.holders())
+		}
+	}
+}
+
+// bounded are the ids that are asked for next: none twice, and not too many.
+func (g *gathering) bounded(ids []pcommon.TraceID, round int) []pcommon.TraceID {
+	var next []pcommon.TraceID
+	for _, id := range ids {
+		if id.IsEmpty() || slices.Contains(g.ids, id) || slices.Contains(next, id) {
+			continue
+		}
+		if round == maxRounds || len(g.ids)-len(g.q.IDs)+len(next) >= maxJoined {
+			if !slices.Contains(g.unfollowed, id) {
+				g.unfollowed = append(g.unfollowed, id)
+			}
+			continue
+		}
+		next = append(next, id)
+	}
+	return next
+}
+
+// clue is by what a trace may be found that is the same under another id: its
+// spans link to this one, or carry this value of an attribute.
+type clue struct {
+	attribute string // empty: a link
+	value     string
+}
+
+func (c clue) String() string {
+	if c.attribute == "" {
+		return fmt.Sprintf("link:traceID = %q", c.value)
+	}
+	return fmt.Sprintf("span.%s = %q", quotedName(c.attribute), c.value)
+}
+
+// quotedName is the name of an attribute as TraceQL writes it.
+func quotedName(name string) string {
+	plain := !strings.ContainsFunc(name, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '_' && r != '.'
+	})
+	if plain {
+		return name
+	}
+	return fmt.Sprintf("%q", name)
+}
+
+// look asks the members for traces by the clues in those there are. What becomes
+// of that is a matter of its own: an organization that doesn't let itself be
+// searched gave what was asked for, but not all that may belong to it.
+func (g *gathering) look(ctx context.Context, f *forest, looked map[clue]bool) []pcommon.TraceID {
+	if g.config.JoinAfter < 0 {
+		return nil
+	}
+	clues := slices.DeleteFunc(f.clues(g.config.Correlation), func(c clue) bool { return looked[c] })
+	clues = limited(clues, maxClues)
+	if len(clues) == 0 {
+		return nil
+	}
+	terms := make([]string, len(clues))
+	for i, c := range clues {
+		looked[c] = true
+		terms[i] = c.String()
+	}
+	start, end := f.extent()
+	all := askAll(ctx, Question{
+		Kind: policy.Search, Expression: "{" + strings.Join(terms, " || ") + "}", Limit: maxJoined,
+		Start: time.Unix(0, start).Add(-g.config.JoinBefore), End: time.Unix(0, end).Add(g.config.JoinAfter),
+	}, g.answering())
+	var ids []pcommon.TraceID
+	for _, a := range all {
+		if a.err != nil {
+			a.part.Status, a.part.Reason = federation.Partial, "it could not be asked for what goes on under other trace ids: "+a.part.Reason
+		}
+		g.searched[a.member.Org] = append(g.searched[a.member.Org], a.part)
+		if a.released != nil {
+			for _, t := range a.released.traces {
+				ids = append(ids, t.ID)
+			}
+		}
+	}
+	slices.SortFunc(ids, func(a, b pcommon.TraceID) int { return slices.Compare(a[:], b[:]) })
+	return slices.Compact(ids)
+}
+
+// answering are the members that answered when they were asked for the traces.
+func (g *gathering) answering() []Member {
+	var out []Member
+	for _, m := range g.members {
+		if !slices.ContainsFunc(g.fetched[m.Org], func(p federation.Part) bool {
+			return p.Status != federation.Complete && p.Status != federation.Partial
+		}) {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+// extent is when the spans begin and end.
+func (f *forest) extent() (start, end int64) {
+	start = latest
+	for i := range f.nodes {
+		start, end = min(start, f.nodes[i].start), max(end, f.nodes[i].end)
+	}
+	return start, end
+}
+
+// named are trace ids that aren't here and that links name: of what has no parent,
+// as what called it, the first one; of a client or producer span, as what it
+// called.
+func (f *forest) named() []pcommon.TraceID {
+	outer := f.outermost()
+	var calling []linked
+	var called []pcommon.TraceID
+	for i := range outer {
+		n := &f.nodes[i]
+		if n.placeholder {
+			continue
+		}
+		for _, link := range n.span.Links().All() {
+			if _, known := f.numbers[link.TraceID()]; known {
+				continue
+			}
+			switch child := f.restarts(int32(i), outer); {
+			case child != none && f.nodes[child].parent == none:
+				calling = append(calling, linked{child, int32(i), link.TraceID()})
+			case exit(n.kind):
+				called = append(called, link.TraceID())
+			}
+		}
+	}
+	slices.SortStableFunc(calling, func(a, b linked) int {
+		if a.child != b.child {
+			return f.compare(a.child, b.child)
+		}
+		return f.compare(a.by, b.by)
+	})
+	var out []pcommon.TraceID
+	for k, l := range calling {
+		if k == 0 || calling[k-1].child != l.child {
+			out = append(out, l.to)
+		}
+	}
+	slices.SortFunc(called, func(a, b pcommon.TraceID) int { return slices.Compare(a[:], b[:]) })
+	return append(out, slices.Compact(called)...)
+}
+
+// linked is a link that may say where a span hangs.
+type linked struct {
+	child, by int32
+	to        pcommon.TraceID
+}
+
+// clues are by what more of the traces may be found. A trace goes on under another
+// id where a request or message leaves and nothing that enters hangs on it, or
+// somewhere in what is withheld; and what came before it is found by the values
+// that its beginning carries.
+func (f *forest) clues(correlation []string) []clue {
+	attributes := append([]string{Traceparent}, correlation...)
+	seen := map[clue]bool{}
+	var out []clue
+	add := func(c clue) {
+		if c.value != "" && !seen[c] {
+			seen[c] = true
+			out = append(out, c)
+		}
+	}
+	outer := f.outermost()
+	for _, link := range []bool{true, false} {
+		for i := range outer {
+			n := &f.nodes[i]
+			open := exit(n.kind) && !slices.ContainsFunc(f.children(int32(i)), func(kid int32) bool { return entry(f.nodes[kid].kind) })
+			switch {
+			case n.placeholder:
+			case link:
+				if open || n.withheld {
+					add(clue{value: f.ids[n.trace].String()})
+				}
+			case open || entry(n.kind) && f.open(int32(i), outer):
+				for _, attribute := range attributes {
+					add(clue{attribute, carried(n.span, attribute)})
+				}
+			}
+		}
+	}
+	return out
+}
+
+// open says whether nothing is known of what called i.
+func (f *forest) open(i int32, outer []int32) bool {
+	child := f.restarts(i, outer)
+	return child != none && f.nodes[child].parent == none
+}

@@ -1,0 +1,286 @@
+package traces
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"go.opentelemetry.io/collector/pdata/pcommon"
+	"go.opentelemetry.io/collector/pdata/ptrace"
+)
+
+// Which span hangs on which of another trace id:
+//
+//   - Of a link, the one that links hangs on the one that is linked to: so a trace
+//     is restarted. But what a client or producer links to, and has no parent, is
+//     what it called.
+//   - Of two spans that carry the same value, the server or consumer hangs on the
+//     client or producer of another organization.
+//
+// What has a parent already isn't taken from it: the outermost span around it
+// hangs there, if all on the way out are of the same organization and it is a
+// server or consumer: so a queue's reader that runs on and on counts as called by
+// the first message.
+
+// Traceparent is the attribute that always tells which spans of two organizations
+// are the same request: the value of the header of W3C Trace Context.
+const Traceparent = "traceparent"
+
+// candidate is a join that may be made: child may hang on the span of another
+// trace id.
+type candidate struct {
+	by        JoinedBy
+	child     int32
+	trace     int32
+	span      pcommon.SpanID
+	attribute string
+}
+
+// join hangs what has no parent in its own trace id on spans of others: the first
+// candidate counts, and none that would make a circle. First comes what links say,
+// then spans that were found first.
+func (f *forest) join(correlation []string, h *holders) {
+	f.journeys = make([]int32, len(f.ids))
+	for t := range f.journeys {
+		f.journeys[t] = int32(t)
+	}
+	if len(f.ids) < 2 {
+		return
+	}
+	outer := f.outermost()
+	before := int32(len(f.nodes))
+	links, boundaries := f.byLinks(outer), f.byBoundary(outer, correlation)
+	f.sort(links)
+	f.sort(boundaries)
+	trees, ids := newSets(len(f.nodes)), newSets(len(f.ids))
+	for i := range f.nodes {
+		if p := f.nodes[i].parent; p != none {
+			trees.unite(int32(i), p)
+		}
+	}
+	for _, c := range append(links, boundaries...) {
+		if parent := f.joined(c, &trees); parent != none {
+			ids.unite(f.nodes[c.child].trace, c.trace)
+			f.joins = append(f.joins, found[Join]{c.trace, Join{
+				By: c.by, Trace: f.ids[f.nodes[c.child].trace], Parent: f.ref(parent), Child: f.ref(c.child), Attribute: c.attribute,
+			}})
+		}
+	}
+	made := make([]int32, 0, int32(len(f.nodes))-before)
+	for i := before; i < int32(len(f.nodes)); i++ {
+		made = append(made, i)
+	}
+	f.describe(made, h)
+	for t := range f.journeys {
+		f.journeys[t] = ids.find(int32(t))
+	}
+}
+
+// sort sorts candidates: what was found first comes first.
+func (f *forest) sort(candidates []candidate) {
+	slices.SortFunc(candidates, func(a, b candidate) int {
+		return cmp.Or(
+			cmp.Compare(f.nodes[a.child].trace, f.nodes[b.child].trace),
+			f.compare(a.child, b.child),
+			cmp.Compare(a.trace, b.trace),
+			slices.Compare(a.span[:], b.span[:]),
+			strings.Compare(a.attribute, b.attribute),
+		)
+	})
+}
+
+// joined makes the join that a candidate says, if it can be, and returns the
+// parent. A placeholder stands for one that isn't there.
+func (f *forest) joined(c candidate, trees *sets) int32 {
+	if f.nodes[c.child].parent != none {
+		return none
+	}
+	parent, there := f.byID[c.trace][c.span]
+	within := parent // a node of the tree that the parent is in
+	if !there {
+		within = f.roots[c.trace]
+	}
+	if within != none && !trees.unite(c.child, within) {
+		return none
+	}
+	if !there {
+		parent = f.placeholder(c.trace, c.span)
+		*trees = append(*trees, parent)
+		trees.unite(parent, c.child)
+	}
+	f.nodes[c.child].parent, f.nodes[c.child].linked = parent, c.by == ByLink
+	return parent
+}
+
+// outermost is, of each node, the outermost span around it, if all on the way are
+// of one organization; none if they aren't.
+func (f *forest) outermost() []int32 {
+	const unknown = -2
+	outer := make([]int32, len(f.nodes))
+	for i := range outer {
+		outer[i] = unknown
+	}
+	var way []int32
+	for i := range f.nodes {
+		at := int32(i)
+		for outer[at] == unknown && f.nodes[at].parent != none {
+			way = append(way, at)
+			at = f.nodes[at].parent
+		}
+		if outer[at] == unknown {
+			outer[at] = at
+		}
+		for len(way) > 0 {
+			inner := way[len(way)-1]
+			way = way[:len(way)-1]
+			if org := f.nodes[at].org; org == f.nodes[inner].org || f.nodes[at].placeholder {
+				outer[inner] = outer[at]
+			} else {
+				outer[inner] = none
+			}
+			at = inner
+		}
+	}
+	return outer
+}
+
+// restarts is what hangs on a span of another trace id where i says that it was
+// called by that; none: nothing does.
+func (f *forest) restarts(i int32, outer []int32) int32 {
+	n := &f.nodes[i]
+	if n.parent == none || entry(n.kind) {
+		return outer[i]
+	}
+	return none
+}
+
+// entry says whether a request or message enters with a span of the kind.
+func entry(kind ptrace.SpanKind) bool {
+	return kind == ptrace.SpanKindServer || kind == ptrace.SpanKindConsumer
+}
+
+// exit says whether a request or message leaves with a span of the kind.
+func exit(kind ptrace.SpanKind) bool {
+	return kind == ptrace.SpanKindClient || kind == ptrace.SpanKindProducer
+}
+
+// byLinks are the joins that links say.
+func (f *forest) byLinks(outer []int32) []candidate {
+	var out []candidate
+	for i := range outer {
+		n := &f.nodes[i]
+		if n.placeholder {
+			continue
+		}
+		for _, link := range n.span.Links().All() {
+			t, known := f.numbers[link.TraceID()]
+			if !known || t == n.trace || f.byID[t] == nil || link.SpanID().IsEmpty() {
+				continue
+			}
+			if c, ok := f.linked(int32(i), t, link.SpanID(), outer); ok {
+				out = append(out, c)
+			}
+		}
+	}
+	return out
+}
+
+// linked is the join that a link of i says.
+func (f *forest) linked(i, t int32, id pcommon.SpanID, outer []int32) (candidate, bool) {
+	target, there := f.byID[t][id]
+	if there && exit(f.nodes[i].kind) && f.nodes[target].parent == none && entry(f.nodes[target].kind) {
+		return candidate{by: ByLink, child: target, trace: f.nodes[i].trace, span: f.nodes[i].id}, true
+	}
+	child := f.restarts(i, outer)
+	return candidate{by: ByLink, child: child, trace: t, span: id}, child != none
+}
+
+// byBoundary are the joins of spans that carry the same value of an attribute.
+func (f *forest) byBoundary(outer []int32, correlation []string) []candidate {
+	var out []candidate
+	for _, attribute := range append([]string{Traceparent}, correlation...) {
+		exits := f.exits(attribute)
+		if len(exits) == 0 {
+			continue
+		}
+		for i := range outer {
+			n := &f.nodes[i]
+			if n.placeholder || !entry(n.kind) {
+				continue
+			}
+			child := f.restarts(int32(i), outer)
+			if child == none {
+				continue
+			}
+			for _, e := range exits[carried(n.span, attribute)] {
+				if x := &f.nodes[e]; x.org != n.org && x.trace != n.trace {
+					out = append(out, candidate{by: ByBoundary, child: child, trace: x.trace, span: x.id, attribute: attribute})
+				}
+			}
+		}
+	}
+	return out
+}
+
+// exits are the client and producer spans that carry a value of an attribute: the
+// first of each organization and trace id.
+func (f *forest) exits(attribute string) map[string][]int32 {
+	exits := map[string][]int32{}
+	for i := range f.nodes {
+		n := &f.nodes[i]
+		if n.placeholder || !exit(n.kind) {
+			continue
+		}
+		value := carried(n.span, attribute)
+		if value == "" {
+			continue
+		}
+		same := slices.IndexFunc(exits[value], func(e int32) bool { return f.nodes[e].org == n.org && f.nodes[e].trace == n.trace })
+		switch {
+		case same < 0:
+			exits[value] = append(exits[value], int32(i))
+		case f.before(int32(i), exits[value][same]):
+			exits[value][same] = int32(i)
+		}
+	}
+	return exits
+}
+
+// carried is the value of an attribute that a span carries as text.
+func carried(s ptrace.Span, attribute string) string {
+	v, ok := s.Attributes().Get(attribute)
+	if !ok || v.Type() != pcommon.ValueTypeStr {
+		return ""
+	}
+	return v.Str()
+}
+
+// sets are disjoint sets of numbers, of which each is in one of its own at first.
+type sets []int32
+
+func newSets(n int) sets {
+	s := make(sets, n)
+	for i := range s {
+		s[i] = int32(i)
+	}
+	return s
+}
+
+// find names the set that a number is in by its least member.
+func (s sets) find(i int32) int32 {
+	for s[i] != i {
+		s[i] = s[s[i]]
+		i = s[i]
+	}
+	return i
+}
+
+// unite makes one set of two, and says whether they were two.
+func (s sets) unite(a, b int32) bool {
+	a, b = s.find(a), s.find(b)
+	if a == b {
+		return false
+	}
+	s[max(a, b)] = min(a, b)
+	return true
+}
