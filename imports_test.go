@@ -40,7 +40,8 @@ var table = []rule{
 	{"federation", []string{"tenants/...", "policy"}},
 	{"federation/metrics/...", []string{"tenants/...", "policy/...", "federation", "federation/redact", "federation/differencing", "federation/repetition", "federation/metrics/..."}},
 	{"federation/logs/...", []string{"tenants/...", "policy/...", "federation", "federation/redact", "federation/differencing", "federation/repetition", "federation/metrics", "federation/logs/..."}},
-	{"federation/traces/...", []string{"tenants/...", "policy/...", "federation", "federation/redact", "federation/differencing", "federation/repetition", "federation/traces/..."}},
+	// Jaeger's query port speaks gRPC, as no other backend does.
+	{"federation/traces/...", []string{"tenants/...", "policy/...", "federation", "federation/redact", "federation/differencing", "federation/repetition", "federation/traces/...", "proto/jaeger/..."}},
 	// The wire's messages are known at the two doors only.
 	{"federation/peer/...", []string{"tenants/...", "policy/...", "federation/...", "proto/..."}},
 	{"federation/...", []string{"tenants/...", "policy/...", "federation/..."}},
@@ -98,6 +99,9 @@ func TestImportsAreRefused(t *testing.T) {
 		{pkg: "federation/logs", imports: "federation/metrics", want: true},
 		{pkg: "federation/logs", imports: "federation/traces"},
 		{pkg: "federation/metrics", imports: "proto/parley/federation/v1"},
+		{pkg: "federation/traces", imports: "proto/jaeger/api_v3", want: true},
+		{pkg: "federation/traces", imports: "proto/parley/federation/v1"},
+		{pkg: "federation/traces", imports: "federation/logs"},
 		{pkg: "federation/metrics", imports: "federation/federationtest"},
 		{pkg: "federation/metrics", imports: "federation/federationtest", test: true, want: true},
 		{pkg: "federation/peer", imports: "proto/parley/federation/v1", want: true},

@@ -2,8 +2,10 @@ package servers_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"net"
+	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
@@ -103,6 +105,36 @@ func TestLokiKeepsWhatIsPushed(t *testing.T) {
 	}
 	if got := loki.Query(t, "acme", "status/buildinfo", nil); !strings.Contains(string(got), `"version":"3.7.8"`) {
 		t.Errorf("Loki doesn't name the version that its module pins: %s", got)
+	}
+}
+
+func TestJaegerTakesSpans(t *testing.T) {
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	for _, v2 := range []bool{false, true} {
+		jaeger := servers.StartJaeger(t, servers.JaegerConfig{V2: v2})
+		now := time.Now().UnixNano()
+		body := fmt.Sprintf(`{"resourceSpans": [{
+			"resource": {"attributes": [{"key": "service.name", "value": {"stringValue": "shop"}}]},
+			"scopeSpans": [{"spans": [{"traceId": "4bf92f3577b34da6a3ce929d0e0e4736", "spanId": "00f067aa0ba902b7", "name": "pay",
+				"startTimeUnixNano": "%d", "endTimeUnixNano": "%d"}]}]
+		}]}`, now, now+1000)
+		response, err := client.Post(jaeger.OTLPHTTP+"/v1/traces", "application/json", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		if response.StatusCode != http.StatusOK {
+			t.Fatalf("pushing to Jaeger: status %d", response.StatusCode)
+		}
+		eventually(t, func() bool {
+			response, err := client.Get(jaeger.URL + "/api/v3/traces/4bf92f3577b34da6a3ce929d0e0e4736")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer response.Body.Close()
+			return response.StatusCode == http.StatusOK
+		}, "the trace is there")
+		jaeger.Stop(t)
 	}
 }
 
