@@ -37,6 +37,8 @@ func StartJaeger(t testing.TB, c JaegerConfig) Jaeger {
 		name:    "jaeger",
 		program: Program(t, "jaeger", "all-in-one"),
 		ready:   "/api/services",
+		// It would trace itself, and not end before nobody took its spans.
+		environment: []string{"OTEL_TRACES_SAMPLER=always_off"},
 		arguments: func(address string) []string {
 			addresses = jaegerAddresses(t, address)
 			return append(allInOne(t, addresses), c.Flags...)

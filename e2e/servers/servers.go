@@ -146,6 +146,8 @@ type launch struct {
 	// arguments returns the command line for a server at address.
 	arguments func(address string) []string
 	ready     string // path that answers 200 when the server is ready
+	// environment is added to that of the test.
+	environment []string
 }
 
 // start runs the server and waits until it is ready. Between asking the kernel
@@ -174,6 +176,7 @@ func (l launch) try(t testing.TB, address string) (*Server, error) {
 		output:  &output{},
 	}
 	s.cmd = exec.Command(l.program, l.arguments(address)...)
+	s.cmd.Env = append(os.Environ(), l.environment...)
 	s.cmd.Stdout, s.cmd.Stderr = s.output, s.output
 	s.cmd.SysProcAttr = endWithParent()
 	if err := s.cmd.Start(); err != nil {
