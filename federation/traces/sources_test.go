@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"flag"
 	"fmt"
 	"iter"
 	"math/rand/v2"
@@ -17,11 +18,22 @@ import (
 	"go.opentelemetry.io/collector/pdata/ptrace"
 )
 
+// Real Jaegers are started by TestJaegerSource of e2e, which runs TestSources
+// again.
+var (
+	jaegerGRPCFlag = flag.String("jaeger-grpc", "", "the `address` of the query port of a Jaeger that TestSources asks as well")
+	jaegerURLFlag  = flag.String("jaeger-url", "", "the `URL` of its query service")
+	jaegerOTLPFlag = flag.String("jaeger-otlp", "", "the `URL` under which it takes OTLP; it keeps what is written to it")
+)
+
 // writable is a Source and a way to write to it, which returns when what is
 // written can be read.
 type writable struct {
 	Source
 	write func(*testing.T, ptrace.Traces)
+	// area is which of the tests writes, for its own ids and time: a real server
+	// is the same for all.
+	area int
 }
 
 // TestSources holds every Source to the contract of the interface, by comparing
@@ -30,7 +42,7 @@ func TestSources(t *testing.T) {
 	t.Run("store", func(t *testing.T) {
 		conform(t, 300, func(*testing.T) writable {
 			store := NewStore(StoreConfig{})
-			return writable{store, func(t *testing.T, spans ptrace.Traces) {
+			return writable{Source: store, write: func(t *testing.T, spans ptrace.Traces) {
 				t.Helper()
 				if err := store.Append(spans); err != nil {
 					t.Fatal(err)
@@ -38,6 +50,22 @@ func TestSources(t *testing.T) {
 			}}
 		})
 	})
+	if *jaegerOTLPFlag == "" {
+		return
+	}
+	areas := 0
+	for _, c := range []struct {
+		name  string
+		depth int
+		http  bool
+	}{{"jaeger", 500, false}, {"jaeger in small steps", 7, false}, {"jaeger over HTTP", 7, true}} {
+		t.Run(c.name, func(t *testing.T) {
+			conform(t, 40, func(t *testing.T) writable {
+				areas++
+				return realJaeger(t, c.depth, c.http, areas)
+			})
+		})
+	}
 }
 
 func conform(t *testing.T, searches int, open func(*testing.T) writable) {
@@ -49,8 +77,8 @@ func conform(t *testing.T, searches int, open func(*testing.T) writable) {
 		for range source.tracesRaw(t.Context(), []pcommon.TraceID{{1}}) {
 			t.Error("an empty source has traces, or an error")
 		}
-		now := time.Now().UnixNano()
-		if came := search(t, source, nil, selection{start: now - int64(time.Hour), end: now}); len(came) > 0 {
+		end := worldStart(source.area).UnixNano()
+		if came := search(t, source, nil, selection{start: end - int64(time.Hour), end: end}); len(came) > 0 {
 			t.Errorf("an empty source has %v", came)
 		}
 	})
@@ -111,11 +139,22 @@ var (
 	someOperations = []string{"GET /", "pay", "SELECT", "é 漢 \"'`"}
 )
 
+// worldStart is when what is written of an area begins; it ends within three
+// hours.
+func worldStart(area int) time.Time {
+	return time.Now().Truncate(time.Hour).Add(-time.Duration(area+1) * 8 * time.Hour)
+}
+
+// seeded is what is random in an area.
+func seeded(source writable, test uint64) *rand.Rand {
+	return rand.New(rand.NewPCG(test, uint64(source.area)))
+}
+
 // writeWorld writes random traces of the last hours in random pieces.
 func writeWorld(t *testing.T, r *rand.Rand, source writable, traces int) *world {
 	t.Helper()
 	w := &world{}
-	start := time.Now().Truncate(time.Second).Add(-3 * time.Hour)
+	start := worldStart(source.area)
 	for range traces {
 		var id pcommon.TraceID
 		binary.BigEndian.PutUint64(id[8:], r.Uint64())
@@ -192,13 +231,14 @@ func randomSpan(r *rand.Rand, span ptrace.Span, at time.Time) {
 	}
 	if r.IntN(6) == 0 {
 		link := span.Links().AppendEmpty()
+		link.Attributes().PutStr("opentracing.ref_type", "follows_from") // Jaeger 1 would add it
 		link.SetTraceID(pcommon.TraceID{15: byte(1 + r.IntN(200))})
 		link.SetSpanID(pcommon.SpanID{7: byte(1 + r.IntN(200))})
 	}
 }
 
 func conformTraces(t *testing.T, source writable) {
-	r := rand.New(rand.NewPCG(5, 1))
+	r := seeded(source, 1)
 	w := writeWorld(t, r, source, 40)
 	for i := range 20 {
 		ids := []pcommon.TraceID{{1, 15: byte(i)}} // which isn't there
@@ -249,7 +289,7 @@ func oneTrace(t *testing.T, trace ptrace.Traces) pcommon.TraceID {
 }
 
 func conformSearch(t *testing.T, searches int, source writable) {
-	r := rand.New(rand.NewPCG(5, 2))
+	r := seeded(source, 2)
 	w := writeWorld(t, r, source, 80)
 	found := 0
 	for range searches {
@@ -324,7 +364,7 @@ func search(t *testing.T, source Source, w *world, s selection) []pcommon.TraceI
 }
 
 func conformStops(t *testing.T, source writable) {
-	w := writeWorld(t, rand.New(rand.NewPCG(5, 3)), source, 40)
+	w := writeWorld(t, seeded(source, 3), source, 40)
 	first := slices.MinFunc(w.spans, byStart).span.StartTimestamp()
 	last := slices.MaxFunc(w.spans, byStart).span.StartTimestamp()
 	s := selection{start: int64(first), end: int64(last) + 1, wanted: 2}

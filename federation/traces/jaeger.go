@@ -1,0 +1,210 @@
+package traces
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+
+	"go.opentelemetry.io/collector/pdata/pcommon"
+	"go.opentelemetry.io/collector/pdata/ptrace"
+	"google.golang.org/grpc"
+)
+
+// JaegerConfig says where a Jaeger is: GRPC or URL.
+type JaegerConfig struct {
+	// GRPC is a connection to the port of its query service, credentials and
+	// tenant included. It is the caller's to close.
+	GRPC grpc.ClientConnInterface
+	// URL is the base under which /api/v3 is found, where GRPC is nil.
+	URL *url.URL
+	// Client sends the requests to URL, credentials and tenant header included.
+	Client *http.Client
+	// SearchDepth is how many traces are asked for at once, no more than a Jaeger
+	// that keeps them in memory keeps; default 500.
+	SearchDepth int
+}
+
+const (
+	defaultSearchDepth = 500
+	// firstWindows is how many windows of the first one's length a search has.
+	firstWindows = 16
+)
+
+// Jaeger is a Source on a real Jaeger, 1.76 or 2, over its api_v3: see
+// https://www.jaegertracing.io/docs/latest/architecture/apis/.
+//
+// Traces are as Jaeger holds them. Version 1 keeps values that are lists or maps
+// as JSON, and the tracestate as an attribute. Not all of its stores can tell
+// that there is more than they were asked for: of a window with more than three
+// times SearchDepth spans of a service, one over Cassandra may leave out traces.
+type Jaeger struct {
+	api   jaegerAPI
+	where string
+	depth int
+}
+
+// jaegerAPI is what is asked of a Jaeger, over gRPC or HTTP.
+type jaegerAPI interface {
+	// trace calls take with the spans of a trace, in pieces; with none when it
+	// isn't there.
+	trace(ctx context.Context, id pcommon.TraceID, take func(ptrace.Traces) error) error
+	// find calls take with the spans of traces, in pieces.
+	find(ctx context.Context, q jaegerQuery, take func(ptrace.Traces) error) error
+	// services are the names of all services that have spans.
+	services(ctx context.Context) ([]string, error)
+}
+
+// jaegerQuery finds traces with a span that begins from start to end, both
+// included, and is of the service and, unless it is empty, operation.
+type jaegerQuery struct {
+	service, operation string
+	start, end         time.Time
+	depth              int // traces
+}
+
+// NewJaeger returns a source. Nothing is asked of the server yet.
+func NewJaeger(c JaegerConfig) (*Jaeger, error) {
+	if c.SearchDepth < 0 {
+		return nil, fmt.Errorf("a Jaeger source can't ask for %d traces at once", c.SearchDepth)
+	}
+	if c.SearchDepth == 0 {
+		c.SearchDepth = defaultSearchDepth
+	}
+	switch {
+	case (c.GRPC == nil) == (c.URL == nil):
+		return nil, errors.New("a Jaeger source needs a gRPC connection or a URL, and not both")
+	case c.GRPC != nil:
+		return &Jaeger{api: newJaegerGRPC(c.GRPC), where: "its query port", depth: c.SearchDepth}, nil
+	}
+	return &Jaeger{api: &jaegerHTTP{newHTTPAPI(c.URL, c.Client)}, where: c.URL.Redacted(), depth: c.SearchDepth}, nil
+}
+
+func (j *Jaeger) tracesRaw(ctx context.Context, ids []pcommon.TraceID) iter.Seq2[ptrace.Traces, error] {
+	return oneByOne(ctx, ids, func(id pcommon.TraceID) (ptrace.Traces, error) {
+		var h haul
+		if err := j.api.trace(ctx, id, h.take); err != nil {
+			return ptrace.Traces{}, unavailable("read a trace", j.where, err)
+		}
+		return h.only(id)
+	})
+}
+
+// searchRaw goes back in windows that grow. A window in which there may be more
+// than was given is halved, so that the latest half comes first.
+func (j *Jaeger) searchRaw(ctx context.Context, s selection, seen func(start int64) bool) iter.Seq2[ptrace.Traces, error] {
+	return func(yield func(ptrace.Traces, error) bool) {
+		services, err := j.servicesOf(ctx, s)
+		if err != nil {
+			yield(ptrace.Traces{}, unavailable("list services", j.where, err))
+			return
+		}
+		if s.start >= s.end {
+			seen(s.start)
+			return
+		}
+		came := map[pcommon.TraceID]bool{}
+		for w := newWindows(s); w.end > s.start; {
+			found, more, err := j.within(ctx, s, *w, services)
+			switch {
+			case err != nil:
+				yield(ptrace.Traces{}, unavailable("search traces", j.where, err))
+				return
+			case more && w.narrow():
+				continue
+			case more:
+				yield(ptrace.Traces{}, unavailable("search traces", j.where,
+					fmt.Errorf("more than %d traces begin at once", j.depth)))
+				return
+			case !yieldLatest(found, s, w.start, came, yield) || !seen(w.start):
+				return
+			}
+			w.back()
+		}
+	}
+}
+
+// servicesOf are those that have to be asked for. Jaeger's stores don't all
+// search without.
+func (j *Jaeger) servicesOf(ctx context.Context, s selection) ([]string, error) {
+	if len(s.services) > 0 {
+		return s.services, nil
+	}
+	return j.api.services(ctx)
+}
+
+// within returns the traces with a span of the selection that begins in the
+// window, and some others; more says that there may be some that it doesn't
+// have.
+func (j *Jaeger) within(ctx context.Context, s selection, w windows, services []string) (found map[pcommon.TraceID]ptrace.Traces, more bool, err error) {
+	all := haul{}
+	for _, service := range services {
+		var h haul
+		err := j.api.find(ctx, jaegerQuery{
+			service: service, operation: s.operation, depth: j.depth,
+			// Some stores have microseconds.
+			start: time.Unix(0, w.start).Truncate(time.Microsecond), end: time.Unix(0, w.end),
+		}, h.take)
+		if errors.Is(err, errTooMuch) || len(h.traces) >= j.depth {
+			return nil, true, nil
+		}
+		if err != nil {
+			return nil, false, err
+		}
+		if all.add(h); all.spans > MaxTraceSpans && len(all.traces) > 1 {
+			return nil, true, nil
+		}
+	}
+	return all.traces, false, nil
+}
+
+// windows are the times that a search goes through, from its end on.
+type windows struct {
+	first      int64 // where the last of them begins
+	start, end int64 // the one that is looked at now; end isn't included
+	size       int64 // how long it is, and longer than it is at first
+}
+
+func newWindows(s selection) *windows {
+	w := &windows{first: s.start, end: s.end, size: s.end - s.start}
+	if s.wanted > 0 {
+		w.size = max(w.size/firstWindows, 1)
+	}
+	w.start = max(w.first, w.end-w.size)
+	return w
+}
+
+// narrow takes the later half of the window; false: it can't be halved.
+func (w *windows) narrow() bool {
+	w.size = (w.end - w.start) / 2
+	w.start = w.end - w.size
+	return w.size > 0
+}
+
+// back goes to the window before, which is twice as long.
+func (w *windows) back() {
+	w.end = w.start
+	w.size *= 2
+	w.start = max(w.first, w.end-w.size)
+}
+
+// yieldLatest yields the traces whose last span of the selection begins at start
+// or later, the others being for a later window.
+func yieldLatest(found map[pcommon.TraceID]ptrace.Traces, s selection, start int64, came map[pcommon.TraceID]bool, yield func(ptrace.Traces, error) bool) bool {
+	ids := slices.SortedFunc(maps.Keys(found), func(a, b pcommon.TraceID) int { return slices.Compare(a[:], b[:]) })
+	for _, id := range ids {
+		if latest, ok := s.latest(found[id]); !ok || latest < start || came[id] {
+			continue
+		}
+		came[id] = true
+		if !yield(found[id], nil) {
+			return false
+		}
+	}
+	return true
+}
