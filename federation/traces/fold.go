@@ -14,12 +14,14 @@ import (
 // A raw trace becomes one of the view in steps, of which each sees only what the
 // one before left:
 //
-//  1. What is hidden, or not within the view's time, is taken out, as if it had
-//     never been recorded: its children hang on its parent.
+//  1. What is hidden is taken out, as if it had never been recorded: its children
+//     hang on its parent.
 //  2. What is folded is found: of a boundary all but entries and exits, of a shape
 //     what is internal. All that is directly inside of the same span that is left
 //     becomes one withheld span there, and their children hang on that.
-//  3. Attributes are redacted (view.go).
+//  3. A trace of which something that is left isn't within the view's time isn't
+//     there.
+//  4. Attributes are redacted (view.go).
 //
 // So the outcome is a function of what is left alone, and of what the owner lets
 // be told about the rest.

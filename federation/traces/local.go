@@ -134,6 +134,10 @@ func (l *Local) answer(ctx context.Context, q Question, v *view, limits tenants.
 	switch q.Kind {
 	case policy.Trace:
 		return l.traces(ctx, q, v, limits)
+	case policy.Search:
+		return l.search(ctx, q, v, limits)
+	case policy.LabelNames, policy.LabelValues, policy.Operations, policy.Dependencies:
+		return l.list(ctx, q, v, limits)
 	}
 	return nil, federation.Errorf(federation.BadQuestion, "%q is not a kind of question about traces", q.Kind)
 }

@@ -3,6 +3,9 @@ package traces_test
 import (
 	"bytes"
 	"context"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -85,10 +88,10 @@ func forget(spans ptrace.Traces) {
 
 // redactedCopy is a store that holds what the view of another one does, without
 // what parley says of it.
-func redactedCopy(t testing.TB, source traces.Source, ids []pcommon.TraceID) *traces.Store {
+func redactedCopy(t testing.TB, source traces.Source, seed uint64, ids []pcommon.TraceID) *traces.Store {
 	t.Helper()
 	s := traces.NewStore(traces.StoreConfig{Now: func() time.Time { return worldStart.Add(2 * worldLength) }})
-	for _, trace := range answerOf(t, source, worldPolicy(), traces.Question{Kind: policy.Trace, IDs: ids}).Traces() {
+	for _, trace := range answerOf(t, source, policyOf(seed), traces.Question{Kind: policy.Trace, IDs: ids}).Traces() {
 		forget(trace.Spans)
 		for _, rs := range trace.Spans.ResourceSpans().All() {
 			rs.Resource().Attributes().Remove(traces.OrgAttribute)
@@ -119,26 +122,62 @@ func unexport(spans ptrace.Traces) {
 
 const worlds = 400
 
+// policyOf is the policy of a world: with bounds of time in some, and coarse times
+// in others.
+func policyOf(seed uint64) policy.Obligations {
+	o := worldPolicy()
+	switch seed % 4 {
+	case 1:
+		o.NotBefore, o.NotAfter = worldStart.Add(worldLength/4), worldStart.Add(worldLength/2)
+	case 2:
+		o.Resolution = 100 * time.Millisecond
+	case 3:
+		o.Resolution, o.NotBefore = 7*time.Second, worldStart.Add(worldLength/3)
+	}
+	return o
+}
+
 // The answer through policy over the full store equals the answer without policy
 // over a physically redacted copy.
 func TestAnswersEqualThoseOfARedactedCopy(t *testing.T) {
-	redacted := 0
+	redacted, found := 0, 0
 	for seed := range uint64(worlds) {
 		w := newWorld(seed, seed)
 		full := w.store(t)
-		copied := redactedCopy(t, full, w.ids())
+		copied := answerOf(t, full, policyOf(seed), traces.Question{Kind: policy.Trace, IDs: w.ids()}).Traces()
 		for _, q := range questionsOf(w) {
-			got, want := answerOf(t, full, worldPolicy(), q), answerOf(t, copied, everything(), q)
-			if !bytes.Equal(bytesOf(t, got, false), bytesOf(t, want, false)) {
+			got, want := answerOf(t, full, policyOf(seed), q), naive(t, copied, q)
+			if !bytes.Equal(bytesOf(t, got, true), bytesOf(t, want, true)) {
 				t.Fatalf("world %d, %+v:\nthrough policy: %s\nof the copy:    %s", seed, q, shownAs(t, got), shownAs(t, want))
 			}
-			if raw := answerOf(t, full, everything(), q); !bytes.Equal(bytesOf(t, raw, false), bytesOf(t, want, false)) {
+			if q.Kind == policy.Search && len(got.Traces()) > 0 {
+				found++
+			}
+			if !bytes.Equal(bytesOf(t, answerOf(t, full, everything(), q), false), bytesOf(t, got, false)) {
 				redacted++
 			}
 		}
 	}
-	if redacted < worlds/2 {
+	t.Logf("%d of %d answers differ without policy, %d searches found something", redacted, 11*worlds, found)
+	if found < worlds {
+		t.Errorf("only %d searches found something: the test is blind", found)
+	}
+	if redacted < 5*worlds {
 		t.Errorf("only %d answers differ from those without policy: the test is blind", redacted)
+	}
+}
+
+// What the view shows of a store can be stored, and looks the same through a view
+// that hides nothing: it is a store's trace like any other.
+func TestTheViewIsAStore(t *testing.T) {
+	for seed := range uint64(worlds) {
+		w := newWorld(seed, seed)
+		q := traces.Question{Kind: policy.Trace, IDs: w.ids()}
+		full := w.store(t)
+		got, want := answerOf(t, full, policyOf(seed), q), answerOf(t, redactedCopy(t, full, seed, w.ids()), everything(), q)
+		if !bytes.Equal(bytesOf(t, got, false), bytesOf(t, want, false)) {
+			t.Fatalf("world %d:\nthrough policy: %s\nstored:         %s", seed, shownAs(t, got), shownAs(t, want))
+		}
 	}
 }
 
@@ -149,7 +188,7 @@ func TestHiddenDifferencesDontShow(t *testing.T) {
 		a, b := newWorld(seed, 2*seed), newWorld(seed, 2*seed+1)
 		one, other := a.store(t), b.store(t)
 		for _, q := range questionsOf(a, b) {
-			got, want := answerOf(t, one, worldPolicy(), q), answerOf(t, other, worldPolicy(), q)
+			got, want := answerOf(t, one, policyOf(seed), q), answerOf(t, other, policyOf(seed), q)
 			if !bytes.Equal(bytesOf(t, got, true), bytesOf(t, want, true)) {
 				t.Fatalf("world %d, %+v:\n%s\n%s", seed, q, shownAs(t, got), shownAs(t, want))
 			}
@@ -158,7 +197,8 @@ func TestHiddenDifferencesDontShow(t *testing.T) {
 			}
 		}
 	}
-	if differ < worlds/2 {
+	t.Logf("%d of %d answers differ without policy", differ, 11*worlds)
+	if differ < 5*worlds {
 		t.Errorf("only %d answers differ without policy: the test is blind", differ)
 	}
 }
@@ -175,7 +215,98 @@ func questionsOf(worlds ...*world) []traces.Question {
 			}
 		}
 	}
-	return []traces.Question{{Kind: policy.Trace, IDs: ids}}
+	a := &attacker{Rand: worlds[0].attacks}
+	out := []traces.Question{{Kind: policy.Trace, IDs: ids}}
+	for range 6 {
+		out = append(out, a.search())
+	}
+	return append(out, a.listing(policy.LabelNames), a.listing(policy.LabelValues), a.listing(policy.Operations), a.listing(policy.Dependencies))
+}
+
+// attacker makes questions that look for what is hidden.
+type attacker struct{ *rand.Rand }
+
+func (a *attacker) of(all ...string) string { return all[a.IntN(len(all))] }
+
+func (a *attacker) attribute() string {
+	return a.of("span.http.route", "span.user.id", "span.db.statement", ".db.system", "span.http.status", "span.count", "resource.service.name", "resource.k8s.pod.name", ".parley.redaction",
+		"span.exported_parley.redaction", "resource.parley.org", "name", "statusMessage", "event:name", "event.exception.stacktrace", "instrumentation:name", "link.why", "rootName", "rootServiceName",
+		"parent.user.id", "parent.name")
+}
+
+func (a *attacker) value() string {
+	if a.IntN(4) == 0 {
+		return a.of("withheld", "globex", "exception", web, open, core, vault, batch, secret, "2xx", "boundary", "shape", "lib")
+	}
+	return word(a.Rand)
+}
+
+func (a *attacker) condition() string {
+	switch a.IntN(9) {
+	case 0:
+		return "duration " + a.of(">", "<", ">=", "=") + " " + a.of("10ms", "500ms", "1s", "0s")
+	case 1:
+		return "kind = " + a.of("server", "client", "internal", "consumer")
+	case 2:
+		return "status = " + a.of("error", "unset", "ok")
+	case 3:
+		return "traceDuration " + a.of(">", "<") + " " + a.of("300ms", "1s")
+	case 4:
+		return "span:childCount " + a.of(">", "=", "<") + " " + a.of("0", "1", "2")
+	case 5:
+		return a.attribute() + a.of(" = ", " != ") + "nil"
+	case 6:
+		return a.attribute() + a.of(" =~ ", " !~ ") + strconv.Quote(a.of("[a-c].*", ".*o.*", ".+", "p-.*", "[^a]*"))
+	}
+	return a.attribute() + a.of(" = ", " != ") + strconv.Quote(a.value())
+}
+
+func (a *attacker) filter() string {
+	out := a.condition()
+	for range a.IntN(3) {
+		out += a.of(" && ", " || ") + a.condition()
+	}
+	if a.IntN(5) == 0 {
+		out = "!(" + out + ")"
+	}
+	return "{ " + a.of(out, out, out, "") + " }"
+}
+
+func (a *attacker) search() traces.Question {
+	expression := a.filter()
+	for range a.IntN(3) {
+		expression += a.of(" && ", " || ", " > ", " >> ", " < ") + a.filter()
+	}
+	return a.window(traces.Question{Kind: policy.Search, Expression: expression, Limit: 1 + a.IntN(5)})
+}
+
+// window gives a question a time, mostly that of all the world.
+func (a *attacker) window(q traces.Question) traces.Question {
+	q.Start, q.End = worldStart, worldStart.Add(worldLength+time.Minute)
+	if a.IntN(3) == 0 {
+		q.Start = q.Start.Add(time.Duration(a.Int64N(int64(worldLength))))
+		q.End = q.Start.Add(time.Duration(a.Int64N(int64(worldLength))))
+	}
+	return q
+}
+
+func (a *attacker) listing(kind policy.Kind) traces.Question {
+	q := traces.Question{Kind: kind}
+	if a.IntN(2) == 0 {
+		q.Expression = a.filter()
+	}
+	switch kind {
+	case policy.LabelNames:
+		q.Label = a.of("", "span", "resource", "event")
+	case policy.LabelValues:
+		q.Label = a.attribute()
+	case policy.Operations:
+		q.Label = a.of("", web, core, "globex", secret)
+	}
+	if kind != policy.Dependencies {
+		q.Limit = a.IntN(4)
+	}
+	return a.window(q)
 }
 
 func shownAs(t testing.TB, r *traces.Released) string {
@@ -190,5 +321,6 @@ func shownAs(t testing.TB, r *traces.Released) string {
 		out.Write(text)
 		out.WriteString("\n")
 	}
+	fmt.Fprintf(&out, "%q %q %v %v", r.Names(), r.Values(), r.Operations(), r.Dependencies())
 	return out.String()
 }

@@ -26,7 +26,7 @@ type view struct {
 	rules      *rules
 	pseudonyms *redact.Pseudonyms
 	withheldID hash.Hash // HMAC under the asker's key for ids of withheld spans
-	// oldest and newest bound when spans begin and end, both included; resolution,
+	// oldest and newest bound when the spans of a trace begin and end, both included; resolution,
 	// where it isn't 0, is what times are multiples of. Unix nanoseconds.
 	oldest, newest, resolution int64
 }
@@ -61,6 +61,9 @@ func (v *view) trace(raw ptrace.Traces) (_ ptrace.Traces, ok bool) {
 		return ptrace.Traces{}, false
 	}
 	standIns := v.fold(nodes)
+	if !v.holds(nodes, standIns) {
+		return ptrace.Traces{}, false
+	}
 	out := newRedacted(v, nodes, standIns)
 	for i := range nodes {
 		if !nodes[i].folded {
@@ -71,6 +74,19 @@ func (v *view) trace(raw ptrace.Traces) (_ ptrace.Traces, ok bool) {
 		out.withhold(&standIns[i])
 	}
 	return out.ordered()
+}
+
+// holds says whether all that is seen of a trace is within the view's time. A
+// trace is there as a whole or not at all: were it cut, what stands for folded
+// spans would become longer and shorter with time, and tell when each of them was.
+func (v *view) holds(nodes []node, standIns []withheld) bool {
+	within := func(start, end int64) bool { return start >= v.oldest && end <= v.newest }
+	for i := range nodes {
+		if !nodes[i].folded && !within(nodes[i].start, nodes[i].end) {
+			return false
+		}
+	}
+	return !slices.ContainsFunc(standIns, func(w withheld) bool { return !within(w.start, w.end) })
 }
 
 // nodes are the spans of a raw trace, those that aren't there without membership.
@@ -88,9 +104,7 @@ func (v *view) nodes(raw ptrace.Traces) []node {
 					start: v.at(span.StartTimestamp()), end: v.at(span.EndTimestamp()),
 				}
 				n.end = max(n.end, n.start) // a span that ends before it begins
-				if n.start >= v.oldest && n.end <= v.newest {
-					n.membership = v.rules.membership(within, span)
-				}
+				n.membership = v.rules.membership(within, span)
 				nodes = append(nodes, n)
 			}
 		}

@@ -47,7 +47,7 @@ func worldPolicy() policy.Obligations {
 			{Name: web, Release: policy.Row, Spans: of(web), Span: policy.Span{Mode: policy.SpanAttributes}, Labels: map[string]policy.LabelRule{
 				"name": keep, "status": keep, "resource.service.name": keep, "span.http.route": keep, "span.user.id": pseudonym,
 				"span.http.status": {Mode: policy.Generalize, Mapping: &policy.Mapping{Regexp: regexp.MustCompile(`^(?s:(.)..)$`), Replacement: "${1}xx"}},
-				"event.name": {Mode: policy.Generalize, Mapping: &policy.Mapping{Regexp: regexp.MustCompile(`^(?s:exception)$`), Replacement: "exception"}},
+				"event.name":       {Mode: policy.Generalize, Mapping: &policy.Mapping{Regexp: regexp.MustCompile(`^(?s:exception)$`), Replacement: "exception"}},
 			}},
 			{Name: open, Release: policy.Row, Spans: of(open), Span: policy.Span{Mode: policy.SpanFull}},
 			{Name: core, Release: policy.Row, Spans: of(core), Span: policy.Span{Mode: policy.SpanBoundary}, Labels: map[string]policy.LabelRule{
@@ -63,6 +63,7 @@ func worldPolicy() policy.Obligations {
 // world makes raw traces.
 type world struct {
 	shown, hidden *rand.Rand
+	attacks       *rand.Rand // of questions about it
 	traces        []ptrace.Traces
 	id            pcommon.TraceID
 	spans         int
@@ -75,7 +76,7 @@ type rawSpan struct {
 }
 
 func newWorld(shown, hidden uint64) *world {
-	w := &world{shown: rand.New(rand.NewPCG(shown, 1)), hidden: rand.New(rand.NewPCG(hidden, 2))}
+	w := &world{shown: rand.New(rand.NewPCG(shown, 1)), hidden: rand.New(rand.NewPCG(hidden, 2)), attacks: rand.New(rand.NewPCG(shown, 3))}
 	for range 1 + w.shown.IntN(8) {
 		w.trace()
 	}
