@@ -25,7 +25,7 @@ func (l *Local) search(ctx context.Context, q Question, v *view, limits tenants.
 	if err != nil {
 		return nil, err
 	}
-	found := &latest{most: q.Limit}
+	found := &latestTraces{most: q.Limit}
 	sel := v.selection(q, expr.Filters())
 	sel.wanted = q.Limit
 	err = v.read(ctx, l.config.Source, sel, func(trace ptrace.Traces) error {
@@ -71,8 +71,8 @@ func lastMatch(expr *traceql.Expr, t *traceql.Trace, q Question) (at int64, ok b
 	return at, ok
 }
 
-// latest are the latest traces that were found.
-type latest struct {
+// latestTraces are the latest traces that were found.
+type latestTraces struct {
 	most  int
 	found []foundTrace // in order
 }
@@ -88,7 +88,7 @@ func compareFound(a, b foundTrace) int {
 	return cmp.Or(cmp.Compare(b.at, a.at), bytes.Compare(a.ID[:], b.ID[:]))
 }
 
-func (l *latest) add(t Trace, at int64) {
+func (l *latestTraces) add(t Trace, at int64) {
 	f := foundTrace{t, at}
 	i, _ := slices.BinarySearchFunc(l.found, f, compareFound)
 	l.found = slices.Insert(l.found, i, f)
@@ -99,11 +99,11 @@ func (l *latest) add(t Trace, at int64) {
 
 // complete says whether those that are wanted were found, when all that begins at
 // or after a time has been read.
-func (l *latest) complete(start int64) bool {
+func (l *latestTraces) complete(start int64) bool {
 	return len(l.found) == l.most && l.found[l.most-1].at >= start
 }
 
-func (l *latest) traces() []Trace {
+func (l *latestTraces) traces() []Trace {
 	out := make([]Trace, len(l.found))
 	for i, f := range l.found {
 		out[i] = f.Trace
