@@ -49,7 +49,9 @@ func naive(t testing.TB, copied []traces.Trace, q traces.Question) *traces.Relea
 			answer.Traces = append(answer.Traces, c)
 		}
 	}
-	slices.SortFunc(answer.Traces, func(a, b traces.Trace) int { return cmp.Or(last[b.ID].Compare(last[a.ID]), bytes.Compare(a.ID[:], b.ID[:])) })
+	slices.SortFunc(answer.Traces, func(a, b traces.Trace) int {
+		return cmp.Or(last[b.ID].Compare(last[a.ID]), bytes.Compare(a.ID[:], b.ID[:]))
+	})
 	if q.Kind == policy.Search {
 		answer.Traces = answer.Traces[:min(len(answer.Traces), q.Limit)]
 	}

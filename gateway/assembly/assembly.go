@@ -27,6 +27,7 @@ import (
 	"github.com/parley-gateway/parley/federation/metrics"
 	"github.com/parley-gateway/parley/federation/peer"
 	"github.com/parley-gateway/parley/federation/peer/wire"
+	"github.com/parley-gateway/parley/federation/traces"
 	"github.com/parley-gateway/parley/gateway"
 	"github.com/parley-gateway/parley/gateway/audit"
 	"github.com/parley-gateway/parley/gateway/breakglass"
@@ -67,7 +68,10 @@ type Config struct {
 	Source metrics.Source
 	// Logs is where our logs are; nil: we have none to be asked for. It is the
 	// caller's to close, after Run.
-	Logs       logs.Source
+	Logs logs.Source
+	// Traces is where our traces are; nil: we have none to be asked for. It is the
+	// caller's to close, after Run.
+	Traces     traces.Source
 	Lookback   time.Duration // default 5m
 	MaxSamples int           // default 50 million
 	// Secret is what pseudonyms are derived from, 32 bytes or more.
@@ -229,16 +233,13 @@ func (g *Gateway) makePipeline(context.Context) error {
 	if err != nil {
 		return err
 	}
-	federated := logs.NewFederated(g.config.MaxSamples, nil)
-	ofLogs := gateway.Signal{Federate: gateway.FederateWith(federated), Follow: gateway.FollowWith(federated)}
-	if g.config.Logs != nil {
-		own, err := logs.NewLocal(logs.LocalConfig{
-			Org: g.config.Org, Source: g.config.Logs, Secret: g.config.Secret, MaxSamples: g.config.MaxSamples, Logger: g.config.Log, Registerer: g.registry,
-		})
-		if err != nil {
-			return err
-		}
-		ofLogs.Answer, ofLogs.Tail = gateway.AnswerFrom(own), gateway.TailFrom(own)
+	ofLogs, err := g.logs()
+	if err != nil {
+		return err
+	}
+	ofTraces, err := g.traces()
+	if err != nil {
+		return err
 	}
 	c := gateway.Config{
 		Org: g.config.Org, Directory: g.directory, Decider: g.policies,
@@ -247,7 +248,8 @@ func (g *Gateway) makePipeline(context.Context) error {
 				Answer:   gateway.AnswerFrom(local),
 				Federate: gateway.FederateWith(metrics.NewFederated(g.config.MaxSamples, g.config.Lookback, nil)),
 			},
-			tenants.Logs: ofLogs,
+			tenants.Logs:   ofLogs,
+			tenants.Traces: ofTraces,
 		},
 		Peers: g.pool, Auditor: g.auditor, Meter: g.meter, Log: g.config.Log, Timeout: g.config.QueryTimeout,
 	}
@@ -269,6 +271,39 @@ func (g *Gateway) makePipeline(context.Context) error {
 	}
 	g.pipeline, err = gateway.New(c)
 	return err
+}
+
+// logs is the logs signal.
+func (g *Gateway) logs() (gateway.Signal, error) {
+	federated := logs.NewFederated(g.config.MaxSamples, nil)
+	signal := gateway.Signal{Federate: gateway.FederateWith(federated), Follow: gateway.FollowWith(federated)}
+	if g.config.Logs == nil {
+		return signal, nil
+	}
+	own, err := logs.NewLocal(logs.LocalConfig{
+		Org: g.config.Org, Source: g.config.Logs, Secret: g.config.Secret, MaxSamples: g.config.MaxSamples, Logger: g.config.Log, Registerer: g.registry,
+	})
+	if err != nil {
+		return signal, err
+	}
+	signal.Answer, signal.Tail = gateway.AnswerFrom(own), gateway.TailFrom(own)
+	return signal, nil
+}
+
+// traces is the traces signal.
+func (g *Gateway) traces() (gateway.Signal, error) {
+	signal := gateway.Signal{Federate: gateway.FederateWith(traces.NewFederated(traces.FederatedConfig{}))}
+	if g.config.Traces == nil {
+		return signal, nil
+	}
+	own, err := traces.NewLocal(traces.LocalConfig{
+		Org: g.config.Org, Source: g.config.Traces, Secret: g.config.Secret, Logger: g.config.Log, Registerer: g.registry,
+	})
+	if err != nil {
+		return signal, err
+	}
+	signal.Answer = gateway.AnswerFrom(own)
+	return signal, nil
 }
 
 func (g *Gateway) knows(org tenants.OrgID) bool {

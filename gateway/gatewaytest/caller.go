@@ -11,6 +11,7 @@ import (
 	"github.com/parley-gateway/parley/federation/logs"
 	"github.com/parley-gateway/parley/federation/metrics"
 	"github.com/parley-gateway/parley/federation/peer"
+	"github.com/parley-gateway/parley/federation/traces"
 	"github.com/parley-gateway/parley/gateway/identity"
 	"github.com/parley-gateway/parley/tenants"
 )
@@ -88,6 +89,13 @@ func (w *World) CallerTLS(svid *x509svid.SVID, owner tenants.OrgID) *tls.Config 
 func (c *Caller) AsksLogs(q logs.Question) (*logs.Released, federation.Part, error) {
 	released, part, err := c.client.Ask(c.world.t.Context(), c.ExchangeID, c.Principal, q)
 	answer, _ := released.(*logs.Released) // of another type only with an error
+	return answer, part, err
+}
+
+// AsksTraces asks one question about traces.
+func (c *Caller) AsksTraces(q traces.Question) (*traces.Released, federation.Part, error) {
+	released, part, err := c.client.Ask(c.world.t.Context(), c.ExchangeID, c.Principal, q)
+	answer, _ := released.(*traces.Released) // of another type only with an error
 	return answer, part, err
 }
 

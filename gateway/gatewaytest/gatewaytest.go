@@ -35,6 +35,7 @@ import (
 	"github.com/parley-gateway/parley/federation/logs"
 	"github.com/parley-gateway/parley/federation/metrics"
 	"github.com/parley-gateway/parley/federation/metrics/metricstest"
+	"github.com/parley-gateway/parley/federation/traces"
 	"github.com/parley-gateway/parley/gateway"
 	"github.com/parley-gateway/parley/gateway/assembly"
 	"github.com/parley-gateway/parley/gateway/identity"
@@ -58,6 +59,8 @@ type Org struct {
 	Source metrics.Source
 	// Logs, when set before Start, is where the logs are; nil is none.
 	Logs logs.Source
+	// Traces, when set before Start, is where the traces are; nil is none.
+	Traces traces.Source
 	// Auditor, when set before Start, records instead of a log in AuditDir.
 	Auditor gateway.Auditor
 	// Authentication, when set before Start, is how its users are known.
@@ -190,7 +193,7 @@ func (o *Org) Start() {
 		BreakGlassDir: filepath.Join(o.Dir, "break-glass"), Now: o.Now,
 		AgreementsDir: filepath.Join(o.Dir, "agreements"), PolicyDir: filepath.Join(o.Dir, "policies"),
 		PolicyBundle: o.PolicyBundle, PolicyInterval: 100 * time.Millisecond,
-		Source: o.Source, Logs: o.Logs, Secret: []byte(strings.Repeat(string(o.ID), 32)), Auditor: o.Auditor, AuditDir: o.AuditDir(),
+		Source: o.Source, Logs: o.Logs, Traces: o.Traces, Secret: []byte(strings.Repeat(string(o.ID), 32)), Auditor: o.Auditor, AuditDir: o.AuditDir(),
 		Front: o.front, Peer: o.peer, Authentication: o.Authentication, DefaultPurpose: "slo-review", QueryTimeout: o.QueryTimeout,
 		Reload: 100 * time.Millisecond, Log: log,
 	})

@@ -45,7 +45,7 @@ trust_domain: %s
 gateway_id: %s
 addresses: [%s]
 bundle: {file: %q}
-signals: [metrics, logs]
+signals: [metrics, logs, traces]
 purposes: [%s]
 not_after: %s
 policy: parley.partners.%s
