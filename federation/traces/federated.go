@@ -59,6 +59,8 @@ func (f *Federated) Answer(ctx context.Context, q Question, members []Member) (*
 	switch q.Kind {
 	case policy.Trace:
 		return f.answerTrace(ctx, q, members)
+	case policy.Search:
+		return f.answerSearch(ctx, q, members)
 	case policy.LabelNames, policy.LabelValues, policy.Operations, policy.Dependencies:
 		answered := askAll(ctx, q, members)
 		parts, err := answered.outcome()
@@ -73,7 +75,7 @@ func (f *Federated) Answer(ctx context.Context, q Question, members []Member) (*
 // answerTrace answers a question for traces by id.
 func (f *Federated) answerTrace(ctx context.Context, q Question, members []Member) (*Released, federation.Completeness, error) {
 	g := newGathering(f.config, q, members)
-	if err := g.fetch(ctx, q.IDs); err != nil {
+	if err := g.fetch(ctx, q); err != nil {
 		return nil, g.completeness(), err
 	}
 	grown := g.follow(ctx)
@@ -83,6 +85,7 @@ func (f *Federated) answerTrace(ctx context.Context, q Question, members []Membe
 // answer is what one member answered.
 type answer struct {
 	member   *Member
+	q        Question
 	released *Released
 	part     federation.Part
 	err      error
@@ -93,13 +96,22 @@ type answers []answer
 
 // askAll asks all members the same.
 func askAll(ctx context.Context, q Question, members []Member) answers {
-	out := make(answers, len(members))
-	var running sync.WaitGroup
+	return askEach(ctx, members, func(*Member) (Question, bool) { return q, true })
+}
+
+// askEach asks each member a question of its own, if there is one.
+func askEach(ctx context.Context, members []Member, question func(*Member) (Question, bool)) answers {
+	var out answers
 	for i := range members {
+		if q, ok := question(&members[i]); ok {
+			out = append(out, answer{member: &members[i], q: q})
+		}
+	}
+	var running sync.WaitGroup
+	for i := range out {
 		a := &out[i]
-		a.member = &members[i]
 		running.Go(func() {
-			a.released, a.part, a.err = a.member.Ask(ctx, q)
+			a.released, a.part, a.err = a.member.Ask(ctx, a.q)
 			a.part.Org = a.member.Org
 			if a.err != nil {
 				e := federation.AsError(a.err)

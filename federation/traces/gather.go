@@ -29,6 +29,8 @@ type gathering struct {
 	members []Member
 
 	ids    []pcommon.TraceID // in the order in which they were found
+	known  map[pcommon.TraceID]bool
+	has    map[given]bool // what was given, or isn't there
 	pieces []piece
 	// fetched are the parts of asking for traces, and searched those of looking for
 	// more of them, of each organization.
@@ -38,37 +40,60 @@ type gathering struct {
 
 func newGathering(c FederatedConfig, q Question, members []Member) *gathering {
 	return &gathering{
-		config: c, q: q, members: members,
+		config: c, q: q, members: members, known: map[pcommon.TraceID]bool{}, has: map[given]bool{},
 		fetched: map[tenants.OrgID][]federation.Part{}, searched: map[tenants.OrgID][]federation.Part{},
 	}
 }
 
-// fetch asks all members for traces. The error is for when none answered.
-func (g *gathering) fetch(ctx context.Context, ids []pcommon.TraceID) error {
-	all := askAll(ctx, Question{Kind: policy.Trace, IDs: ids, Start: g.q.Start, End: g.q.End}, g.members)
-	for _, id := range ids {
-		if !slices.Contains(g.ids, id) {
-			g.ids = append(g.ids, id)
-		}
+// fetch asks the members for traces, each for those that it hasn't given yet. The
+// error is for when none answered.
+func (g *gathering) fetch(ctx context.Context, q Question) error {
+	for _, id := range q.IDs {
+		g.know(id)
 	}
-	g.take(all, ids)
+	all := askEach(ctx, g.members, func(m *Member) (Question, bool) {
+		own := q
+		own.IDs = slices.DeleteFunc(slices.Clone(q.IDs), func(id pcommon.TraceID) bool { return g.has[given{m.Org, id}] })
+		return own, len(own.IDs) > 0
+	})
+	for _, a := range all {
+		g.fetched[a.member.Org] = append(g.fetched[a.member.Org], a.part)
+		g.take(a, func(id pcommon.TraceID) bool { return slices.Contains(a.q.IDs, id) })
+	}
 	_, err := all.outcome()
 	return err
 }
 
-// take takes from answers the traces that were asked for.
-func (g *gathering) take(all answers, ids []pcommon.TraceID) {
-	for _, a := range all {
-		g.fetched[a.member.Org] = append(g.fetched[a.member.Org], a.part)
-		if a.released == nil {
-			continue
-		}
-		for _, t := range a.released.traces {
-			if slices.Contains(ids, t.ID) {
-				g.pieces = append(g.pieces, piece{org: a.member.Org, own: a.member.Own, id: t.ID, spans: t.Spans})
-			}
+// know notes that there is a trace id.
+func (g *gathering) know(id pcommon.TraceID) {
+	if !g.known[id] {
+		g.known[id] = true
+		g.ids = append(g.ids, id)
+	}
+}
+
+// take takes from an answer the traces that are wanted. What an organization gave
+// it isn't asked for again.
+func (g *gathering) take(a answer, wanted func(pcommon.TraceID) bool) {
+	if a.released == nil {
+		return
+	}
+	for _, t := range a.released.traces {
+		if by := (given{a.member.Org, t.ID}); wanted(t.ID) && !g.has[by] {
+			g.has[by] = true
+			g.know(t.ID)
+			g.pieces = append(g.pieces, piece{org: a.member.Org, own: a.member.Own, id: t.ID, spans: t.Spans})
 		}
 	}
+	for _, id := range a.q.IDs {
+		g.has[given{a.member.Org, id}] = true // or hasn't got it
+	}
+}
+
+// given is an organization's piece of a trace id.
+type given struct {
+	org tenants.OrgID
+	id  pcommon.TraceID
 }
 
 // holders is what became of asking for the traces.
@@ -105,7 +130,8 @@ func (g *gathering) follow(ctx context.Context) *forest {
 			return f
 		}
 		before := len(g.pieces)
-		if err := g.fetch(ctx, next); err != nil || len(g.pieces) == before {
+		// They are at other times, maybe.
+		if err := g.fetch(ctx, Question{Kind: policy.Trace, IDs: next}); err != nil || len(g.pieces) == before {
 			// That nobody answered is in their parts.
 			return grow(g.ids, g.pieces, g.config.Correlation, g.holders())
 		}
@@ -116,7 +142,7 @@ func (g *gathering) follow(ctx context.Context) *forest {
 func (g *gathering) bounded(ids []pcommon.TraceID, round int) []pcommon.TraceID {
 	var next []pcommon.TraceID
 	for _, id := range ids {
-		if id.IsEmpty() || slices.Contains(g.ids, id) || slices.Contains(next, id) {
+		if id.IsEmpty() || g.known[id] || slices.Contains(next, id) {
 			continue
 		}
 		if round == maxRounds || len(g.ids)-len(g.q.IDs)+len(next) >= maxJoined {
@@ -281,11 +307,11 @@ func (f *forest) clues(correlation []string) []clue {
 			n := &f.nodes[i]
 			open := exit(n.kind) && !slices.ContainsFunc(f.children(int32(i)), func(kid int32) bool { return entry(f.nodes[kid].kind) })
 			switch {
-			case n.placeholder:
 			case link:
-				if open || n.withheld {
+				if open || n.withheld || n.placeholder {
 					add(clue{value: f.ids[n.trace].String()})
 				}
+			case n.placeholder:
 			case open || entry(n.kind) && f.open(int32(i), outer):
 				for _, attribute := range attributes {
 					add(clue{attribute, carried(n.span, attribute)})

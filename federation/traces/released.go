@@ -23,8 +23,8 @@ type Released struct {
 
 // Trace is a trace, or what one organization released of it.
 type Trace struct {
-	// ID is the one that was asked for, or that the trace begins with where it
-	// went on under others.
+	// ID is the one that was asked for, or found, where the trace goes on under
+	// others.
 	ID pcommon.TraceID
 	// Spans are at least one. Every resource has the attribute parley.org. Those
 	// of one organization are in order of start and id, each resource and scope
