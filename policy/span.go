@@ -60,6 +60,39 @@ const (
 	SpanEventName     = "event.name" // an event whose name isn't seen isn't there
 )
 
+// StrictestOfSpans is the rule of a name or an attribute of spans that are in
+// several datasets, whatever their mode.
+func StrictestOfSpans(datasets []*Dataset, name string) LabelRule {
+	mode := StrictestSpan(datasets).Mode
+	switch {
+	case mode == SpanHidden:
+		return LabelRule{}
+	case mode == SpanFull || name == SpanKind:
+		return LabelRule{Mode: Keep}
+	case mode == SpanShape:
+		return LabelRule{}
+	}
+	var redacting []*Dataset
+	for _, d := range datasets {
+		if d.Span.Mode != SpanFull {
+			redacting = append(redacting, d)
+		}
+	}
+	return Strictest(redacting, name)
+}
+
+// String says it in words, for its owner.
+func (s Span) String() string {
+	out := s.Mode.String()
+	if s.Counts {
+		out += ", counts told"
+	}
+	if s.WithholdDurations {
+		out += ", durations withheld"
+	}
+	return out
+}
+
 // StrictestSpan is what leaves of a span that is in several datasets: the mode
 // that hides most, and of counts and durations what all of them tell; those that
 // fold no spans tell both. Of no datasets nothing is seen.

@@ -49,3 +49,35 @@ func TestSpanModesByName(t *testing.T) {
 		t.Error("an empty dataset of spans is none")
 	}
 }
+
+func TestStrictestOfSpans(t *testing.T) {
+	of := func(mode SpanMode, labels map[string]LabelRule, others Mode) *Dataset {
+		return &Dataset{Spans: []Selector{}, Span: Span{Mode: mode}, Labels: labels, Others: LabelRule{Mode: others}}
+	}
+	kept := map[string]LabelRule{SpanName: {Mode: Keep}, "span.user.id": {Mode: Pseudonym}}
+	full, attributes, shape, hidden := of(SpanFull, nil, Drop), of(SpanAttributes, kept, Drop), of(SpanShape, nil, Drop), of(SpanHidden, nil, Drop)
+	boundary := of(SpanBoundary, map[string]LabelRule{SpanName: {Mode: Drop}}, Keep)
+	for _, test := range []struct {
+		of   []*Dataset
+		name string
+		want Mode
+	}{
+		{nil, SpanKind, Drop},
+		{[]*Dataset{full}, "span.anything", Keep},
+		{[]*Dataset{full, attributes}, SpanName, Keep},
+		{[]*Dataset{full, attributes}, "span.user.id", Pseudonym},
+		{[]*Dataset{full, attributes}, "span.anything", Drop},
+		{[]*Dataset{attributes, boundary}, SpanName, Drop},
+		{[]*Dataset{attributes, boundary}, "span.user.id", Pseudonym},
+		{[]*Dataset{attributes, shape}, SpanName, Drop},
+		{[]*Dataset{attributes, shape}, SpanKind, Keep},
+		{[]*Dataset{attributes, hidden}, SpanKind, Drop},
+	} {
+		if got := StrictestOfSpans(test.of, test.name); got.Mode != test.want {
+			t.Errorf("%s of %d datasets: %s, want %s", test.name, len(test.of), got, test.want)
+		}
+	}
+	if text := (Span{Mode: SpanBoundary, Counts: true, WithholdDurations: true}).String(); text != "boundary, counts told, durations withheld" {
+		t.Error(text)
+	}
+}

@@ -46,6 +46,7 @@ func TestExitCodes(t *testing.T) {
 		{0, explain("up"), "globex for audit: allowed"},
 		{2, explain("sum("), "not PromQL"},
 		{2, explain(`{service="shop"} |= "refused"`), "this is LogQL, and explain and try are for questions about metrics"},
+		{2, explain(`{ resource.service.name = "shop" }`), "this is TraceQL, and explain and try are for questions about metrics"},
 		{0, explain(`rate({service="shop"}[5m])`), "asked in PromQL, about metrics; it is LogQL as well"},
 		{2, explain("--time", "noon", "up"), "neither RFC 3339"},
 		{2, explain("--step", "1m", "up"), "give --range as well"},

@@ -11,6 +11,7 @@ import (
 
 	"github.com/parley-gateway/parley/federation/logs/logql"
 	"github.com/parley-gateway/parley/federation/metrics"
+	"github.com/parley-gateway/parley/federation/traces/traceql"
 	"github.com/parley-gateway/parley/gateway/rehearsal"
 	"github.com/parley-gateway/parley/policy"
 	"github.com/parley-gateway/parley/policy/inspect"
@@ -64,8 +65,13 @@ func (q *partnerQuestion) ask(f *inspect.Folder) (rehearsal.Ask, error) {
 		return a, err
 	}
 	if _, err := parser.ParseExpr(q.Expression); err != nil {
-		if isLogQL(q.Expression) {
-			return a, usage("this is LogQL, and explain and try are for questions about metrics; check, lint, catalog, diff and replay are for logs as well")
+		for _, language := range []struct {
+			name string
+			is   bool
+		}{{"LogQL", isLogQL(q.Expression)}, {"TraceQL", isTraceQL(q.Expression)}} {
+			if language.is {
+				return a, usage("this is %s, and explain and try are for questions about metrics; check, lint, catalog, diff and replay are for logs and traces as well", language.name)
+			}
 		}
 		return a, usage("not PromQL: %w", err)
 	}
@@ -94,6 +100,11 @@ func (q *partnerQuestion) note(w io.Writer) error {
 
 func isLogQL(text string) bool {
 	_, err := logql.Parse(text)
+	return err == nil
+}
+
+func isTraceQL(text string) bool {
+	_, err := traceql.Parse(text)
 	return err == nil
 }
 

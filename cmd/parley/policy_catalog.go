@@ -28,8 +28,8 @@ func (*policyCatalogCommand) Help() string {
   parley policy catalog --config gateway.yml --as globex
   parley policy catalog --config gateway.yml --as globex -o markdown > globex.md
 
-It says what a partner may ask, by purpose: metrics, streams, labels, how they
-are released, within which bounds. It can be handed to the partner: nothing is in it
+It says what a partner may ask, by purpose: metrics, streams, spans, labels, how
+they are released, within which bounds. It can be handed to the partner: nothing is in it
 of what policy hides, such as the names of labels that are dropped, what is
 denied, or how series are chosen by what isn't seen.`
 }
@@ -162,23 +162,36 @@ func (p *catalogPage) write(c inspect.Catalog) {
 // languages are those in which may be asked what a catalog has, what it has,
 // and the command that asks for it.
 func (p *catalogPage) languages(c inspect.Catalog) (language, things, command string) {
-	var series, streams bool
+	var series, streams, spans bool
 	for _, purpose := range c.Purposes {
 		for _, t := range slices.Concat(purpose.Terms, purpose.Emergency) {
 			series = series || len(t.Queries) > 0
 			for _, s := range t.Sets {
-				series, streams = series || s.Signal == tenants.Metrics, streams || s.Signal == tenants.Logs
+				series, streams, spans = series || s.Signal == tenants.Metrics, streams || s.Signal == tenants.Logs, spans || s.Signal == tenants.Traces
 			}
 		}
 	}
-	logs := "LogQL (" + p.code("parley logs") + ")"
-	switch {
-	case streams && series:
-		return "PromQL about metrics and in " + logs + " about logs", "Series, streams", "query"
-	case streams:
-		return logs, "Streams", "logs"
+	var in, about, what []string
+	add := func(there bool, name, of, has, asks string) {
+		if !there {
+			return
+		}
+		in, about, what = append(in, name), append(about, of), append(what, has)
+		if command == "" {
+			command = asks
+		}
 	}
-	return "PromQL", "Series", "query"
+	add(series || !streams && !spans, "PromQL", "metrics", "series", "query")
+	add(streams, "LogQL ("+p.code("parley logs")+")", "logs", "streams", "logs")
+	add(spans, "TraceQL ("+p.code("parley trace")+")", "traces", "spans", "trace")
+	things = strings.ToUpper(what[0][:1]) + strings.Join(what, ", ")[1:]
+	if len(in) == 1 {
+		return in[0], things, command
+	}
+	for i := range in {
+		in[i] += " about " + about[i]
+	}
+	return strings.Join(in[:len(in)-1], ", in ") + " and in " + in[len(in)-1], things, command
 }
 
 func (p *catalogPage) terms(t inspect.CatalogTerms) {
@@ -211,6 +224,7 @@ func kindNames(kinds []policy.Kind) []string {
 		policy.LabelValues: "values of a label", policy.Metadata: "what metrics mean", policy.Exemplars: "exemplars",
 		policy.Tail: "entries as they come", policy.Stats: "how much there is", policy.Volume: "bytes by label",
 		policy.DetectedLabels: "labels that were found", policy.DetectedFields: "fields that were found", policy.Patterns: "patterns of lines",
+		policy.Trace: "traces by id", policy.Search: "traces by TraceQL", policy.Operations: "services and operations", policy.Dependencies: "who calls whom",
 	}
 	var out []string
 	for _, k := range kinds {
@@ -224,10 +238,7 @@ func (p *catalogPage) set(s inspect.CatalogSet) {
 	for i, text := range selectors {
 		selectors[i] = p.code(text)
 		if text == "{}" {
-			selectors[i] = "metrics of any name"
-			if s.Signal == tenants.Logs {
-				selectors[i] = "all streams"
-			}
+			selectors[i] = map[tenants.Signal]string{tenants.Metrics: "metrics of any name", tenants.Logs: "all streams", tenants.Traces: "all spans"}[s.Signal]
 		}
 	}
 	p.item(strings.Join(selectors, ", "))
@@ -236,6 +247,13 @@ func (p *catalogPage) set(s inspect.CatalogSet) {
 		what = "events"
 	}
 	switch {
+	case s.Signal == tenants.Traces:
+		p.detail("released as", spansOf(s))
+		if s.Spans == policy.SpanShape.String() || s.Spans == policy.SpanFull.String() {
+			return
+		}
+		p.detail("names and attributes", p.names(s.Labels, s.Others))
+		return
 	case s.Signal == tenants.Logs:
 		p.detail("released as", "streams of logs")
 	case s.Release == policy.Aggregate:
@@ -250,6 +268,29 @@ func (p *catalogPage) set(s inspect.CatalogSet) {
 	if s.Rounding != "exact" {
 		p.detail("numbers", s.Rounding)
 	}
+}
+
+// spansOf says what is left of spans.
+func spansOf(s inspect.CatalogSet) string {
+	folded := ", how many isn't told"
+	switch {
+	case s.Folded:
+		folded = ", with how many there are"
+	case s.DurationsWithheld:
+		folded = ", neither how many there are nor how long they took is told"
+	}
+	switch s.Spans {
+	case policy.SpanFull.String():
+		return "spans as they are"
+	case policy.SpanShape.String():
+		if s.Folded {
+			return "spans without names and attributes: time, kind and who called whom"
+		}
+		return "spans without names and attributes: time, kind and who called whom; one withheld span stands for internal ones" + folded
+	case policy.SpanBoundary.String():
+		return "spans with which requests enter and leave; one withheld span stands for what is inside" + folded
+	}
+	return "spans"
 }
 
 // lines says what is left of lines.
@@ -343,6 +384,9 @@ func (p *catalogPage) bounds(t inspect.CatalogTerms) {
 	lines := ""
 	if t.Limits.Lines > 0 {
 		lines = fmt.Sprintf("%d lines, ", t.Limits.Lines)
+	}
+	if t.Limits.Spans > 0 {
+		lines += fmt.Sprintf("%d spans, ", t.Limits.Spans)
 	}
 	p.item(fmt.Sprintf("One question spans at most %s; one answer has at most %s%d series, %d samples and %d bytes.",
 		span(t.Limits.Range), lines, t.Limits.Series, t.Limits.Samples, t.Limits.Bytes))

@@ -130,5 +130,5 @@ func ofWhich(c inspect.Change) string {
 		}
 		examples = append(examples, example)
 	}
-	return fmt.Sprintf("of %d of %s, such as %s of %s:", c.Questions, count(c.Of, "sample question"), strings.Join(examples, ", "), cmp.Or(c.Examples[0].Metric, "logs"))
+	return fmt.Sprintf("of %d of %s, such as %s of %s:", c.Questions, count(c.Of, "sample question"), strings.Join(examples, ", "), cmp.Or(c.Examples[0].Metric, string(c.Examples[0].Signal)))
 }

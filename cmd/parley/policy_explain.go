@@ -39,7 +39,7 @@ func (*policyExplainCommand) Help() string {
 It says what policy decides and which rules and lines say so, what of the
 question is released how, what becomes of each label it speaks of, and what the
 partner would be told. No data is read. It is for questions about metrics, not
-for those about logs.
+for those about logs or traces.
 The exit code is 1 when the question would be refused.`
 }
 

@@ -38,7 +38,7 @@ func (*policyReplayCommand) Help() string {
 It reads the questions in the gateway's audit log and decides them once more, by
 other policies. What the policies that serve have decided is compared in full;
 what older ones have is compared by what was recorded of it: datasets, labels,
-times and limits, not which series or streams, nor what leaves of lines. Nothing is asked and no data is read. The
+times and limits, not which series or streams, nor what leaves of lines, and of spans only in which mode. Nothing is asked and no data is read. The
 log may be in use.
 A partner whose policy is missing is denied.
 The exit code is 0 also when something changes; with --exit-code it is 2 then.`
@@ -152,8 +152,8 @@ func showGroups(out *strings.Builder, how style, r replay.Report, outcome replay
 		if g.Label != "" {
 			what += " of " + printable(g.Label)
 		}
-		if g.Signal == tenants.Logs {
-			what = "logs, " + what
+		if g.Signal != tenants.Metrics {
+			what = string(g.Signal) + ", " + what
 		}
 		purpose := printable(string(g.Purpose))
 		if g.BreakGlass {

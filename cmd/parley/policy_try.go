@@ -42,7 +42,7 @@ cells that are too small. Names in the policy that your data doesn't have, as
 after a slip of the pen, are said too. It runs here, for who can read the gateway's files;
 nothing is sent to anyone, so there is no audit record either: an audit record
 is the evidence of what left, and nothing does. It is for questions about
-metrics, not for those about logs.
+metrics, not for those about logs or traces.
 The exit code is 1 when the partner would get no answer.`
 }
 

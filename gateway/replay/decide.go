@@ -13,6 +13,7 @@ import (
 
 	"github.com/parley-gateway/parley/federation/logs"
 	"github.com/parley-gateway/parley/federation/metrics"
+	"github.com/parley-gateway/parley/federation/traces"
 	"github.com/parley-gateway/parley/gateway"
 	"github.com/parley-gateway/parley/gateway/audit"
 	"github.com/parley-gateway/parley/policy"
@@ -75,7 +76,7 @@ func (d decider) request(record audit.Record, looks looks) (r policy.Request, wh
 	switch {
 	case why != "":
 		return r, why
-	case record.Signal != tenants.Metrics && record.Signal != tenants.Logs:
+	case policy.Kinds(record.Signal) == nil:
 		return r, "it is about " + string(record.Signal)
 	case record.QueryCut != nil && looks.text:
 		return r, "its text was cut when it was recorded"
@@ -89,8 +90,12 @@ func (d decider) request(record audit.Record, looks looks) (r policy.Request, wh
 			text = string(record.QueryBytes)
 		}
 		recorded := metrics.Recorded
-		if record.Signal == tenants.Logs {
+		switch record.Signal {
+		case tenants.Logs:
 			recorded = logs.Recorded
+		case tenants.Traces:
+			recorded = traces.Recorded
+		default:
 		}
 		var err error
 		if r, err = recorded(record.Kind, text); err != nil {
@@ -147,6 +152,9 @@ func recorded(d audit.Decision, at time.Time) policy.Decision {
 	}}
 	for _, ds := range d.Datasets {
 		dataset := policy.Dataset{Name: ds.Name, Release: ds.Release, Labels: map[string]policy.LabelRule{}, Others: policy.LabelRule{Mode: modeOf(ds.Others)}}
+		if ds.Span != "" {
+			dataset.Spans, dataset.Span.Mode = []policy.Selector{}, spanModeOf(ds.Span)
+		}
 		for name, mode := range ds.Labels {
 			dataset.Labels[name] = policy.LabelRule{Mode: modeOf(mode)}
 		}
@@ -165,6 +173,15 @@ func ageOf(bound, asked time.Time) time.Duration {
 		return age
 	}
 	return 0
+}
+
+func spanModeOf(name string) policy.SpanMode {
+	for m := policy.SpanFull; m > policy.SpanHidden; m-- {
+		if m.String() == name {
+			return m
+		}
+	}
+	return policy.SpanHidden
 }
 
 func modeOf(name string) policy.Mode {
@@ -277,7 +294,7 @@ func (d decider) addSummary(add func(...string), record audit.Record) {
 	}
 	add(was.Epoch.String(), fmt.Sprint(was.Limits))
 	for _, ds := range was.Datasets {
-		add(ds.Name, string(ds.Release), ds.Others)
+		add(ds.Name, string(ds.Release), ds.Others, ds.Span)
 		for _, name := range slices.Sorted(maps.Keys(ds.Labels)) {
 			add(name, ds.Labels[name])
 		}

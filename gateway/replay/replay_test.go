@@ -19,6 +19,7 @@ import (
 
 	"github.com/parley-gateway/parley/federation/logs"
 	"github.com/parley-gateway/parley/federation/metrics"
+	"github.com/parley-gateway/parley/federation/traces"
 	"github.com/parley-gateway/parley/gateway"
 	"github.com/parley-gateway/parley/gateway/audit"
 	"github.com/parley-gateway/parley/policy"
@@ -103,8 +104,11 @@ func question(seconds int, purpose tenants.Purpose, expression string) gateway.E
 func decided(t testing.TB, f *inspect.Folder, x gateway.Exchange) gateway.Exchange {
 	t.Helper()
 	recorded := metrics.Recorded
-	if x.Signal == tenants.Logs {
+	switch x.Signal {
+	case tenants.Logs:
 		recorded = logs.Recorded
+	case tenants.Traces:
+		recorded = traces.Recorded
 	}
 	r, err := recorded(x.Kind, x.Query)
 	if err != nil {
@@ -386,6 +390,68 @@ decision := {"allow": true, "datasets": [
 	// Logs are agreed on no more.
 	report := run1(t, Config{Current: old, New: loaded(always, agreements[0])}, log)
 	if report.Questions[Undecidable] != 5 || report.Questions[Unchanged] != 1 || report.Groups[0].Why != "the agreement does not cover logs any more" || report.Groups[0].Signal != tenants.Logs {
+		t.Errorf("%+v", report)
+	}
+}
+
+// Of questions about traces policy is told the ids and TraceQL, and of what was
+// decided the mode of spans is recorded.
+func TestTraces(t *testing.T) {
+	agreed := agreements[0]
+	agreed.Signals = []tenants.Signal{tenants.Metrics, tenants.Traces}
+	loaded := func(text string, a tenants.Agreement) *inspect.Folder {
+		f, err := inspect.Load(t.Context(), inspect.Config{
+			Org: "acme", Dir: written(t, map[string]string{"globex.rego": "package parley.partners.globex\n\n" + text}),
+			Agreements: []tenants.Agreement{a}, Now: func() time.Time { return noon },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	const answers = `default decision := {"allow": false, "reasons": ["no"]}
+decision := {"allow": true, "datasets": [
+	{"name": "up", "series": ["up"], "release": "row"},
+	{"name": "shop", "spans": ["{\"resource.service.name\"=\"shop\"}"], "release": "row", "labels": {"name": "keep"}, "span": "attributes"},
+]} if %s
+`
+	always := fmt.Sprintf(answers, "input.side")
+	old := loaded(always, agreed)
+	about := func(seconds int, kind policy.Kind, text string) gateway.Exchange {
+		x := question(seconds, "slo-review", text)
+		x.Signal, x.Kind = tenants.Traces, kind
+		return decided(t, old, x)
+	}
+	metric := decided(t, old, question(1, "slo-review", "up"))
+	log := logOf(t, metric, about(2, policy.Trace, "4bf92f3577b34da6a3ce929d0e0e4736"), about(3, policy.Search, `{ name = "pay" }`), about(4, policy.Operations, ""))
+	unknown := loaded(strings.Replace(always, "input.side", "input.side\n# another revision", 1), agreed)
+	for name, c := range map[string]struct {
+		current, next *inspect.Folder
+		want          []string
+	}{
+		"the same": {old, old, []string{"map[unchanged:4]"}},
+		"spans": {old, loaded(strings.Replace(always, `"attributes"`, `"boundary"`, 1), agreed), []string{
+			"map[changed:3 unchanged:1]",
+			`1 changed slo-review operations "" [spans shop: spans: boundary, was attributes]`,
+			`1 changed slo-review trace "4bf92f3577b34da6a3ce929d0e0e4736" [spans shop: spans: boundary, was attributes]`,
+			`1 changed slo-review search "{ name = \"pay\" }" [spans shop: spans: boundary, was attributes]`,
+		}},
+		"by what was recorded": {unknown, loaded(strings.Replace(always, `"attributes"`, `"boundary"`, 1), agreed), []string{
+			"map[changed:3 unchanged:1]",
+			`1 changed slo-review operations "" [spans shop: spans: boundary, was attributes]`,
+			`1 changed slo-review trace "4bf92f3577b34da6a3ce929d0e0e4736" [spans shop: spans: boundary, was attributes]`,
+			`1 changed slo-review search "{ name = \"pay\" }" [spans shop: spans: boundary, was attributes]`,
+		}},
+		"TraceQL": {old, loaded(fmt.Sprintf(answers, `not contains(input.query, "pay")`), agreed), []string{
+			"map[newly-denied:1 unchanged:3]", `1 newly-denied slo-review search "{ name = \"pay\" }" [denied no]`,
+		}},
+	} {
+		if diff := cmp.Diff(c.want, story(run1(t, Config{Current: c.current, New: c.next}, log))); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
+	report := run1(t, Config{Current: old, New: loaded(always, agreements[0])}, log)
+	if report.Questions[Undecidable] != 3 || report.Groups[0].Why != "the agreement does not cover traces any more" {
 		t.Errorf("%+v", report)
 	}
 }

@@ -71,11 +71,13 @@ type CatalogLimits struct {
 	Samples int `json:"samples"`
 	Bytes   int `json:"bytes"`
 	// Lines is zero where the terms are not of logs.
-	Lines int           `json:"lines,omitzero"`
+	Lines int `json:"lines,omitzero"`
+	// Spans is zero where the terms are not of traces.
+	Spans int           `json:"spans,omitzero"`
 	Range time.Duration `json:"range_ns"`
 }
 
-// CatalogSet is a set of series, of cells or of streams.
+// CatalogSet is a set of series, of cells, of streams or of spans.
 type CatalogSet struct {
 	Signal tenants.Signal `json:"signal"`
 	// Selectors choose them, as far as the partner may know.
@@ -97,6 +99,12 @@ type CatalogSet struct {
 	OtherFields string         `json:"other_fields,omitempty"`
 	// Masks are names of what is replaced in lines.
 	Masks []string `json:"masks,omitempty"`
+	// Spans are how spans leave: boundary, shape, attributes or full. Folded says
+	// of the first two whether it is told how many a withheld one stands for, and
+	// DurationsWithheld that it isn't how long they took.
+	Spans             string `json:"spans,omitempty"`
+	Folded            bool   `json:"folded_counts,omitempty"`
+	DurationsWithheld bool   `json:"durations_withheld,omitempty"`
 }
 
 // CatalogLabel is a label or a field that the partner sees.
@@ -177,8 +185,11 @@ func (f *Folder) terms(d decidedFor) CatalogTerms {
 		Pseudonyms: epochText(o.Epoch),
 		Kinds:      d.kinds(f),
 	}
-	if d.signal() == tenants.Logs {
+	switch d.signal() {
+	case tenants.Logs:
 		t.Limits.Lines = limits.Lines
+	case tenants.Traces:
+		t.Limits.Spans = limits.Spans
 	}
 	if d.MaxAge == 0 {
 		t.NotBefore = o.NotBefore
@@ -247,7 +258,7 @@ func (f *Folder) conditions(d decidedFor) []Condition {
 func catalogSet(datasets []policy.Dataset, i int) CatalogSet {
 	d := &datasets[i]
 	set := CatalogSet{Signal: d.Signal(), Release: d.Release, Labels: []CatalogLabel{}, Rounding: roundingText(d.Rounding)}
-	if d.Release == policy.Deny {
+	if hiddenWhole(d) {
 		return set
 	}
 	hides := hiding(datasets, i)
@@ -268,8 +279,16 @@ func catalogSet(datasets []policy.Dataset, i int) CatalogSet {
 	if rule, ok := shown[Others]; ok {
 		set.Others = how(rule)
 	}
-	if set.Signal == tenants.Logs {
+	switch set.Signal {
+	case tenants.Logs:
 		set.lines(policy.StrictestLine(members))
+	case tenants.Traces:
+		span := policy.StrictestSpan(members)
+		set.Spans, set.DurationsWithheld = span.Mode.String(), span.WithholdDurations
+		set.Folded = span.Counts && span.Mode < policy.SpanAttributes
+		if span.Mode == policy.SpanHidden {
+			set.Selectors = nil
+		}
 	}
 	if c := d.Cells; c != nil {
 		set.Least, set.Events = c.K, len(c.Units) == 0
@@ -300,12 +319,17 @@ func (s *CatalogSet) lines(l policy.Line) {
 	}
 }
 
+// hiddenWhole says whether nothing leaves of what is in a dataset.
+func hiddenWhole(d *policy.Dataset) bool {
+	return d.Release == policy.Deny || d.Signal() == tenants.Traces && d.Span.Mode == policy.SpanHidden
+}
+
 // hiding are the selectors of what another dataset takes away from one: what is
-// denied, and of rows what leaves in cells.
+// denied or hidden, and of rows what leaves in cells.
 func hiding(datasets []policy.Dataset, i int) []policy.Selector {
 	var out []policy.Selector
 	for j, o := range datasets {
-		if j != i && (o.Release == policy.Deny || o.Release == policy.Aggregate) {
+		if j != i && o.Signal() == datasets[i].Signal() && (hiddenWhole(&o) || o.Release == policy.Aggregate) {
 			out = append(out, o.Selectors()...)
 		}
 	}
@@ -331,15 +355,23 @@ func hidingLabels(datasets []policy.Dataset, i int) []*policy.Dataset {
 func shownLabels(members []*policy.Dataset) map[string]policy.LabelRule {
 	out := map[string]policy.LabelRule{}
 	for name := range members[0].Labels {
-		if rule := policy.Strictest(members, name); rule.Mode != policy.Drop {
+		if rule := strictest(members, name); rule.Mode != policy.Drop {
 			out[name] = rule
 		}
 	}
 	// A name that none of them has stands for all labels that aren't named.
-	if rule := policy.Strictest(members, ""); rule.Mode != policy.Drop {
+	if rule := strictest(members, ""); rule.Mode != policy.Drop {
 		out[Others] = rule
 	}
 	return out
+}
+
+// strictest is the rule of a label, or of what is in a span.
+func strictest(members []*policy.Dataset, name string) policy.LabelRule {
+	if members[0].Signal() == tenants.Traces {
+		return policy.StrictestOfSpans(members, name)
+	}
+	return policy.Strictest(members, name)
 }
 
 // how is a rule as its partner may know it: of a mapping what its results show.
@@ -386,7 +418,7 @@ func tellable(s policy.Selector, members []*policy.Dataset, hides []policy.Selec
 		case !positive || m.Value == "":
 		case m.Name == model.MetricNameLabel:
 			names = append(names, m)
-		case policy.Strictest(members, m.Name).Mode == policy.Keep && !spokenOf(m, hides):
+		case strictest(members, m.Name).Mode == policy.Keep && !spokenOf(m, hides):
 			others = append(others, m)
 		}
 	}

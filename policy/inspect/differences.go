@@ -28,6 +28,7 @@ const (
 	OtherDatasets DifferenceKind = "datasets" // which there are, of which series, at which level
 	OtherLabels   DifferenceKind = "labels"
 	OtherLines    DifferenceKind = "lines" // what leaves of them
+	OtherSpans    DifferenceKind = "spans" // what leaves of them
 	OtherCells    DifferenceKind = "cells"
 	OtherQueries  DifferenceKind = "queries"
 	OtherTime     DifferenceKind = "time"
@@ -37,7 +38,7 @@ const (
 
 // DifferenceKinds are all of them, in the order in which differences come.
 var DifferenceKinds = []DifferenceKind{
-	NewlyAllowed, NewlyDenied, OtherDatasets, OtherLabels, OtherLines, OtherCells, OtherQueries, OtherTime, OtherBounds, OtherEpoch,
+	NewlyAllowed, NewlyDenied, OtherDatasets, OtherLabels, OtherLines, OtherSpans, OtherCells, OtherQueries, OtherTime, OtherBounds, OtherEpoch,
 }
 
 // Difference is one between a decision and another one on the same question.
@@ -205,11 +206,12 @@ func datasetText(d policy.Dataset) string {
 	if d.Release == policy.Row {
 		out += "; all other labels: " + d.Others.String()
 	}
-	if d.Signal() == tenants.Logs && d.Release == policy.Row {
+	switch {
+	case d.Release != policy.Row:
+	case d.Signal() == tenants.Logs:
 		out += "; lines: " + d.Line.String()
-	}
-	if d.Release == policy.Row && d.Signal() == tenants.Logs {
-		out += "; lines: " + d.Line.String()
+	case d.Signal() == tenants.Traces:
+		out += "; spans: " + d.Span.String()
 	}
 	if d.Rounding != (policy.Rounding{}) {
 		out += "; numbers: " + roundingText(d.Rounding)
@@ -219,11 +221,8 @@ func datasetText(d policy.Dataset) string {
 
 func (d *differences) dataset(before, after policy.Dataset) {
 	d.changed(OtherDatasets, after.Name+": release", string(before.Release), string(after.Release))
-	of := "series"
-	if after.Signal() == tenants.Logs {
-		of = "streams"
-	}
-	d.changed(OtherDatasets, after.Name+": "+of, selectorsText(before.Selectors()), selectorsText(after.Selectors()))
+	of := map[tenants.Signal]string{tenants.Metrics: "series", tenants.Logs: "streams", tenants.Traces: "selectors of spans"}
+	d.changed(OtherDatasets, after.Name+": "+of[after.Signal()], selectorsText(before.Selectors()), selectorsText(after.Selectors()))
 	names := map[string]bool{}
 	for _, labels := range []map[string]policy.LabelRule{before.Labels, after.Labels} {
 		for name := range labels {
@@ -235,6 +234,7 @@ func (d *differences) dataset(before, after policy.Dataset) {
 	}
 	d.label(Others, after.Name+": all other labels", before.Others, after.Others)
 	d.changed(OtherLines, after.Name+": lines", before.Line.String(), after.Line.String())
+	d.changed(OtherSpans, after.Name+": spans", before.Span.String(), after.Span.String())
 	d.changed(OtherCells, after.Name+": cells", cellsText(before.Cells), cellsText(after.Cells))
 	d.changed(OtherBounds, after.Name+": numbers", roundingText(before.Rounding), roundingText(after.Rounding))
 }
@@ -384,7 +384,7 @@ func limitsText(l tenants.Limits) string {
 	for _, limit := range []struct {
 		n    int
 		what string
-	}{{l.Series, "series"}, {l.Samples, "samples"}, {l.Bytes, "bytes"}, {l.Lines, "lines"}} {
+	}{{l.Series, "series"}, {l.Samples, "samples"}, {l.Bytes, "bytes"}, {l.Lines, "lines"}, {l.Spans, "spans"}} {
 		if limit.n > 0 {
 			out = append(out, fmt.Sprintf("%d %s", limit.n, limit.what))
 		}

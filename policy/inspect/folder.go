@@ -64,6 +64,9 @@ func Load(ctx context.Context, c Config) (*Folder, error) {
 			if slices.Contains(f.Inventory.Strings, "streams") {
 				a.Signals = append(a.Signals, tenants.Logs)
 			}
+			if slices.Contains(f.Inventory.Strings, "spans") {
+				a.Signals = append(a.Signals, tenants.Traces)
+			}
 			f.Agreements = append(f.Agreements, a)
 		}
 	}

@@ -57,6 +57,8 @@ const (
 	LinesTellLabels   FindingID = "lines-tell-labels"
 	OtherInLogs       FindingID = "other-in-logs"
 	TwoLines          FindingID = "two-line-rules"
+	FreeTextOfSpans   FindingID = "spans-tell-attributes"
+	OtherInTraces     FindingID = "other-in-traces"
 	UnknownPurpose    FindingID = "unknown-purpose"
 	MisspeltDecision  FindingID = "misspelt-decision"
 	OutsidePartners   FindingID = "outside-partners"
@@ -135,9 +137,12 @@ func (f *Folder) Lint(ctx context.Context) ([]Finding, error) {
 var everySeries = policy.Selector{labels.MustNewMatcher(labels.MatchNotEqual, labels.MetricName, "")}
 
 // everything says of a dataset that chooses nothing what it has.
-func everything(ds policy.Dataset) (every string, is bool) {
-	if ds.Signal() == tenants.Logs {
-		return everyStream(ds.Streams)
+func everything(ds policy.Dataset) (text string, is bool) {
+	switch ds.Signal() {
+	case tenants.Logs:
+		return every("stream", ds.Streams)
+	case tenants.Traces:
+		return every("span", ds.Spans)
 	}
 	return "every series", covers(ds.Selectors(), everySeries) == yes
 }
@@ -296,16 +301,23 @@ func (l *linter) dataset(d decidedFor, i int) {
 			Advice: `say one that isn't shorter than that time, such as "resolution": "1m"`,
 		}, d.String())
 	}
-	what, key := "series", "series"
-	if ds.Signal() == tenants.Logs {
+	what, key, labels, says := "series", "series", "labels", "*"
+	switch ds.Signal() {
+	case tenants.Logs:
 		what, key = "stream", "streams"
 		l.lines(d, i)
+	case tenants.Traces:
+		what, key, labels = "span", "spans", "names and attributes"
+		l.spans(d, i)
+		if ds.Span.Mode == policy.SpanFull {
+			says = "span"
+		}
 	}
-	if every, is := everything(ds); is && ds.Release == policy.Row && ds.Others.Mode == policy.Keep {
+	if every, is := everything(ds); is && ds.Release == policy.Row && (ds.Others.Mode == policy.Keep || ds.Span.Mode == policy.SpanFull) {
 		l.add(Finding{
-			ID: Everything, Severity: Error, Place: at.Of("*"),
-			Text:   fmt.Sprintf("dataset %s releases %s, with labels nobody has thought of yet%s", ds.Name, every, andLines(ds.Line)),
-			Advice: "name the " + map[string]string{"series": "metrics", "stream": "streams"}[what] + " and labels that are meant",
+			ID: Everything, Severity: Error, Place: at.Of(says),
+			Text:   fmt.Sprintf("dataset %s releases %s, with %s nobody has thought of yet%s", ds.Name, every, labels, andLines(ds.Line)),
+			Advice: "name the " + map[string]string{"series": "metrics", "stream": "streams", "span": "services"}[what] + " and " + labels + " that are meant",
 		}, d.String())
 	}
 	if !slices.ContainsFunc(ds.Selectors(), func(s policy.Selector) bool { _, possible := meeting(s); return possible != no }) {
@@ -320,7 +332,7 @@ func (l *linter) dataset(d decidedFor, i int) {
 	}
 	var deny []policy.Selector
 	for _, o := range d.Decision.Obligations.Datasets {
-		if o.Release == policy.Deny {
+		if o.Release == policy.Deny && o.Signal() == ds.Signal() {
 			deny = append(deny, o.Selectors()...)
 		}
 	}
@@ -361,6 +373,9 @@ func (l *linter) pair(d decidedFor, i, j int) {
 			Text:   fmt.Sprintf("a series such as %s is in dataset %s, which releases rows, and in %s, which releases cells: it leaves in cells only", example, all[rows].Name, all[cells].Name),
 			Advice: "take it out of one of them, if that isn't meant",
 		}, d.String())
+	case a.Signal() == tenants.Traces && !(ruled(a) && ruled(b)):
+		// The mode that hides most counts: to hide some of what is released is what
+		// several datasets are for.
 	default:
 		l.disagreement(d, i, j, example.String())
 		l.twoLines(d, i, j, example.String())
@@ -388,12 +403,15 @@ func (l *linter) disagreement(d decidedFor, i, j int, example string) {
 		became := policy.Strictest([]*policy.Dataset{&all[shows], &all[hides]}, name)
 		l.add(Finding{
 			ID: LabelDisagreement, Severity: Warning, Place: d.Datasets[shows].Of(name),
-			Text: fmt.Sprintf("label %s is %s in dataset %s and %s in %s; of a series in both, such as %s, it is %s",
-				name, shown, all[shows].Name, hidden, all[hides].Name, example, became),
+			Text: fmt.Sprintf("label %s is %s in dataset %s and %s in %s; of a %s in both, such as %s, it is %s",
+				name, shown, all[shows].Name, hidden, all[hides].Name, one[all[shows].Signal()], example, became),
 			Advice: "say the same of it in both, or let their selectors exclude each other",
 		}, d.String())
 	}
 }
+
+// one is what a signal has many of.
+var one = map[tenants.Signal]string{tenants.Metrics: "series", tenants.Logs: "series", tenants.Traces: "span"}
 
 // lattices compares what different partners, or one for different purposes, get
 // of the same series.

@@ -33,11 +33,11 @@ func (l *linter) lines(d decidedFor, i int) {
 	}
 }
 
-// everyStream says what is matched by selectors that match every stream, or every
+// every says what is matched by selectors that match every stream or span, or every
 // one that has some labels: LogQL has no other way to ask for all.
-func everyStream(selectors []policy.Selector) (every string, is bool) {
+func every(thing string, selectors []policy.Selector) (text string, is bool) {
 	if covers(selectors, policy.Selector{}) == yes {
-		return "every stream", true
+		return "every " + thing, true
 	}
 	for _, s := range selectors {
 		var names []string
@@ -49,7 +49,7 @@ func everyStream(selectors []policy.Selector) (every string, is bool) {
 			}
 		}
 		if covers(selectors, all) == yes {
-			return "every stream that has " + strings.Join(names, " and "), true
+			return "every " + thing + " that has " + strings.Join(names, " and "), true
 		}
 	}
 	return "", false
@@ -80,17 +80,22 @@ func (l *linter) twoLines(d decidedFor, i, j int, example string) {
 	}, d.String())
 }
 
-// acrossSignals looks for labels that are named for metrics and for logs, and kept
-// in one of them alone: what is hidden in one can be seen in the other.
+// acrossSignals looks for labels that are named for several signals, and kept in
+// some of them alone: what is hidden in one can be seen in the other.
 func (l *linter) acrossSignals(decisions []decidedFor) {
 	for _, a := range decisions {
 		for _, b := range decisions {
-			if a.signal() != tenants.Metrics || b.signal() != tenants.Logs {
+			across := l.acrossDatasets
+			switch {
+			case a.signal() == tenants.Metrics && b.signal() == tenants.Logs:
+			case a.signal() != tenants.Traces && b.signal() == tenants.Traces:
+				across = l.acrossSpans
+			default:
 				continue
 			}
 			for i := range a.Decision.Obligations.Datasets {
 				for j := range b.Decision.Obligations.Datasets {
-					l.acrossDatasets(a, b, i, j)
+					across(a, b, i, j)
 				}
 			}
 		}

@@ -24,7 +24,7 @@ type Sample struct {
 	// Emergency says that it is asked under a break-glass grant.
 	Emergency bool         `json:"break_glass,omitempty"`
 	User      tenants.User `json:"-"`
-	// Signal is what it is about: metrics, or logs of some stream.
+	// Signal is what it is about: metrics, logs of some stream, or traces.
 	Signal tenants.Signal `json:"signal"`
 	Kind   policy.Kind    `json:"kind"`
 	Metric string         `json:"metric,omitempty"`
@@ -40,6 +40,9 @@ const (
 	usualMetric = "http_requests_total"
 	// usualStream is asked for of logs.
 	usualStream = `{service_name=~".+"}`
+	// usualTrace and usualSearch are asked for of traces.
+	usualTrace  = "4bf92f3577b34da6a3ce929d0e0e4736"
+	usualSearch = `{ resource.service.name = "checkout" }`
 	// maxMetrics bounds how many metrics are asked for.
 	maxMetrics = 50
 )
@@ -69,11 +72,21 @@ func (f *Folder) request(a situation, s Sample) policy.Request {
 		r.Query, r.Selectors = "", nil
 	default:
 	}
-	if s.Signal == tenants.Logs {
+	switch s.Signal {
+	case tenants.Logs:
 		r.Selectors = []policy.Selector{{labels.MustNewMatcher(labels.MatchRegexp, "service_name", ".+")}}
 		r.Query = usualStream
 		if s.Kind == policy.Instant || s.Kind == policy.Range {
 			r.Query = "sum(rate(" + usualStream + "[5m]))"
+		}
+	case tenants.Traces:
+		r.Selectors, r.Query, r.Label = nil, "", map[policy.Kind]string{policy.LabelValues: "resource.service.name", policy.Operations: "checkout"}[s.Kind]
+		switch s.Kind {
+		case policy.Trace:
+			r.Query = usualTrace
+		case policy.Search:
+			r.Query = usualSearch
+		default:
 		}
 	}
 	return r
@@ -124,9 +137,11 @@ func (f *Folder) samples(a situation, purpose tenants.Purpose, metrics []string)
 			add(tenants.Metrics, kind, metric)
 		}
 	}
-	if slices.Contains(a.Signals, tenants.Logs) {
-		for _, kind := range sampleKinds(p, tenants.Logs) {
-			add(tenants.Logs, kind, "")
+	for _, signal := range []tenants.Signal{tenants.Logs, tenants.Traces} {
+		if slices.Contains(a.Signals, signal) {
+			for _, kind := range sampleKinds(p, signal) {
+				add(signal, kind, "")
+			}
 		}
 	}
 	return out
@@ -134,10 +149,14 @@ func (f *Folder) samples(a situation, purpose tenants.Purpose, metrics []string)
 
 // sampleKinds are those that a package tells apart, the plainest first.
 func sampleKinds(p rego.Package, signal tenants.Signal) []policy.Kind {
-	if !p.DependsOn("kind", "label") {
-		return []policy.Kind{policy.Range}
+	plainest := policy.Range
+	if signal == tenants.Traces {
+		plainest = policy.Trace
 	}
-	kinds := append(slices.DeleteFunc(policy.Kinds(signal), func(k policy.Kind) bool { return k == policy.Range }), policy.Range)
+	if !p.DependsOn("kind", "label") {
+		return []policy.Kind{plainest}
+	}
+	kinds := append(slices.DeleteFunc(policy.Kinds(signal), func(k policy.Kind) bool { return k == plainest }), plainest)
 	slices.Reverse(kinds)
 	return kinds
 }
