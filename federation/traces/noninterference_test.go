@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -15,10 +14,22 @@ import (
 
 	"github.com/parley-gateway/parley/federation"
 	"github.com/parley-gateway/parley/federation/traces"
+	"github.com/parley-gateway/parley/federation/traces/tracestest"
 	"github.com/parley-gateway/parley/policy"
 )
 
 var testSecret = []byte("0123456789abcdef0123456789abcdef")
+
+func storeOf(t testing.TB, w *tracestest.World) *traces.Store {
+	t.Helper()
+	s := traces.NewStore(traces.StoreConfig{Now: func() time.Time { return tracestest.Start.Add(2 * tracestest.Length) }})
+	for _, trace := range w.Traces() {
+		if err := s.Append(trace); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s
+}
 
 // everything releases all spans as they are.
 func everything() policy.Obligations {
@@ -30,11 +41,11 @@ func everything() policy.Obligations {
 // answerOf is globex's answer to acme.
 func answerOf(t testing.TB, source traces.Source, o policy.Obligations, q traces.Question) *traces.Released {
 	t.Helper()
-	local, err := traces.NewLocal(traces.LocalConfig{Org: "globex", Source: source, Secret: testSecret, Now: func() time.Time { return worldStart.Add(2 * worldLength) }})
+	local, err := traces.NewLocal(traces.LocalConfig{Org: "globex", Source: source, Secret: testSecret, Now: func() time.Time { return tracestest.Start.Add(2 * tracestest.Length) }})
 	if err != nil {
 		t.Fatal(err)
 	}
-	by := federation.Asking{Org: "acme", ExchangeID: federation.NewExchangeID(worldStart)}
+	by := federation.Asking{Org: "acme", ExchangeID: federation.NewExchangeID(tracestest.Start)}
 	released, _, err := local.Answer(context.Background(), q, policy.Decision{Allow: true, Obligations: o}, by)
 	if err != nil {
 		t.Fatalf("%+v: %v", q, err)
@@ -90,7 +101,7 @@ func forget(spans ptrace.Traces) {
 // what parley says of it.
 func redactedCopy(t testing.TB, source traces.Source, seed uint64, ids []pcommon.TraceID) *traces.Store {
 	t.Helper()
-	s := traces.NewStore(traces.StoreConfig{Now: func() time.Time { return worldStart.Add(2 * worldLength) }})
+	s := traces.NewStore(traces.StoreConfig{Now: func() time.Time { return tracestest.Start.Add(2 * tracestest.Length) }})
 	for _, trace := range answerOf(t, source, policyOf(seed), traces.Question{Kind: policy.Trace, IDs: ids}).Traces() {
 		forget(trace.Spans)
 		for _, rs := range trace.Spans.ResourceSpans().All() {
@@ -125,14 +136,14 @@ const worlds = 400
 // policyOf is the policy of a world: with bounds of time in some, and coarse times
 // in others.
 func policyOf(seed uint64) policy.Obligations {
-	o := worldPolicy()
+	o := tracestest.Policy()
 	switch seed % 4 {
 	case 1:
-		o.NotBefore, o.NotAfter = worldStart.Add(worldLength/4), worldStart.Add(worldLength/2)
+		o.NotBefore, o.NotAfter = tracestest.Start.Add(tracestest.Length/4), tracestest.Start.Add(tracestest.Length/2)
 	case 2:
 		o.Resolution = 100 * time.Millisecond
 	case 3:
-		o.Resolution, o.NotBefore = 7*time.Second, worldStart.Add(worldLength/3)
+		o.Resolution, o.NotBefore = 7*time.Second, tracestest.Start.Add(tracestest.Length/3)
 	}
 	return o
 }
@@ -142,10 +153,10 @@ func policyOf(seed uint64) policy.Obligations {
 func TestAnswersEqualThoseOfARedactedCopy(t *testing.T) {
 	redacted, found := 0, 0
 	for seed := range uint64(worlds) {
-		w := newWorld(seed, seed)
-		full := w.store(t)
-		copied := answerOf(t, full, policyOf(seed), traces.Question{Kind: policy.Trace, IDs: w.ids()}).Traces()
-		for _, q := range questionsOf(w) {
+		w := tracestest.NewWorld(seed, seed)
+		full := storeOf(t, w)
+		copied := answerOf(t, full, policyOf(seed), traces.Question{Kind: policy.Trace, IDs: w.IDs()}).Traces()
+		for _, q := range questionsOf(seed, w) {
 			got, want := answerOf(t, full, policyOf(seed), q), naive(t, copied, q)
 			if !bytes.Equal(bytesOf(t, got, true), bytesOf(t, want, true)) {
 				t.Fatalf("world %d, %+v:\nthrough policy: %s\nof the copy:    %s", seed, q, shownAs(t, got), shownAs(t, want))
@@ -171,10 +182,10 @@ func TestAnswersEqualThoseOfARedactedCopy(t *testing.T) {
 // that hides nothing: it is a store's trace like any other.
 func TestTheViewIsAStore(t *testing.T) {
 	for seed := range uint64(worlds) {
-		w := newWorld(seed, seed)
-		q := traces.Question{Kind: policy.Trace, IDs: w.ids()}
-		full := w.store(t)
-		got, want := answerOf(t, full, policyOf(seed), q), answerOf(t, redactedCopy(t, full, seed, w.ids()), everything(), q)
+		w := tracestest.NewWorld(seed, seed)
+		q := traces.Question{Kind: policy.Trace, IDs: w.IDs()}
+		full := storeOf(t, w)
+		got, want := answerOf(t, full, policyOf(seed), q), answerOf(t, redactedCopy(t, full, seed, w.IDs()), everything(), q)
 		if !bytes.Equal(bytesOf(t, got, false), bytesOf(t, want, false)) {
 			t.Fatalf("world %d:\nthrough policy: %s\nstored:         %s", seed, shownAs(t, got), shownAs(t, want))
 		}
@@ -185,9 +196,9 @@ func TestTheViewIsAStore(t *testing.T) {
 func TestHiddenDifferencesDontShow(t *testing.T) {
 	differ := 0
 	for seed := range uint64(worlds) {
-		a, b := newWorld(seed, 2*seed), newWorld(seed, 2*seed+1)
-		one, other := a.store(t), b.store(t)
-		for _, q := range questionsOf(a, b) {
+		a, b := tracestest.NewWorld(seed, 2*seed), tracestest.NewWorld(seed, 2*seed+1)
+		one, other := storeOf(t, a), storeOf(t, b)
+		for _, q := range questionsOf(seed, a, b) {
 			got, want := answerOf(t, one, policyOf(seed), q), answerOf(t, other, policyOf(seed), q)
 			if !bytes.Equal(bytesOf(t, got, true), bytesOf(t, want, true)) {
 				t.Fatalf("world %d, %+v:\n%s\n%s", seed, q, shownAs(t, got), shownAs(t, want))
@@ -204,109 +215,23 @@ func TestHiddenDifferencesDontShow(t *testing.T) {
 }
 
 // questionsOf are questions about worlds, of every kind.
-func questionsOf(worlds ...*world) []traces.Question {
+func questionsOf(seed uint64, worlds ...*tracestest.World) []traces.Question {
 	var ids []pcommon.TraceID
 	seen := map[pcommon.TraceID]bool{}
 	for _, w := range worlds {
-		for _, id := range w.ids() {
+		for _, id := range w.IDs() {
 			if !seen[id] {
 				seen[id] = true
 				ids = append(ids, id)
 			}
 		}
 	}
-	a := &attacker{Rand: worlds[0].attacks}
+	a := tracestest.NewAttacker(rand.New(rand.NewPCG(seed, 3)))
 	out := []traces.Question{{Kind: policy.Trace, IDs: ids}}
 	for range 6 {
-		out = append(out, a.search())
+		out = append(out, a.Search())
 	}
-	return append(out, a.listing(policy.LabelNames), a.listing(policy.LabelValues), a.listing(policy.Operations), a.listing(policy.Dependencies))
-}
-
-// attacker makes questions that look for what is hidden.
-type attacker struct{ *rand.Rand }
-
-func (a *attacker) of(all ...string) string { return all[a.IntN(len(all))] }
-
-func (a *attacker) attribute() string {
-	return a.of("span.http.route", "span.user.id", "span.db.statement", ".db.system", "span.http.status", "span.count", "resource.service.name", "resource.k8s.pod.name", ".parley.redaction",
-		"span.exported_parley.redaction", "resource.parley.org", "name", "statusMessage", "event:name", "event.exception.stacktrace", "instrumentation:name", "link.why", "rootName", "rootServiceName",
-		"parent.user.id", "parent.name")
-}
-
-func (a *attacker) value() string {
-	if a.IntN(4) == 0 {
-		return a.of("withheld", "globex", "exception", web, open, core, vault, batch, secret, "2xx", "boundary", "shape", "lib")
-	}
-	return word(a.Rand)
-}
-
-func (a *attacker) condition() string {
-	switch a.IntN(9) {
-	case 0:
-		return "duration " + a.of(">", "<", ">=", "=") + " " + a.of("10ms", "500ms", "1s", "0s")
-	case 1:
-		return "kind = " + a.of("server", "client", "internal", "consumer")
-	case 2:
-		return "status = " + a.of("error", "unset", "ok")
-	case 3:
-		return "traceDuration " + a.of(">", "<") + " " + a.of("300ms", "1s")
-	case 4:
-		return "span:childCount " + a.of(">", "=", "<") + " " + a.of("0", "1", "2")
-	case 5:
-		return a.attribute() + a.of(" = ", " != ") + "nil"
-	case 6:
-		return a.attribute() + a.of(" =~ ", " !~ ") + strconv.Quote(a.of("[a-c].*", ".*o.*", ".+", "p-.*", "[^a]*"))
-	}
-	return a.attribute() + a.of(" = ", " != ") + strconv.Quote(a.value())
-}
-
-func (a *attacker) filter() string {
-	out := a.condition()
-	for range a.IntN(3) {
-		out += a.of(" && ", " || ") + a.condition()
-	}
-	if a.IntN(5) == 0 {
-		out = "!(" + out + ")"
-	}
-	return "{ " + a.of(out, out, out, "") + " }"
-}
-
-func (a *attacker) search() traces.Question {
-	expression := a.filter()
-	for range a.IntN(3) {
-		expression += a.of(" && ", " || ", " > ", " >> ", " < ") + a.filter()
-	}
-	return a.window(traces.Question{Kind: policy.Search, Expression: expression, Limit: 1 + a.IntN(5)})
-}
-
-// window gives a question a time, mostly that of all the world.
-func (a *attacker) window(q traces.Question) traces.Question {
-	q.Start, q.End = worldStart, worldStart.Add(worldLength+time.Minute)
-	if a.IntN(3) == 0 {
-		q.Start = q.Start.Add(time.Duration(a.Int64N(int64(worldLength))))
-		q.End = q.Start.Add(time.Duration(a.Int64N(int64(worldLength))))
-	}
-	return q
-}
-
-func (a *attacker) listing(kind policy.Kind) traces.Question {
-	q := traces.Question{Kind: kind}
-	if a.IntN(2) == 0 {
-		q.Expression = a.filter()
-	}
-	switch kind {
-	case policy.LabelNames:
-		q.Label = a.of("", "span", "resource", "event")
-	case policy.LabelValues:
-		q.Label = a.attribute()
-	case policy.Operations:
-		q.Label = a.of("", web, core, "globex", secret)
-	}
-	if kind != policy.Dependencies {
-		q.Limit = a.IntN(4)
-	}
-	return a.window(q)
+	return append(out, a.Listing(policy.LabelNames), a.Listing(policy.LabelValues), a.Listing(policy.Operations), a.Listing(policy.Dependencies))
 }
 
 func shownAs(t testing.TB, r *traces.Released) string {
