@@ -1,0 +1,105 @@
+package gatewaytest_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.opentelemetry.io/collector/pdata/pcommon"
+	"go.opentelemetry.io/collector/pdata/ptrace"
+
+	"github.com/parley-gateway/parley/federation"
+	"github.com/parley-gateway/parley/federation/traces"
+	"github.com/parley-gateway/parley/federation/traces/tracestest"
+	"github.com/parley-gateway/parley/gateway/gatewaytest"
+	"github.com/parley-gateway/parley/policy"
+)
+
+// showingTraces hides nothing.
+const showingTraces = `{"allow": true, "pseudonym_epoch": "1d", "datasets": [{"name": "all", "spans": ["{}"], "release": "row", "span": "full"}]}`
+
+// hidingWorlds are two stories that differ in what globex hides from acme.
+func hidingWorlds(t *testing.T, decision string) (worlds []*gatewaytest.World, ids []pcommon.TraceID) {
+	t.Helper()
+	for hidden := range uint64(2) {
+		w := gatewaytest.New(t, "acme", "globex")
+		globex := w.Org("globex")
+		store := traces.NewStore(traces.StoreConfig{Now: func() time.Time { return tracestest.Start.Add(2 * tracestest.Length) }})
+		for seed := range uint64(40) {
+			made := tracestest.NewWorld(seed, 2*seed+hidden)
+			ids = append(ids, made.IDs()...)
+			for _, trace := range made.Traces() {
+				if err := store.Append(trace); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		globex.Traces = store
+		globex.Releases("acme", decision)
+		globex.Agrees("acme", func(a *gatewaytest.Agreement) { a.Limits = "{queries_per_minute: 1000000, range: 100y}" })
+		w.Start()
+		worlds = append(worlds, w)
+	}
+	return worlds, ids
+}
+
+// receivedTraces is all that a partner gets.
+func receivedTraces(t *testing.T, c *gatewaytest.Caller, q traces.Question) string {
+	t.Helper()
+	released, part, err := c.AsksTraces(q)
+	part.Cost.Latency = 0
+	if err != nil {
+		e := federation.AsError(err)
+		return fmt.Sprint(e.Kind, " ", e.Message, part)
+	}
+	text := fmt.Sprintf("%+v %q %q %v %v\n", part, released.Names(), released.Values(), released.Operations(), released.Dependencies())
+	var marshaler ptrace.JSONMarshaler
+	for _, trace := range released.Traces() {
+		spans, err := marshaler.MarshalTraces(trace.Spans)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text += trace.ID.String() + " " + string(spans) + "\n"
+	}
+	return text
+}
+
+// TestThePeerDoorTellsNoHiddenTraces asks two worlds the same that differ in what
+// globex's policy hides from acme: not a byte differs of what acme is sent. Where
+// the policy hides nothing, much does.
+func TestThePeerDoorTellsNoHiddenTraces(t *testing.T) {
+	t.Parallel()
+	hiding, ids := hidingWorlds(t, tracestest.Decision)
+	showing, _ := hidingWorlds(t, showingTraces)
+	caller := func(w *gatewaytest.World) *gatewaytest.Caller {
+		return w.Caller(w.Org("acme").Issue("/parley", time.Hour), "globex", "")
+	}
+	one, other, open, openOther := caller(hiding[0]), caller(hiding[1]), caller(showing[0]), caller(showing[1])
+	r := rand.New(rand.NewPCG(uint64(*hiddenSeed), 4))
+	a := tracestest.NewAttacker(r)
+	differ := 0
+	const questions = 300
+	for range questions {
+		var q traces.Question
+		switch r.IntN(6) {
+		case 0:
+			q = traces.Question{Kind: policy.Trace, IDs: []pcommon.TraceID{ids[r.IntN(len(ids))]}}
+		case 1:
+			q = a.Listing([]policy.Kind{policy.LabelNames, policy.LabelValues, policy.Operations, policy.Dependencies}[r.IntN(4)])
+		default:
+			q = a.Search()
+		}
+		if got, want := receivedTraces(t, one, q), receivedTraces(t, other, q); got != want {
+			t.Errorf("%+v\n%s", q, cmp.Diff(got, want))
+		}
+		if receivedTraces(t, open, q) != receivedTraces(t, openOther, q) {
+			differ++
+		}
+	}
+	t.Logf("%d of %d differ where nothing is hidden", differ, questions)
+	if differ < questions/3 {
+		t.Errorf("%d of %d attacks succeed where nothing is hidden: the test is blind", differ, questions)
+	}
+}
