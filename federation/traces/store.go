@@ -117,6 +117,16 @@ func (s *Store) oldest(now time.Time) int64 {
 	return now.Add(-s.config.MaxAge).UnixNano()
 }
 
+// StoreSize is how much a Store holds.
+type StoreSize struct{ Traces, Spans, Bytes int }
+
+// Size is how much there is, of whatever age.
+func (s *Store) Size() StoreSize {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return StoreSize{Traces: len(s.traces), Spans: s.spans, Bytes: s.bytes}
+}
+
 // add needs mu.
 func (s *Store) add(g *group, refuse rejections) error {
 	t := s.traces[g.id]
