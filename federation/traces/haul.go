@@ -47,16 +47,16 @@ func (h *haul) take(piece ptrace.Traces) error {
 }
 
 // add takes over the traces of another one; those that are there are the same.
-func (h *haul) add(other haul) {
-	if h.traces == nil {
-		h.traces = map[pcommon.TraceID]ptrace.Traces{}
-	}
+func (h *haul) add(other haul) error {
 	for id, trace := range other.traces {
-		if _, is := h.traces[id]; !is {
-			h.traces[id] = trace
-			h.spans += trace.SpanCount()
+		if _, is := h.traces[id]; is {
+			continue
+		}
+		if err := h.take(trace); err != nil {
+			return err
 		}
 	}
+	return nil
 }
 
 // only is the one trace that it should have; without spans when it has none.

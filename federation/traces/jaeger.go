@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"maps"
 	"net/http"
 	"net/url"
-	"slices"
 	"time"
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
@@ -30,11 +28,7 @@ type JaegerConfig struct {
 	SearchDepth int
 }
 
-const (
-	defaultSearchDepth = 500
-	// firstWindows is how many windows of the first one's length a search has.
-	firstWindows = 16
-)
+const defaultSearchDepth = 500
 
 // Jaeger is a Source on a real Jaeger, 1.76 or 2, over its api_v3: see
 // https://www.jaegertracing.io/docs/latest/architecture/apis/.
@@ -95,8 +89,6 @@ func (j *Jaeger) tracesRaw(ctx context.Context, ids []pcommon.TraceID) iter.Seq2
 	})
 }
 
-// searchRaw goes back in windows that grow. A window in which there may be more
-// than was given is halved, so that the latest half comes first.
 func (j *Jaeger) searchRaw(ctx context.Context, s selection, seen func(start int64) bool) iter.Seq2[ptrace.Traces, error] {
 	return func(yield func(ptrace.Traces, error) bool) {
 		services, err := j.servicesOf(ctx, s)
@@ -104,28 +96,12 @@ func (j *Jaeger) searchRaw(ctx context.Context, s selection, seen func(start int
 			yield(ptrace.Traces{}, unavailable("list services", j.where, err))
 			return
 		}
-		if s.start >= s.end {
-			seen(s.start)
-			return
+		b := backward{
+			selection: s,
+			within:    func(w window) (haul, error) { return j.within(ctx, s, w, services) },
+			fails:     func(err error) error { return unavailable("search traces", j.where, err) },
 		}
-		came := map[pcommon.TraceID]bool{}
-		for w := newWindows(s); w.end > s.start; {
-			found, more, err := j.within(ctx, s, *w, services)
-			switch {
-			case err != nil:
-				yield(ptrace.Traces{}, unavailable("search traces", j.where, err))
-				return
-			case more && w.narrow():
-				continue
-			case more:
-				yield(ptrace.Traces{}, unavailable("search traces", j.where,
-					fmt.Errorf("more than %d traces begin at once", j.depth)))
-				return
-			case !yieldLatest(found, s, w.start, came, yield) || !seen(w.start):
-				return
-			}
-			w.back()
-		}
+		b.search(seen, yield)
 	}
 }
 
@@ -138,10 +114,7 @@ func (j *Jaeger) servicesOf(ctx context.Context, s selection) ([]string, error) 
 	return j.api.services(ctx)
 }
 
-// within returns the traces with a span of the selection that begins in the
-// window, and some others; more says that there may be some that it doesn't
-// have.
-func (j *Jaeger) within(ctx context.Context, s selection, w windows, services []string) (found map[pcommon.TraceID]ptrace.Traces, more bool, err error) {
+func (j *Jaeger) within(ctx context.Context, s selection, w window, services []string) (haul, error) {
 	all := haul{}
 	for _, service := range services {
 		var h haul
@@ -150,61 +123,15 @@ func (j *Jaeger) within(ctx context.Context, s selection, w windows, services []
 			// Some stores have microseconds.
 			start: time.Unix(0, w.start).Truncate(time.Microsecond), end: time.Unix(0, w.end),
 		}, h.take)
-		if errors.Is(err, errTooMuch) || len(h.traces) >= j.depth {
-			return nil, true, nil
-		}
 		if err != nil {
-			return nil, false, err
+			return haul{}, err
 		}
-		if all.add(h); all.spans > MaxTraceSpans && len(all.traces) > 1 {
-			return nil, true, nil
+		if len(h.traces) >= j.depth {
+			return haul{}, errTooMuch
 		}
-	}
-	return all.traces, false, nil
-}
-
-// windows are the times that a search goes through, from its end on.
-type windows struct {
-	first      int64 // where the last of them begins
-	start, end int64 // the one that is looked at now; end isn't included
-	size       int64 // how long it is, and longer than it is at first
-}
-
-func newWindows(s selection) *windows {
-	w := &windows{first: s.start, end: s.end, size: s.end - s.start}
-	if s.wanted > 0 {
-		w.size = max(w.size/firstWindows, 1)
-	}
-	w.start = max(w.first, w.end-w.size)
-	return w
-}
-
-// narrow takes the later half of the window; false: it can't be halved.
-func (w *windows) narrow() bool {
-	w.size = (w.end - w.start) / 2
-	w.start = w.end - w.size
-	return w.size > 0
-}
-
-// back goes to the window before, which is twice as long.
-func (w *windows) back() {
-	w.end = w.start
-	w.size *= 2
-	w.start = max(w.first, w.end-w.size)
-}
-
-// yieldLatest yields the traces whose last span of the selection begins at start
-// or later, the others being for a later window.
-func yieldLatest(found map[pcommon.TraceID]ptrace.Traces, s selection, start int64, came map[pcommon.TraceID]bool, yield func(ptrace.Traces, error) bool) bool {
-	ids := slices.SortedFunc(maps.Keys(found), func(a, b pcommon.TraceID) int { return slices.Compare(a[:], b[:]) })
-	for _, id := range ids {
-		if latest, ok := s.latest(found[id]); !ok || latest < start || came[id] {
-			continue
-		}
-		came[id] = true
-		if !yield(found[id], nil) {
-			return false
+		if err := all.add(h); err != nil {
+			return haul{}, err
 		}
 	}
-	return true
+	return all, nil
 }

@@ -50,6 +50,11 @@ func TestSources(t *testing.T) {
 			}}
 		})
 	})
+	for _, limit := range []int{1000, 60} {
+		t.Run(fmt.Sprint("tempo as documented, ", limit, " at once"), func(t *testing.T) {
+			conform(t, 60, func(t *testing.T) writable { return documentedTempo(t, limit, 0) })
+		})
+	}
 	if *jaegerOTLPFlag == "" {
 		return
 	}

@@ -239,7 +239,7 @@ func (s *Store) searchRaw(ctx context.Context, sel selection, seen func(start in
 	return func(yield func(ptrace.Traces, error) bool) {
 		hits := s.hits(sel)
 		for len(hits) > 0 {
-			n := window(hits, sel.wanted)
+			n := batch(hits, sel.wanted)
 			for _, h := range hits[:n] {
 				if !give(ctx, h.chunks, yield) {
 					return
@@ -254,9 +254,9 @@ func (s *Store) searchRaw(ctx context.Context, sel selection, seen func(start in
 	}
 }
 
-// window is how many of the hits are given before it is asked whether to go on:
+// batch is how many of the hits are given before it is asked whether to go on:
 // those that are wanted, and what began at the time of the last of them.
-func window(hits []hit, wanted int) int {
+func batch(hits []hit, wanted int) int {
 	if wanted <= 0 || wanted >= len(hits) {
 		return len(hits)
 	}
