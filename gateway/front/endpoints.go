@@ -19,8 +19,8 @@ type endpoint struct {
 	// socket: the answer is a WebSocket, which lasts as long as it is wanted and
 	// may be asked for by this door's own pages alone.
 	socket bool
-	// loki: errors are written as Loki's clients read them.
-	loki bool
+	// errors writes errors as clients of this API read them; nil: as Prometheus's do.
+	errors dialect
 }
 
 var (
@@ -52,8 +52,25 @@ var endpoints = []endpoint{
 	{path: "/api/v1/alerts", methods: getOnly},
 }
 
+// under are the endpoints of an API below a prefix.
+func under(prefix string, errors dialect, endpoints []endpoint) []endpoint {
+	for i := range endpoints {
+		endpoints[i].path, endpoints[i].errors = prefix+endpoints[i].path, errors
+	}
+	return endpoints
+}
+
 // served are all endpoints.
 func served() []endpoint { return slices.Concat(endpoints, lokiEndpoints) }
+
+// apiOf is what is served of the API that a path belongs to, and how its errors
+// are written.
+func apiOf(path string) ([]endpoint, dialect) {
+	if strings.HasPrefix(path, lokiPrefix) {
+		return lokiEndpoints, lokiError
+	}
+	return endpoints, nil
+}
 
 // endpointFor finds the endpoint of a path, which must match to the letter.
 func endpointFor(path string) (endpoint, bool) {
@@ -80,7 +97,7 @@ func endpointFor(path string) (endpoint, bool) {
 // ask takes a request to an endpoint: who asks, with which parameters, and
 // then the endpoint itself.
 func (f *Front) ask(w *response, r *http.Request, e endpoint) {
-	w.loki = e.loki
+	w.errors = e.errors
 	if !slices.Contains(e.methods, r.Method) {
 		allowed := strings.Join(e.methods, ", ")
 		w.Header().Set("Allow", allowed)

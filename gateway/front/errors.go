@@ -68,14 +68,21 @@ func asRead(v any) ([]byte, error) {
 	return b.Bytes(), err
 }
 
+// dialect is an error as the clients of an API read it.
+type dialect func(apiError) (status int, contentType string, body []byte)
+
+const jsonType = "application/json"
+
 // writeError answers with e, unless part of an answer has been sent already.
 func writeError(w http.ResponseWriter, e apiError) {
 	w.Header().Del("Content-Encoding")
-	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Type", jsonType)
 	w.Header().Set("Cache-Control", "no-store")
 	status, body := e.status, e.body()
-	if out, ok := w.(*response); ok && out.loki {
-		status, body = lokiError(e)
+	if out, ok := w.(*response); ok && out.errors != nil {
+		var contentType string
+		status, contentType, body = out.errors(e)
+		w.Header().Set("Content-Type", contentType)
 	}
 	w.WriteHeader(status)
 	_, _ = w.Write(body) // the client may have left
@@ -83,12 +90,9 @@ func writeError(w http.ResponseWriter, e apiError) {
 
 // notServed says what this gateway does serve.
 func (f *Front) notServed(w http.ResponseWriter, r *http.Request) {
-	all := endpoints
-	if strings.HasPrefix(r.URL.Path, lokiPrefix) {
-		all = lokiEndpoints
-		if out, ok := w.(*response); ok {
-			out.loki = true
-		}
+	all, errors := apiOf(r.URL.Path)
+	if out, ok := w.(*response); ok {
+		out.errors = errors
 	}
 	var paths []string
 	for _, e := range all {

@@ -29,7 +29,7 @@ var (
 )
 
 // lokiEndpoints are what this door serves of Loki's API.
-var lokiEndpoints = under(lokiPrefix, slices.Concat(lokiQueries, lokiSummaries, lokiDetected))
+var lokiEndpoints = under(lokiPrefix, lokiError, slices.Concat(lokiQueries, lokiSummaries, lokiDetected))
 
 var lokiQueries = []endpoint{
 	{path: "query", methods: getOrPost, params: []param{lokiQuery, one("time"), one("limit"), one("direction")}, serve: serveLokiQuery},
@@ -41,14 +41,6 @@ var lokiQueries = []endpoint{
 	{path: "tail", methods: getOnly, params: []param{lokiQuery, one("start"), one("limit"), one("delay_for")}, serve: serveLokiTail, socket: true},
 	{path: "format_query", methods: getOrPost, params: []param{lokiQuery}, serve: serveLokiFormat},
 	{path: "status/buildinfo", methods: getOnly, serve: serveLokiBuildInfo},
-}
-
-// under are Loki's endpoints below a prefix.
-func under(prefix string, endpoints []endpoint) []endpoint {
-	for i := range endpoints {
-		endpoints[i].path, endpoints[i].loki = prefix+endpoints[i].path, true
-	}
-	return endpoints
 }
 
 // checkLogQL refuses what would take too long to read; what is wrong with the

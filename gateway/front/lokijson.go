@@ -219,7 +219,7 @@ func isLiteral(expression string) bool {
 
 // lokiError is an error as Loki's clients read it. What is denied is 403; what
 // a question would have to be otherwise for is 400.
-func lokiError(e apiError) (int, []byte) {
+func lokiError(e apiError) (int, string, []byte) {
 	status := e.status
 	if e.status == http.StatusUnprocessableEntity {
 		status = http.StatusBadRequest
@@ -229,7 +229,7 @@ func lokiError(e apiError) (int, []byte) {
 	}
 	body, err := asRead(map[string]string{"status": "error", "errorType": e.kind, "error": e.message, "message": e.message})
 	if err != nil {
-		return http.StatusInternalServerError, []byte(`{"status":"error","message":"internal error"}`)
+		return http.StatusInternalServerError, jsonType, []byte(`{"status":"error","message":"internal error"}`)
 	}
-	return status, body
+	return status, jsonType, body
 }

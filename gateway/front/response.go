@@ -14,8 +14,9 @@ type response struct {
 	http.ResponseWriter
 	// session is nil until the request has one.
 	session *session
-	// loki: errors are written as Loki's clients read them.
-	loki bool
+	// errors writes errors as the clients of the request's API read them; nil: as
+	// Prometheus's do.
+	errors dialect
 
 	status int
 	bytes  int
@@ -60,7 +61,7 @@ func (w *response) WriteHeader(status int) {
 // instead returns what is sent in place of an error of the handler. A JSON
 // error about the request itself stays: it quotes nothing but the request.
 func (w *response) instead(status int) (apiError, bool) {
-	if w.loki { // whose handlers are ours, and say what they mean
+	if w.errors != nil { // whose handlers are ours, and say what they mean
 		return apiError{}, false
 	}
 	if failure := w.session.failed(); failure != nil {
