@@ -211,7 +211,7 @@ func checkTable(t *testing.T, want string) {
 		t.Fatalf("%s has no place for the table", path)
 	case got == want:
 	case *writeDocs:
-		if err := os.WriteFile(path, []byte(before+begin+want+end+after), 0o644); err != nil { //nolint:gosec // a document
+		if err := os.WriteFile(path, []byte(before+begin+want+end+after), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	default:

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"math"
 	"slices"
+	"time"
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/ptrace"
@@ -20,7 +21,8 @@ type Trace struct {
 	children []int // how many
 	order    []int // all spans, each after its parent
 	root     int   // -1 of a trace without spans
-	duration int64
+	start    pcommon.Timestamp
+	duration int64 // from the first start to the last end
 }
 
 // Span is a span of a trace with what it stands in.
@@ -139,19 +141,25 @@ func (t *Trace) earlier(a, b int) bool {
 	return cmp.Or(cmp.Compare(x.StartTimestamp(), y.StartTimestamp()), bytes.Compare(xid[:], yid[:]), cmp.Compare(a, b)) < 0
 }
 
+// Start is when the first span begins.
+func (t *Trace) Start() time.Time { return t.start.AsTime() }
+
+// Duration is from the start of the first span to the end of the last.
+func (t *Trace) Duration() time.Duration { return time.Duration(t.duration) }
+
 func (t *Trace) findRoot() {
-	var first, last pcommon.Timestamp
+	var last pcommon.Timestamp
 	for i, s := range t.spans {
 		if t.parents[i] < 0 && (t.root < 0 || t.earlier(i, t.root)) {
 			t.root = i
 		}
 		start, end := s.Span.StartTimestamp(), s.Span.EndTimestamp()
-		if i == 0 || start < first {
-			first = start
+		if i == 0 || start < t.start {
+			t.start = start
 		}
 		last = max(last, end)
 	}
-	t.duration = between(first, last)
+	t.duration = between(t.start, last)
 }
 
 // between is how many nanoseconds there are from one time to a later one; else
@@ -160,5 +168,5 @@ func between(from, to pcommon.Timestamp) int64 {
 	if to <= from {
 		return 0
 	}
-	return int64(min(uint64(to-from), math.MaxInt64)) //nolint:gosec // at most MaxInt64
+	return int64(min(uint64(to-from), math.MaxInt64))
 }

@@ -89,7 +89,7 @@ func (v Value) literal() string {
 	case FloatValue:
 		text := v.String()
 		if _, err := strconv.ParseInt(text, 10, 64); err == nil {
-			text += ".0" // without it it would be an int
+			text += ".0" // or it would be an int
 		}
 		return text
 	case IntValue:

@@ -74,14 +74,14 @@ func (f *flat) addSpan() {
 	f.add("status", status([]string{"unset", "ok", "error"}[s.Status().Code()]))
 	f.add("statusMessage", s.Status().Message())
 	f.add("kind", kind([]string{"unspecified", "internal", "server", "client", "producer", "consumer"}[s.Kind()]))
-	f.add("duration", max(0, time.Duration(s.EndTimestamp())-time.Duration(s.StartTimestamp()))) //nolint:gosec // small
+	f.add("duration", max(0, time.Duration(s.EndTimestamp())-time.Duration(s.StartTimestamp())))
 	f.add("span:id", s.SpanID().String())
 	f.add("span:parentID", s.ParentSpanID().String())
 	f.add("trace:id", s.TraceID().String())
 	for _, e := range s.Events().All() {
 		f.addAll("event.", e.Attributes())
 		f.add("event:name", e.Name())
-		f.add("event:timeSinceStart", time.Duration(e.Timestamp())-time.Duration(s.StartTimestamp())) //nolint:gosec // small
+		f.add("event:timeSinceStart", time.Duration(e.Timestamp())-time.Duration(s.StartTimestamp()))
 	}
 	for _, l := range s.Links().All() {
 		f.addAll("link.", l.Attributes())
@@ -147,7 +147,7 @@ func ofTrace(all []*flat) {
 	var root *flat
 	var first, last time.Duration
 	for i, f := range all {
-		start, end := time.Duration(f.span.StartTimestamp()), time.Duration(f.span.EndTimestamp()) //nolint:gosec // small
+		start, end := time.Duration(f.span.StartTimestamp()), time.Duration(f.span.EndTimestamp())
 		if i == 0 || start < first {
 			first = start
 		}
@@ -211,7 +211,7 @@ func related(all []*flat, op string, l, r int) bool {
 	}
 }
 
-func compareOne(a any, op string, b any) (result, comparable bool) {
+func compareOne(a any, op string, b any) (result, ok bool) {
 	switch x := a.(type) {
 	case string:
 		y, ok := b.(string)

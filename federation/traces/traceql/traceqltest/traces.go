@@ -52,8 +52,8 @@ func fillSpan(r *rand.Rand, span ptrace.Span, spans int) {
 		span.SetParentSpanID(spanID(1 + r.IntN(spans+1)))
 	}
 	span.SetName(one(r, texts))
-	span.SetKind(ptrace.SpanKind(r.IntN(6)))            //nolint:gosec // below 6
-	span.Status().SetCode(ptrace.StatusCode(r.IntN(3))) //nolint:gosec // below 3
+	span.SetKind(ptrace.SpanKind(r.IntN(6)))
+	span.Status().SetCode(ptrace.StatusCode(r.IntN(3)))
 	span.Status().SetMessage(one(r, texts))
 	span.SetStartTimestamp(pcommon.Timestamp(1000 + r.IntN(5)))
 	span.SetEndTimestamp(pcommon.Timestamp(1000 + 2*r.IntN(6)))
