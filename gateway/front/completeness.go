@@ -49,6 +49,7 @@ func both(a, b federation.Part) federation.Part {
 		Series:  a.Cost.Series + b.Cost.Series,
 		Samples: a.Cost.Samples + b.Cost.Samples,
 		Lines:   a.Cost.Lines + b.Cost.Lines,
+		Spans:   a.Cost.Spans + b.Cost.Spans,
 		Bytes:   a.Cost.Bytes + b.Cost.Bytes,
 		Latency: max(a.Cost.Latency, b.Cost.Latency),
 	}

@@ -61,13 +61,16 @@ func under(prefix string, errors dialect, endpoints []endpoint) []endpoint {
 }
 
 // served are all endpoints.
-func served() []endpoint { return slices.Concat(endpoints, lokiEndpoints) }
+func served() []endpoint { return slices.Concat(endpoints, lokiEndpoints, tempoEndpoints) }
 
 // apiOf is what is served of the API that a path belongs to, and how its errors
 // are written.
 func apiOf(path string) ([]endpoint, dialect) {
-	if strings.HasPrefix(path, lokiPrefix) {
+	switch {
+	case strings.HasPrefix(path, lokiPrefix):
 		return lokiEndpoints, lokiError
+	case strings.HasPrefix(path, tempoPrefix):
+		return tempoEndpoints, tempoError
 	}
 	return endpoints, nil
 }
@@ -75,23 +78,30 @@ func apiOf(path string) ([]endpoint, dialect) {
 // endpointFor finds the endpoint of a path, which must match to the letter.
 func endpointFor(path string) (endpoint, bool) {
 	for _, e := range served() {
-		before, after, hasName := strings.Cut(e.path, "<name>")
-		if !hasName {
-			if path == e.path {
-				return e, true
-			}
-			continue
-		}
-		name, ok := strings.CutPrefix(path, before)
-		if !ok {
-			continue
-		}
-		name, ok = strings.CutSuffix(name, after)
-		if ok && name != "" && !strings.Contains(name, "/") {
+		if e.isAt(path) {
 			return e, true
 		}
 	}
 	return endpoint{}, false
+}
+
+// isAt says whether a path is the endpoint's. A <name> in that is anything but a
+// slash, and a <name...> may have slashes too.
+func (e endpoint) isAt(path string) bool {
+	before, after, hasName := strings.Cut(e.path, "<name>")
+	slashes := false
+	if !hasName {
+		before, after, slashes = strings.Cut(e.path, "<name...>")
+	}
+	if !hasName && !slashes {
+		return path == e.path
+	}
+	name, ok := strings.CutPrefix(path, before)
+	if !ok {
+		return false
+	}
+	name, ok = strings.CutSuffix(name, after)
+	return ok && name != "" && (slashes || !strings.Contains(name, "/"))
 }
 
 // ask takes a request to an endpoint: who asks, with which parameters, and

@@ -10,6 +10,7 @@ import (
 	"github.com/parley-gateway/parley/federation"
 	"github.com/parley-gateway/parley/federation/logs"
 	"github.com/parley-gateway/parley/federation/metrics"
+	"github.com/parley-gateway/parley/federation/traces"
 	"github.com/parley-gateway/parley/gateway"
 	"github.com/parley-gateway/parley/policy"
 )
@@ -79,10 +80,16 @@ func (s *session) put(ctx context.Context, q federation.Question) (federation.Re
 }
 
 // withCoverage has a notice for each part that covers less time than a question
-// about logs asks for: lines that aren't there would look like none.
+// about logs or traces asks for: what isn't shown would look like nothing.
 func withCoverage(c federation.Completeness, asked federation.Question) federation.Completeness {
-	q, ok := asked.(logs.Question)
-	if !ok {
+	var start, end time.Time
+	switch q := asked.(type) {
+	case logs.Question:
+		start, end = q.Start, q.End
+	case traces.Question:
+		start, end = q.Start, q.End
+	}
+	if start.IsZero() && end.IsZero() {
 		return c
 	}
 	out := slices.Clone(c)
@@ -95,9 +102,9 @@ func withCoverage(c federation.Completeness, asked federation.Question) federati
 		switch {
 		case p.Coverage == policy.Window{}:
 			says = "shows nothing of that time"
-		case p.Coverage.Start.Sub(q.Start) > within:
+		case p.Coverage.Start.Sub(start) > within:
 			says = "shows nothing before " + p.Coverage.Start.UTC().Format(time.RFC3339)
-		case q.End.Sub(p.Coverage.End) > within:
+		case end.Sub(p.Coverage.End) > within:
 			says = "shows nothing after " + p.Coverage.End.UTC().Format(time.RFC3339)
 		default:
 			continue
