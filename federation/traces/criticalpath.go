@@ -33,10 +33,12 @@ type spending struct {
 	j       *journey
 	clocks  *clocks
 	holes   bool // somebody may hold spans that aren't there
+	whole   time.Duration
 	shares  map[party]*Interval
 	begun   map[party]int64
 	path    []int32
 	pending []stretch
+	parties []party // of one span, to be used again
 }
 
 // stretch is time of a span on the critical path.
@@ -48,17 +50,19 @@ type stretch struct {
 // blame is who spent the time of the journey.
 func (j *journey) blame(c *clocks, holes bool) Blame {
 	root := &j.f.nodes[j.root]
-	s := &spending{j: j, clocks: c, holes: holes, shares: map[party]*Interval{}, begun: map[party]int64{}}
+	s := &spending{j: j, clocks: c, holes: holes, whole: time.Duration(root.end - root.start), shares: map[party]*Interval{}, begun: map[party]int64{}}
 	s.pending = append(s.pending, stretch{j.root, root.start, root.end})
 	for len(s.pending) > 0 {
 		next := s.pending[len(s.pending)-1]
 		s.pending = s.pending[:len(s.pending)-1]
 		s.spend(next)
 	}
-	out := Blame{Duration: time.Duration(root.end - root.start), Shares: s.told(), ErrorOrigin: j.errorOrigin()}
+	out := Blame{Duration: s.whole, Shares: s.told(), ErrorOrigin: j.errorOrigin()}
 	slices.SortFunc(s.path, func(a, b int32) int {
-		x, y := &j.f.nodes[a], &j.f.nodes[b]
-		return cmp.Or(cmp.Compare(x.start, y.start), -cmp.Compare(x.end, y.end), j.f.compare(a, b))
+		if x, y := &j.f.nodes[a], &j.f.nodes[b]; x.start == y.start && x.end != y.end {
+			return -cmp.Compare(x.end, y.end)
+		}
+		return j.f.compare(a, b)
 	})
 	for _, i := range s.path {
 		out.Critical = append(out.Critical, j.f.ref(i))
@@ -99,7 +103,7 @@ func (s *spending) give(p party, at int64, least, most int64) {
 		s.shares[p], s.begun[p] = share, at
 	}
 	share.Min += time.Duration(least)
-	share.Max += time.Duration(most)
+	share.Max = min(s.whole, share.Max+time.Duration(most))
 	s.begun[p] = min(s.begun[p], at)
 }
 
@@ -145,7 +149,12 @@ type siblings struct {
 // siblings are the children of a span, in a stretch of it.
 func (s *spending) siblings(x stretch) []siblings {
 	kids := s.within(x)
-	slices.SortFunc(kids, func(a, b child) int { return cmp.Or(cmp.Compare(a.from, b.from), s.j.f.compare(a.node, b.node)) })
+	slices.SortFunc(kids, func(a, b child) int {
+		if a.from != b.from {
+			return cmp.Compare(a.from, b.from)
+		}
+		return s.j.f.compare(a.node, b.node)
+	})
 	var out []siblings
 	for _, k := range kids {
 		if last := len(out) - 1; last >= 0 && k.from < out[last].to {
@@ -206,7 +215,10 @@ func (s *spending) locate(parent, n *knot) child {
 // much of the time is theirs.
 func (s *spending) walk(g siblings) int64 {
 	slices.SortFunc(g.kids, func(a, b child) int {
-		return cmp.Or(-cmp.Compare(a.to, b.to), cmp.Compare(a.from, b.from), s.j.f.compare(a.node, b.node))
+		if a.to == b.to && a.from == b.from {
+			return s.j.f.compare(a.node, b.node)
+		}
+		return cmp.Or(-cmp.Compare(a.to, b.to), cmp.Compare(a.from, b.from))
 	})
 	theirs, now := int64(0), g.to
 	for _, k := range g.kids {
@@ -223,21 +235,22 @@ func (s *spending) walk(g siblings) int64 {
 // share gives time of a span to all who may have had it: its own organization, and
 // whoever is below the children of a group.
 func (s *spending) share(of int32, g siblings) {
-	parties := map[party]int64{}
-	for p := range s.own(of) {
-		parties[p] = g.from
+	parties := map[party]bool{}
+	add := func(i int32) {
+		s.parties = s.own(s.parties[:0], i)
+		for _, p := range s.parties {
+			parties[p] = true
+		}
 	}
-	below := make([]int32, 0, len(g.kids))
+	add(of)
+	var below []int32
 	for _, k := range g.kids {
 		below = append(below, k.node)
 	}
 	for len(below) > 0 {
 		i := below[len(below)-1]
-		below = below[:len(below)-1]
-		for p := range s.own(i) {
-			parties[p] = g.from
-		}
-		below = append(below, s.j.f.children(i)...)
+		add(i)
+		below = append(below[:len(below)-1], s.j.f.children(i)...)
 	}
 	for p := range parties {
 		s.give(p, g.from, 0, g.to-g.from)
@@ -246,41 +259,39 @@ func (s *spending) share(of int32, g siblings) {
 
 // keep gives a span's own time to whose it is.
 func (s *spending) keep(x stretch, own int64) {
-	parties := s.own(x.node)
-	for p := range parties {
-		least := own
-		if len(parties) > 1 {
-			least = 0
-		}
+	s.parties = s.own(s.parties[:0], x.node)
+	least := own
+	if len(s.parties) > 1 {
+		least = 0
+	}
+	for _, p := range s.parties {
 		s.give(p, x.from, least, own)
 	}
 }
 
-// own is whose a span's own time may be. That of a client span is the network's,
+// own adds whose a span's own time may be. That of a client span is the network's,
 // to where it called, as it does nothing but wait; if nothing hangs on it and
 // somebody holds spans that aren't there, it may be theirs. If a span called
 // another organization and there is no client span of that, its own time may be
 // the network's.
-func (s *spending) own(i int32) map[party]struct{} {
+func (s *spending) own(out []party, i int32) []party {
 	n := &s.j.f.nodes[i]
-	out := map[party]struct{}{}
 	if n.org == none {
-		out[nobody] = struct{}{}
-		return out
+		return append(out, nobody)
 	}
-	self := party{n.org, none}
 	kids := s.j.f.children(i)
 	for _, kid := range kids {
-		if k := &s.j.f.nodes[kid]; k.org != none && k.org != n.org && k.kind != ptrace.SpanKindConsumer {
-			out[party{n.org, k.org}] = struct{}{}
+		k := &s.j.f.nodes[kid]
+		network := party{n.org, k.org}
+		if k.org != none && k.org != n.org && k.kind != ptrace.SpanKindConsumer && !slices.Contains(out, network) {
+			out = append(out, network)
 		}
 	}
-	switch {
-	case n.kind != ptrace.SpanKindClient || len(out) == 0:
-		out[self] = struct{}{}
+	if n.kind != ptrace.SpanKindClient || len(out) == 0 {
+		out = append(out, party{n.org, none})
 	}
 	if n.kind == ptrace.SpanKindClient && len(kids) == 0 && s.holes {
-		out[nobody] = struct{}{}
+		out = append(out, nobody)
 	}
 	return out
 }

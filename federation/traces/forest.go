@@ -1,6 +1,7 @@
 package traces
 
 import (
+	"bytes"
 	"cmp"
 	"math"
 	"slices"
@@ -97,7 +98,7 @@ func grow(ids []pcommon.TraceID, pieces []piece, correlation []string, whyMissin
 			}
 			return 1
 		}
-		return cmp.Or(strings.Compare(string(a.org), string(b.org)), slices.Compare(a.id[:], b.id[:]))
+		return cmp.Or(strings.Compare(string(a.org), string(b.org)), bytes.Compare(a.id[:], b.id[:]))
 	})
 	for _, p := range f.pieces {
 		f.orgs = append(f.orgs, p.org)
@@ -265,18 +266,21 @@ func (f *forest) cut() {
 		done
 	)
 	state := make([]byte, len(f.nodes))
+	var way []int32
 	for i := range f.nodes {
 		at := int32(i)
 		for at != none && state[at] == fresh {
 			state[at] = walking
+			way = append(way, at)
 			at = f.nodes[at].parent
 		}
 		if at != none && state[at] == walking {
 			f.cutAt(f.firstOfCircle(at))
 		}
-		for at = int32(i); at != none && state[at] == walking; at = f.nodes[at].parent {
-			state[at] = done
+		for _, was := range way {
+			state[was] = done
 		}
+		way = way[:0]
 	}
 }
 
@@ -302,7 +306,10 @@ func (f *forest) before(a, b int32) bool { return f.compare(a, b) < 0 }
 // compare is the order of nodes: by start, then by what names them.
 func (f *forest) compare(a, b int32) int {
 	x, y := &f.nodes[a], &f.nodes[b]
-	return cmp.Or(cmp.Compare(x.start, y.start), slices.Compare(x.id[:], y.id[:]), slices.Compare(f.ids[x.trace][:], f.ids[y.trace][:]))
+	if x.start != y.start {
+		return cmp.Compare(x.start, y.start)
+	}
+	return cmp.Or(bytes.Compare(x.id[:], y.id[:]), bytes.Compare(f.ids[x.trace][:], f.ids[y.trace][:]))
 }
 
 // findRoots finds the root of each trace id, and hangs on it what was cut.

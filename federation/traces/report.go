@@ -130,8 +130,7 @@ type Clock struct {
 	// Unbounded says that nothing bounds the shift: no chain of calls leads from one
 	// to the other.
 	Unbounded bool
-	// Contradicts says that there is no such shift, or that it follows from clocks
-	// of which that is true. Shift is zero then.
+	// Contradicts says that there is no such shift. Shift is zero then.
 	Contradicts bool
 }
 

@@ -36,7 +36,8 @@ func newLibrary(seed uint64, tales int) *library {
 		t.offset = append(t.offset, t.offset...)[:len(l.orgs)] // two at least
 		for _, s := range t.spans {
 			s.org %= len(l.orgs)
-			s.start, s.end = s.start+int64(i)*int64(time.Second), s.end+int64(i)*int64(time.Second)
+			after := int64(i) * int64(time.Second) / int64(1+50*(seed%2)) // one after the other, or many at once
+			s.start, s.end = s.start+after, s.end+after
 			s.attributes["color"] = []string{"red", "green", "blue"}[r.IntN(3)]
 		}
 		l.tales = append(l.tales, t)

@@ -37,8 +37,9 @@ type clocks struct {
 // reconcile finds the shifts, in steps:
 //
 //  1. The bounds of all spans and their parents are collected.
-//  2. While they contradict one another, the organization farthest from the root
-//     that is part of that isn't moved, and its bounds aren't any.
+//  2. They are taken in organization by organization, the nearest to the root
+//     first. One whose bounds contradict those before isn't moved, and tells nothing
+//     of others.
 //  3. One organization after the other, the nearest to the root first, gets the
 //     smallest shift that goes with those before it.
 func (j *journey) reconcile() *clocks {
@@ -51,17 +52,22 @@ func (j *journey) reconcile() *clocks {
 		return c
 	}
 	bounds := j.bounds(c.at)
-	for c.most = shortest(bounds); ; c.most = shortest(bounds) {
-		k := farthestContradiction(c.most)
-		if k == none {
-			break
+	taken := noPaths(n)
+	for k := 1; k < n; k++ {
+		for o := range k {
+			taken[o][k], taken[k][o] = bounds[o][k], bounds[k][o]
+		}
+		if c.most = shortest(taken); c.most[k][k] >= 0 {
+			continue
 		}
 		c.contradicts[k] = true
 		for o := range n {
 			if o != k {
+				taken[o][k], taken[k][o] = unbounded, unbounded
 				bounds[o][k], bounds[k][o] = unbounded, unbounded
 			}
 		}
+		c.most = shortest(taken)
 	}
 	left := make([][]int64, n)
 	for a := range left {
@@ -144,17 +150,6 @@ func along(a, b int64) int64 {
 		return -unbounded
 	}
 	return a + b
-}
-
-// farthestContradiction is the last place from which a path of less than zero
-// leads back to it.
-func farthestContradiction(m [][]int64) int {
-	for k := len(m) - 1; k >= 0; k-- {
-		if m[k][k] < 0 {
-			return k
-		}
-	}
-	return none
 }
 
 // fix makes the shift of k a number, in lengths of shortest paths.
