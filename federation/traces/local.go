@@ -146,6 +146,7 @@ func (l *Local) answer(ctx context.Context, q Question, v *view, limits tenants.
 // are asked for.
 func (l *Local) traces(ctx context.Context, q Question, v *view, limits tenants.Limits) (*Released, error) {
 	out := &Released{}
+	spans := 0
 	for raw, err := range l.config.Source.tracesRaw(ctx, q.IDs) {
 		if err != nil {
 			return nil, err
@@ -155,8 +156,8 @@ func (l *Local) traces(ctx context.Context, q Question, v *view, limits tenants.
 			continue
 		}
 		out.traces = append(out.traces, Trace{ID: idOf(trace), Spans: trace})
-		if err := tooManySpans(out, limits); err != nil {
-			return nil, err
+		if spans += trace.SpanCount(); spans > limits.Spans {
+			return nil, tooManySpans(limits)
 		}
 	}
 	slices.SortFunc(out.traces, func(a, b Trace) int { return slices.Index(q.IDs, a.ID) - slices.Index(q.IDs, b.ID) })
@@ -189,11 +190,8 @@ func begins(span ptrace.Span, q Question) bool {
 
 // tooManySpans refuses an answer that has grown beyond what may leave, before it
 // grows on.
-func tooManySpans(r *Released, limits tenants.Limits) error {
-	if spans := r.Disclosed().Spans; spans > limits.Spans {
-		return federation.Errorf(federation.OverLimit, "the answer has more than %d spans; ask for fewer traces, or a lower limit", limits.Spans)
-	}
-	return nil
+func tooManySpans(limits tenants.Limits) error {
+	return federation.Errorf(federation.OverLimit, "the answer has more than %d spans; ask for fewer traces, or a lower limit", limits.Spans)
 }
 
 // withinLimits checks an answer against what may leave at once.

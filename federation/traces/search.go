@@ -35,7 +35,9 @@ func (l *Local) search(ctx context.Context, q Question, v *view, limits tenants.
 		}
 		if at, ok := lastMatch(expr, indexed, q); ok {
 			found.add(Trace{ID: idOf(trace), Spans: trace}, at)
-			return tooManySpans(&Released{traces: found.traces()}, limits)
+			if found.spans > limits.Spans {
+				return tooManySpans(limits)
+			}
 		}
 		return nil
 	}, func(start int64) bool { return !found.complete(start) })
@@ -75,6 +77,7 @@ func lastMatch(expr *traceql.Expr, t *traceql.Trace, q Question) (at int64, ok b
 type latestTraces struct {
 	most  int
 	found []foundTrace // in order
+	spans int          // of those found
 }
 
 type foundTrace struct {
@@ -92,7 +95,9 @@ func (l *latestTraces) add(t Trace, at int64) {
 	f := foundTrace{t, at}
 	i, _ := slices.BinarySearchFunc(l.found, f, compareFound)
 	l.found = slices.Insert(l.found, i, f)
+	l.spans += t.Spans.SpanCount()
 	if len(l.found) > l.most {
+		l.spans -= l.found[l.most].Spans.SpanCount()
 		l.found = l.found[:l.most]
 	}
 }
