@@ -127,7 +127,7 @@ func length(w policy.Window) time.Duration { return w.End.Sub(w.Start) }
 
 // ownLimits are those of our own users' questions: what keeps one of them from
 // taking the gateway down, not what was agreed with anyone.
-var ownLimits = tenants.Limits{Series: 1_000_000, Samples: 50_000_000, Bytes: 1 << 30, Lines: 100_000, Spans: 1_000_000, Range: 100 * 365 * 24 * time.Hour}
+var ownLimits = tenants.Limits{Series: 1_000_000, Samples: 50_000_000, Bytes: 1 << 30, Lines: 100_000, Spans: 1_000_000, KeptTraces: 1_000, Range: 100 * 365 * 24 * time.Hour}
 
 // denial is the error of a decision that denies, for our own log and audit.
 func denial(d policy.Decision) error {

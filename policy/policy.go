@@ -58,6 +58,7 @@ const (
 	Search       Kind = "search"       // traces that an expression of TraceQL is true of
 	Operations   Kind = "operations"   // visible services and their operations
 	Dependencies Kind = "dependencies" // which visible service calls which
+	KeepTrace    Kind = "keep"         // keep traces, by id, for longer than they would be
 )
 
 // Kinds returns the kinds of question there are of a signal, none for a signal
@@ -69,7 +70,7 @@ func Kinds(s tenants.Signal) []Kind {
 	case tenants.Logs:
 		return []Kind{Instant, Range, Series, LabelNames, LabelValues, Tail, Stats, Volume, DetectedLabels, DetectedFields, Patterns}
 	case tenants.Traces:
-		return []Kind{Trace, Search, LabelNames, LabelValues, Operations, Dependencies}
+		return []Kind{Trace, Search, LabelNames, LabelValues, Operations, Dependencies, KeepTrace}
 	}
 	return nil
 }

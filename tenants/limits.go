@@ -31,6 +31,9 @@ type Limits struct {
 	Lines int `yaml:"lines"`
 	// Spans of traces in one answer.
 	Spans int `yaml:"spans"`
+	// KeptTraces are how many traces are kept at a time because the partner asked
+	// for them to be.
+	KeptTraces int `yaml:"kept_traces"`
 	// Range of time one question may span, ranges, offsets and subqueries included.
 	Range time.Duration `yaml:"range"`
 }
@@ -45,6 +48,7 @@ var DefaultLimits = Limits{
 	Bytes:            256 << 20,
 	Lines:            5_000,
 	Spans:            100_000,
+	KeptTraces:       100,
 	Range:            31 * 24 * time.Hour,
 }
 
@@ -76,6 +80,9 @@ func (l Limits) fill(d Limits) Limits {
 	if l.Spans == 0 {
 		l.Spans = d.Spans
 	}
+	if l.KeptTraces == 0 {
+		l.KeptTraces = d.KeptTraces
+	}
 	if l.Range == 0 {
 		l.Range = d.Range
 	}
@@ -94,6 +101,7 @@ func (l Limits) Tighten(o Limits) Limits {
 		Bytes:            tighter(l.Bytes, o.Bytes),
 		Lines:            tighter(l.Lines, o.Lines),
 		Spans:            tighter(l.Spans, o.Spans),
+		KeptTraces:       tighter(l.KeptTraces, o.KeptTraces),
 		Range:            tighter(l.Range, o.Range),
 	}
 }

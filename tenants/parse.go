@@ -202,6 +202,7 @@ func checkLimits(doc *yamlstrict.Document, l Limits) {
 	positive("bytes", l.Bytes > 0)
 	positive("lines", l.Lines > 0)
 	positive("spans", l.Spans > 0)
+	positive("kept_traces", l.KeptTraces > 0)
 	positive("range", l.Range > 0)
 }
 

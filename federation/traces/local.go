@@ -87,7 +87,7 @@ func (l *Local) Answer(ctx context.Context, q Question, d policy.Decision, by fe
 		err = l.allowed(ctx, q, o, by)
 	}
 	if err == nil {
-		released, err = l.answer(ctx, q, v, o.Limits.OrDefault())
+		released, err = l.answer(ctx, q, v, o.Limits.OrDefault(), by.Org)
 	}
 	if err == nil {
 		err = withinLimits(by.Org, released, o.Limits)
@@ -130,7 +130,7 @@ func (l *Local) failed(ctx context.Context, by federation.Asking, err error) (fe
 	return federation.Part{Org: l.config.Org, Status: federation.StatusOf(e), Reason: e.Message}, e
 }
 
-func (l *Local) answer(ctx context.Context, q Question, v *view, limits tenants.Limits) (*Released, error) {
+func (l *Local) answer(ctx context.Context, q Question, v *view, limits tenants.Limits, by tenants.OrgID) (*Released, error) {
 	switch q.Kind {
 	case policy.Trace:
 		return l.traces(ctx, q, v, limits)
@@ -138,6 +138,8 @@ func (l *Local) answer(ctx context.Context, q Question, v *view, limits tenants.
 		return l.search(ctx, q, v, limits)
 	case policy.LabelNames, policy.LabelValues, policy.Operations, policy.Dependencies:
 		return l.list(ctx, q, v, limits)
+	case policy.KeepTrace:
+		return l.keep(ctx, q, v, limits, by)
 	}
 	return nil, federation.Errorf(federation.BadQuestion, "%q is not a kind of question about traces", q.Kind)
 }
@@ -161,6 +163,34 @@ func (l *Local) traces(ctx context.Context, q Question, v *view, limits tenants.
 		}
 	}
 	slices.SortFunc(out.traces, func(a, b Trace) int { return slices.Index(q.IDs, a.ID) - slices.Index(q.IDs, b.ID) })
+	return out, nil
+}
+
+// keep keeps what there is of traces for longer, for whoever may see something of
+// them, and answers with the ids of those that are kept: one that isn't seen is as
+// one that isn't there.
+func (l *Local) keep(ctx context.Context, q Question, v *view, limits tenants.Limits, by tenants.OrgID) (*Released, error) {
+	keeping, ok := l.config.Source.(*Keeping)
+	if !ok {
+		return nil, federation.Errorf(federation.BadQuestion, "no traces are kept here for longer than others")
+	}
+	out := &Released{}
+	for raw, err := range keeping.tracesRaw(ctx, q.IDs) {
+		if err != nil {
+			return nil, err
+		}
+		if _, seen := v.trace(raw); !seen {
+			continue
+		}
+		switch err := keeping.keep(raw, by, limits.KeptTraces); {
+		case errors.Is(err, errKeptEnough):
+			return nil, federation.Errorf(federation.OverLimit, "no more traces are kept, the last ones asked for among them")
+		case err != nil:
+			return nil, err
+		}
+		out.names = append(out.names, idOf(raw).String())
+	}
+	slices.Sort(out.names)
 	return out, nil
 }
 

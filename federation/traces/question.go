@@ -15,7 +15,8 @@ import (
 // Question is one traces question, as it arrives at either door.
 type Question struct {
 	Kind policy.Kind
-	// IDs are the traces that are asked for, of a Trace: at least one.
+	// IDs are the traces that are asked for, of a Trace, or to be kept, of a Keep: at
+	// least one.
 	IDs []pcommon.TraceID
 	// Expression is TraceQL. A Search has one: it finds the traces of which it is
 	// true. Of LabelNames, LabelValues, Operations and Dependencies it says of which spans
@@ -60,7 +61,7 @@ func (q Question) Asked() policy.Request {
 		Signal: tenants.Traces, Kind: q.Kind, Query: q.Expression, Label: q.Label,
 		Window: policy.Window{Start: q.Start, End: q.End},
 	}
-	if q.Kind == policy.Trace {
+	if q.Kind == policy.Trace || q.Kind == policy.KeepTrace {
 		ids := make([]string, len(q.IDs))
 		for i, id := range q.IDs {
 			ids[i] = id.String()
@@ -74,9 +75,9 @@ func (q Question) Asked() policy.Request {
 // whom. The error is a BadQuestion.
 func (q Question) Request() (policy.Request, error) {
 	switch q.Kind {
-	case policy.Trace:
+	case policy.Trace, policy.KeepTrace:
 		if len(q.IDs) == 0 {
-			return policy.Request{}, federation.Errorf(federation.BadQuestion, "a question for traces has at least one trace id")
+			return policy.Request{}, federation.Errorf(federation.BadQuestion, "a question for traces, or to keep them, has at least one trace id")
 		}
 	case policy.Search:
 		if q.Limit <= 0 {

@@ -71,9 +71,13 @@ type Config struct {
 	Logs logs.Source
 	// Traces is where our traces are; nil: we have none to be asked for. It is the
 	// caller's to close, after Run.
-	Traces     traces.Source
-	Lookback   time.Duration // default 5m
-	MaxSamples int           // default 50 million
+	Traces traces.Source
+	// KeptTracesDir is where traces are kept that somebody asked to keep, for
+	// KeepTracesFor, default a week; default: in memory.
+	KeptTracesDir string
+	KeepTracesFor time.Duration
+	Lookback      time.Duration // default 5m
+	MaxSamples    int           // default 50 million
 	// Secret is what pseudonyms are derived from, 32 bytes or more.
 	Secret []byte
 	// Auditor records exchanges; nil: a log in AuditDir.
@@ -296,8 +300,12 @@ func (g *Gateway) traces() (gateway.Signal, error) {
 	if g.config.Traces == nil {
 		return signal, nil
 	}
+	keeping, err := traces.NewKeeping(g.config.Traces, traces.KeepingConfig{Dir: g.config.KeptTracesDir, For: g.config.KeepTracesFor})
+	if err != nil {
+		return signal, err
+	}
 	own, err := traces.NewLocal(traces.LocalConfig{
-		Org: g.config.Org, Source: g.config.Traces, Secret: g.config.Secret, Logger: g.config.Log, Registerer: g.registry,
+		Org: g.config.Org, Source: keeping, Secret: g.config.Secret, Logger: g.config.Log, Registerer: g.registry,
 	})
 	if err != nil {
 		return signal, err

@@ -183,6 +183,7 @@ type Limits struct {
 	Bytes            int           `json:"bytes,omitzero"`
 	Lines            int           `json:"lines,omitzero"`
 	Spans            int           `json:"spans,omitzero"`
+	KeptTraces       int           `json:"kept_traces,omitzero"`
 	Range            time.Duration `json:"range_ns,omitzero"`
 }
 

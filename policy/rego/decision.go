@@ -119,7 +119,10 @@ type decisionDocument struct {
 
 type limitsDocument struct {
 	Series, Samples, Bytes, Lines, Spans int
-	Range                                duration
+
+	KeptTraces int `json:"kept_traces"`
+
+	Range duration
 }
 
 type differencingDocument struct {
@@ -242,7 +245,7 @@ func (d decisionDocument) obligations() (policy.Obligations, error) {
 		Datasets:   make([]policy.Dataset, 0, len(d.Datasets)),
 		Resolution: time.Duration(d.Resolution), Functions: d.Functions,
 		Epoch:  time.Duration(d.PseudonymEpoch),
-		Limits: tenants.Limits{Series: d.Limits.Series, Samples: d.Limits.Samples, Bytes: d.Limits.Bytes, Lines: d.Limits.Lines, Spans: d.Limits.Spans, Range: time.Duration(d.Limits.Range)},
+		Limits: tenants.Limits{Series: d.Limits.Series, Samples: d.Limits.Samples, Bytes: d.Limits.Bytes, Lines: d.Limits.Lines, Spans: d.Limits.Spans, KeptTraces: d.Limits.KeptTraces, Range: time.Duration(d.Limits.Range)},
 	}
 	for _, name := range d.Functions {
 		if !isFunction(name) {

@@ -32,6 +32,7 @@ var tracesKinds = map[policy.Kind]tracesHave{
 	policy.LabelValues:  {expression: true, label: true, needLabel: true, limit: true},
 	policy.Operations:   {expression: true, label: true, limit: true},
 	policy.Dependencies: {expression: true},
+	policy.KeepTrace:    {ids: true},
 }
 
 func encodeTraces(q traces.Question) *federationv1.TracesQuestion {
@@ -65,7 +66,7 @@ func decodeTraces(m *federationv1.TracesQuestion) (traces.Question, error) {
 	case m.GetStartNs() < 0 && m.GetEndNs()-m.GetStartNs() < 0:
 		return q, bad("start_ns, end_ns: too far apart")
 	case !timed && !has.ids:
-		return q, bad("start_ns, end_ns: only a trace is asked for without")
+		return q, bad("start_ns, end_ns: only traces by id are asked for without")
 	case len(m.GetExpression()) > maxExpression:
 		return q, bad("expression: %d bytes, at most %d are accepted", len(m.GetExpression()), maxExpression)
 	case has.needExpression && m.GetExpression() == "" || !has.expression && m.GetExpression() != "":
@@ -77,7 +78,7 @@ func decodeTraces(m *federationv1.TracesQuestion) (traces.Question, error) {
 	case m.GetLimit() < 0 || m.GetLimit() > most || has.needLimit && m.GetLimit() == 0 || !has.limit && m.GetLimit() != 0:
 		return q, bad("limit: a search has one of up to %d traces, labels, label_values and operations may have one", maxTraces)
 	case has.ids != (len(m.GetIds()) > 0) || len(m.GetIds()) > maxTraces:
-		return q, bad("ids: a trace has 1 to %d, the others have none", maxTraces)
+		return q, bad("ids: trace and keep have 1 to %d, the others have none", maxTraces)
 	}
 	for _, id := range m.GetIds() {
 		var trace pcommon.TraceID
@@ -156,8 +157,8 @@ func (r *Receiver) asksTraces(q traces.Question) error {
 	}
 	r.signal = q.Signal()
 	r.traces = &tracesReceiver{asked: q, seen: map[pcommon.TraceID]bool{}}
-	if q.Kind == policy.LabelNames {
-		r.asked.Kind = q.Kind
+	if q.Kind == policy.LabelNames || q.Kind == policy.KeepTrace {
+		r.asked.Kind = policy.LabelNames // the answer is names
 	}
 	return nil
 }

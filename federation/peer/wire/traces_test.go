@@ -60,6 +60,7 @@ func tracesAnswers() []tracesAnswer {
 		{traces.Question{Kind: policy.Trace, IDs: ids}, traces.Answer{Traces: []traces.Trace{globexTrace(1, 3), globexTrace(2, 1)}}},
 		{traces.Question{Kind: policy.Trace, IDs: ids}, traces.Answer{}},
 		{traces.Question{Kind: policy.Search, Expression: filter, Limit: 2}, traces.Answer{Traces: []traces.Trace{globexTrace(5, 3000)}}},
+		{traces.Question{Kind: policy.KeepTrace, IDs: ids}, traces.Answer{Names: []string{ids[0].String()}}},
 		{traces.Question{Kind: policy.LabelNames, Label: "resource"}, traces.Answer{Names: []string{"resource.service.name", "span.http.route"}}},
 		{traces.Question{Kind: policy.LabelValues, Label: "span.n", Expression: filter, Limit: 5}, traces.Answer{
 			Values: []traces.Value{{Type: "int", Text: "3"}, {Type: "string", Text: "3"}},
@@ -72,7 +73,7 @@ func tracesAnswers() []tracesAnswer {
 		}}},
 	}
 	for i := range all {
-		if all[i].q.Kind != policy.Trace {
+		if len(all[i].q.IDs) == 0 {
 			all[i].q.Start, all[i].q.End = begin, begin.Add(time.Hour)
 		}
 	}
@@ -152,8 +153,8 @@ func TestTracesQuestionsAndAnswers(t *testing.T) {
 			}
 		}
 		for _, other := range all {
-			if len(messages) == 1 || other.q.Kind == c.q.Kind || len(c.a.Traces) > 0 && other.q.Kind == policy.Search {
-				continue // a search may find any traces
+			if len(messages) == 1 || other.q.Kind == c.q.Kind || len(c.a.Traces) > 0 && other.q.Kind == policy.Search || len(c.a.Names) > 0 && len(other.a.Names) > 0 {
+				continue // a search may find any traces, and names are names
 			}
 			if _, _, err := receiveTraces(other.q, wire.Limits{}, messages); err == nil {
 				t.Errorf("the answer to %s is taken for one to %s", c.q.Kind, other.q.Kind)

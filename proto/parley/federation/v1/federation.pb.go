@@ -607,16 +607,17 @@ func (x *LogsQuestion) GetByName() bool {
 
 type TracesQuestion struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// kind is "trace", "search", "labels", "label_values", "operations" or
-	// "dependencies".
+	// kind is "trace", "search", "labels", "label_values", "operations",
+	// "dependencies" or "keep", which asks for traces to be kept for longer than they
+	// would be: the answer is the names of those that are, 32 hexadecimal digits.
 	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
-	// ids are those of a "trace", 16 bytes each.
+	// ids are those of a "trace" or a "keep", 16 bytes each.
 	Ids [][]byte `protobuf:"bytes,2,rep,name=ids,proto3" json:"ids,omitempty"`
-	// expression is TraceQL: of a "search" what is true of the traces, of the last
+	// expression is TraceQL: of a "search" what is true of the traces, of the next
 	// four a single filter of the spans that the answer is made of, or empty.
 	Expression string `protobuf:"bytes,3,opt,name=expression,proto3" json:"expression,omitempty"`
 	// Times are Unix nanoseconds: when spans begin. start_ns is inclusive, end_ns is
-	// not. Both are 0 for a "trace" of any time.
+	// not. Both are 0 for a "trace" of any time, and for a "keep".
 	StartNs int64 `protobuf:"varint,4,opt,name=start_ns,json=startNs,proto3" json:"start_ns,omitempty"`
 	EndNs   int64 `protobuf:"varint,5,opt,name=end_ns,json=endNs,proto3" json:"end_ns,omitempty"`
 	// limit is how many traces or names are wanted: above 0 for a "search", 0 is all

@@ -1,0 +1,337 @@
+package traces
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"maps"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/collector/pdata/pcommon"
+	"go.opentelemetry.io/collector/pdata/ptrace"
+
+	"github.com/parley-gateway/parley/tenants"
+	"github.com/parley-gateway/parley/tenants/atomicfile"
+)
+
+// KeepingConfig says how traces are kept that somebody asked to keep.
+type KeepingConfig struct {
+	// Dir is a folder for them; made when it isn't there. Empty keeps them in memory.
+	Dir string
+	// For is how long one is kept, from when it was last asked for; default a week.
+	For time.Duration
+	// MaxBytes is how much they take together, as OTLP; default 256 MiB.
+	MaxBytes int
+	// Now is the clock; default time.Now.
+	Now func() time.Time
+}
+
+const (
+	defaultKeepFor      = 7 * 24 * time.Hour
+	defaultMaxKeptBytes = 256 << 20
+)
+
+// Keeping is a Source that has what another one has, and what was kept of it: a
+// trace that somebody asked to keep stays for as long as was agreed, when the
+// store has let it go already. It is safe for concurrent use.
+type Keeping struct {
+	Source
+	config KeepingConfig
+
+	mu    sync.Mutex
+	kept  map[pcommon.TraceID]*keptTrace // guarded by mu
+	bytes int                            // guarded by mu; of kept
+}
+
+// keptTrace doesn't change, but for By.
+type keptTrace struct {
+	// By is until when it is kept for each organization that asked for it.
+	By map[tenants.OrgID]time.Time `json:"by"`
+	// OTLP are its raw spans, as TracesData.
+	OTLP []byte `json:"otlp"`
+	// first and last are when the first and the last of them begin.
+	first, last int64
+}
+
+// NewKeeping returns a Keeping, with what its folder holds. What can't be read
+// there is an error.
+func NewKeeping(source Source, c KeepingConfig) (*Keeping, error) {
+	c.For = cmp.Or(c.For, defaultKeepFor)
+	c.MaxBytes = cmp.Or(c.MaxBytes, defaultMaxKeptBytes)
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	k := &Keeping{Source: source, config: c, kept: map[pcommon.TraceID]*keptTrace{}}
+	if c.Dir == "" {
+		return k, nil
+	}
+	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("the folder of kept traces: %w", err)
+	}
+	files, err := filepath.Glob(filepath.Join(c.Dir, "*"+keptSuffix))
+	if err != nil {
+		return nil, fmt.Errorf("the folder of kept traces: %w", err)
+	}
+	for _, file := range files {
+		if err := k.load(file); err != nil {
+			return nil, fmt.Errorf("a kept trace, %s: %w; remove the file to go on without it", file, err)
+		}
+	}
+	return k, nil
+}
+
+const keptSuffix = ".trace.json"
+
+// load reads a file that save wrote.
+func (k *Keeping) load(file string) error {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	kept := &keptTrace{}
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(kept); err != nil {
+		return err
+	}
+	spans, err := kept.spans()
+	if err != nil {
+		return err
+	}
+	if spans.SpanCount() == 0 {
+		return errors.New("it has no spans")
+	}
+	kept.note(spans)
+	k.kept[idOf(spans)] = kept
+	k.bytes += len(kept.OTLP)
+	return nil
+}
+
+// note notes when the spans begin.
+func (k *keptTrace) note(spans ptrace.Traces) {
+	k.first, k.last = math.MaxInt64, math.MinInt64
+	for p := range placedSpans(spans) {
+		start := int64(p.span.StartTimestamp())
+		k.first, k.last = min(k.first, start), max(k.last, start)
+	}
+}
+
+func (k *keptTrace) spans() (ptrace.Traces, error) { return unmarshal([][]byte{k.OTLP}) }
+
+// path is where a trace is kept.
+func (k *Keeping) path(id pcommon.TraceID) string {
+	return filepath.Join(k.config.Dir, id.String()+keptSuffix)
+}
+
+// errKeptEnough is why one more trace isn't kept.
+var errKeptEnough = errors.New("as much is kept already as there is room for")
+
+// keep keeps a raw trace for an organization, which may have most of them. One
+// that is kept already is kept for longer.
+func (k *Keeping) keep(raw ptrace.Traces, by tenants.OrgID, most int) error {
+	var marshaler ptrace.ProtoMarshaler
+	otlp, err := marshaler.MarshalTraces(raw)
+	if err != nil {
+		return err
+	}
+	id, now := idOf(raw), k.config.Now()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if err := k.forget(now); err != nil {
+		return err
+	}
+	old := k.kept[id]
+	kept := &keptTrace{By: map[tenants.OrgID]time.Time{}, OTLP: otlp}
+	kept.note(raw)
+	if old != nil {
+		maps.Copy(kept.By, old.By)
+		if len(old.OTLP) > len(otlp) { // the store has let some of it go
+			kept.OTLP, kept.first, kept.last = old.OTLP, old.first, old.last
+		}
+	}
+	if _, again := kept.By[by]; !again && k.countOf(by) >= most {
+		return fmt.Errorf("%w: %d traces for one organization", errKeptEnough, most)
+	}
+	kept.By[by] = now.Add(k.config.For)
+	size := k.bytes + len(kept.OTLP)
+	if old != nil {
+		size -= len(old.OTLP)
+	}
+	if size > k.config.MaxBytes {
+		return fmt.Errorf("%w: %d bytes", errKeptEnough, k.config.MaxBytes)
+	}
+	if err := k.save(id, kept); err != nil {
+		return err
+	}
+	k.kept[id], k.bytes = kept, size
+	return nil
+}
+
+// countOf needs mu.
+func (k *Keeping) countOf(by tenants.OrgID) int {
+	n := 0
+	for _, kept := range k.kept {
+		if _, ok := kept.By[by]; ok {
+			n++
+		}
+	}
+	return n
+}
+
+func (k *Keeping) save(id pcommon.TraceID, kept *keptTrace) error {
+	if k.config.Dir == "" {
+		return nil
+	}
+	text, err := json.Marshal(kept)
+	if err != nil {
+		return err
+	}
+	return atomicfile.Write(k.path(id), text, 0o600)
+}
+
+// forget lets go what nobody asked to keep until now. It needs mu.
+func (k *Keeping) forget(now time.Time) error {
+	for id, kept := range k.kept {
+		// Who sees a trace must not see another one's wish in it, so that each ends by
+		// itself; the copy is there as long as one lasts.
+		maps.DeleteFunc(kept.By, func(_ tenants.OrgID, until time.Time) bool { return !until.After(now) })
+		if len(kept.By) > 0 {
+			continue
+		}
+		if k.config.Dir != "" {
+			if err := os.Remove(k.path(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return fmt.Errorf("let go of a kept trace: %w", err)
+			}
+		}
+		k.bytes -= len(kept.OTLP)
+		delete(k.kept, id)
+	}
+	return nil
+}
+
+// there are the kept traces that choose picks.
+func (k *Keeping) there(choose func(pcommon.TraceID, *keptTrace) bool) ([]ptrace.Traces, error) {
+	k.mu.Lock()
+	err := k.forget(k.config.Now())
+	kept := maps.Clone(k.kept)
+	k.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	var out []ptrace.Traces
+	for id, trace := range kept {
+		if !choose(id, trace) {
+			continue
+		}
+		spans, err := trace.spans()
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, spans)
+	}
+	return out, nil
+}
+
+// tracesRaw are those of the store, and of those that it doesn't have any more the
+// kept ones.
+func (k *Keeping) tracesRaw(ctx context.Context, ids []pcommon.TraceID) iter.Seq2[ptrace.Traces, error] {
+	return func(yield func(ptrace.Traces, error) bool) {
+		came := map[pcommon.TraceID]bool{}
+		for trace, err := range k.Source.tracesRaw(ctx, ids) {
+			if err == nil {
+				came[idOf(trace)] = true
+			}
+			if !yield(trace, err) || err != nil {
+				return
+			}
+		}
+		rest, err := k.there(func(id pcommon.TraceID, _ *keptTrace) bool { return !came[id] && slices.Contains(ids, id) })
+		if err != nil {
+			yield(ptrace.Traces{}, err)
+			return
+		}
+		for _, trace := range rest {
+			if !yield(trace, nil) {
+				return
+			}
+		}
+	}
+}
+
+// searchRaw is that of the store, with the kept traces among it.
+func (k *Keeping) searchRaw(ctx context.Context, s selection, seen func(start int64) bool) iter.Seq2[ptrace.Traces, error] {
+	return func(yield func(ptrace.Traces, error) bool) {
+		kept, err := k.there(func(_ pcommon.TraceID, trace *keptTrace) bool { return trace.first < s.end && trace.last >= s.start })
+		if err != nil {
+			yield(ptrace.Traces{}, err)
+			return
+		}
+		matches := map[pcommon.TraceID]int64{} // when the last span of the selection begins
+		for _, trace := range kept {
+			if at, ok := s.last(trace); ok {
+				matches[idOf(trace)] = at
+			}
+		}
+		ended := false
+		give := func(trace ptrace.Traces, err error) bool {
+			ended = ended || !yield(trace, err)
+			return !ended
+		}
+		came := map[pcommon.TraceID]bool{} // of kept ones
+		merged := func(start int64) bool {
+			for _, trace := range kept {
+				id := idOf(trace)
+				if at, ok := matches[id]; !ok || came[id] || at < start {
+					continue
+				}
+				came[id] = true
+				if !give(trace, nil) {
+					return false
+				}
+			}
+			return seen(start)
+		}
+		for trace, err := range k.Source.searchRaw(ctx, s, merged) {
+			if ended {
+				return
+			}
+			if err == nil {
+				id := idOf(trace)
+				if came[id] {
+					continue
+				}
+				if _, ok := matches[id]; ok {
+					came[id] = true
+				}
+			}
+			if !give(trace, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// last is when the last span of the selection begins, of a trace that has one.
+func (s selection) last(trace ptrace.Traces) (at int64, ok bool) {
+	for p := range placedSpans(trace) {
+		start := int64(p.span.StartTimestamp())
+		switch {
+		case start < s.start || start >= s.end || ok && start <= at:
+		case len(s.services) > 0 && !slices.Contains(s.services, serviceOf(p.resource.Resource())):
+		case s.operation != "" && p.span.Name() != s.operation:
+		default:
+			at, ok = start, true
+		}
+	}
+	return at, ok
+}
