@@ -39,6 +39,8 @@ type Agreement struct {
 	// such as parley.partners.globex. Empty: the default package, which denies.
 	Policy string `yaml:"policy"`
 	Limits Limits `yaml:"limits"`
+	// Traces are terms about traces.
+	Traces TracesTerms `yaml:"traces"`
 	// BreakGlass is for emergencies; nil: none.
 	BreakGlass *BreakGlass `yaml:"break_glass"`
 	// File is where the agreement was read from, for messages.

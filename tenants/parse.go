@@ -61,12 +61,14 @@ func parseAgreement(file string, data []byte, self Self) (Agreement, *yamlstrict
 		yamlstrict.Parse(ParseBundleProfile),
 		yamlstrict.Parse(parseEndpoint),
 		yamlstrict.Parse(ParseWebhookURL),
+		yamlstrict.Parse(ParseSamplingProbability),
 	)
 	checkWho(doc, a, self)
 	checkAddresses(doc, a)
 	checkBundle(doc, a)
 	checkWhat(doc, a)
 	checkLimits(doc, a.Limits)
+	checkTraces(doc, a.Traces)
 	checkBreakGlass(doc, a)
 	if a.Bundle.File != "" && !filepath.IsAbs(a.Bundle.File) {
 		a.Bundle.File = filepath.Join(filepath.Dir(file), a.Bundle.File)

@@ -113,6 +113,7 @@ func TestExampleAgreement(t *testing.T) {
 	}
 	for _, of := range []reflect.Type{
 		reflect.TypeFor[tenants.Agreement](), reflect.TypeFor[tenants.BundleSource](), reflect.TypeFor[tenants.Limits](), reflect.TypeFor[tenants.BreakGlass](),
+		reflect.TypeFor[tenants.TracesTerms](),
 	} {
 		for i := range of.NumField() {
 			key := of.Field(i).Tag.Get("yaml")
