@@ -79,6 +79,11 @@ func serve(ctx context.Context, c *config.Config, log *slog.Logger) (err error) 
 		return err
 	}
 	closers = append(closers, closeLogs)
+	ofTraces, err := newTracesSource(c, log)
+	if err != nil {
+		return err
+	}
+	closers = append(closers, ofTraces.close)
 	policies, stop, err := newPolicyBundle(c)
 	if err != nil {
 		return err
@@ -97,6 +102,7 @@ func serve(ctx context.Context, c *config.Config, log *slog.Logger) (err error) 
 		Org: c.Org, TrustDomain: c.TrustDomain, Version: version,
 		Identity: svid, BundleCacheDir: filepath.Join(c.State.Dir, "bundles"),
 		AgreementsDir: c.Agreements.Dir, PolicyDir: c.Policy.Dir, PolicyBundle: policies, ShadowDir: c.Policy.Shadow,
+		Traces: ofTraces.source, Spans: ofTraces.spans, SpansGRPC: listeners.spansGRPC, SpansHTTP: listeners.spansHTTP,
 		Logs: logsSource, Source: source, Lookback: c.Metrics.LookbackDelta, MaxSamples: c.Metrics.MaxSamples,
 		Secret: secret, AuditDir: c.Audit.Dir,
 		Front: listeners.front, Peer: listeners.peer, Bundle: listeners.bundle,
@@ -119,7 +125,8 @@ func serve(ctx context.Context, c *config.Config, log *slog.Logger) (err error) 
 		return err
 	}
 	log.InfoContext(ctx, "serving", "org", string(c.Org), "version", version,
-		"front", listeners.front.Addr().String(), "peer", address(listeners.peer), "bundle_endpoint", address(listeners.bundle))
+		"front", listeners.front.Addr().String(), "peer", address(listeners.peer), "bundle_endpoint", address(listeners.bundle),
+		"otlp_grpc", address(listeners.spansGRPC), "otlp_http", address(listeners.spansHTTP))
 	return gateway.Run(ctx)
 }
 
@@ -167,7 +174,7 @@ func newSource(c *config.Config, log *slog.Logger) (metrics.Source, func() error
 		return store, store.Close, nil
 	}
 	p := c.Metrics.Prometheus
-	client, err := backend{"metrics", p.Tenant, p.BearerTokenFile, p.CAFile}.client()
+	client, err := backend{"metrics", grafanaTenant, p.Tenant, p.BearerTokenFile, p.CAFile}.client()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -183,7 +190,7 @@ func newLogsSource(c *config.Config) (logs.Source, func() error, error) {
 		return nil, func() error { return nil }, nil
 	}
 	l := c.Logs.Loki
-	client, err := backend{"logs", l.Tenant, l.BearerTokenFile, l.CAFile}.client()
+	client, err := backend{"logs", grafanaTenant, l.Tenant, l.BearerTokenFile, l.CAFile}.client()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -192,7 +199,7 @@ func newLogsSource(c *config.Config) (logs.Source, func() error, error) {
 }
 
 // doors are the listeners; those of doors that stay shut are nil.
-type doors struct{ front, peer, bundle net.Listener }
+type doors struct{ front, peer, bundle, spansGRPC, spansHTTP net.Listener }
 
 func listen(c *config.Config) (_ doors, err error) {
 	var d doors
@@ -214,7 +221,24 @@ func listen(c *config.Config) (_ doors, err error) {
 			return d, fmt.Errorf("bundle endpoint: %w", err)
 		}
 	}
-	return d, nil
+	return d, d.listenForSpans(c.Traces)
+}
+
+func (d *doors) listenForSpans(t *config.Traces) (err error) {
+	if t == nil || t.Store == nil {
+		return nil
+	}
+	if t.Store.OTLPGRPCListen != "" {
+		if d.spansGRPC, err = net.Listen("tcp", t.Store.OTLPGRPCListen); err != nil {
+			return fmt.Errorf("OTLP over gRPC: %w", err)
+		}
+	}
+	if t.Store.OTLPHTTPListen != "" {
+		if d.spansHTTP, err = net.Listen("tcp", t.Store.OTLPHTTPListen); err != nil {
+			return fmt.Errorf("OTLP over HTTP: %w", err)
+		}
+	}
+	return nil
 }
 
 // address is where a door listens, for the log.
@@ -228,7 +252,7 @@ func address(l net.Listener) string {
 // close closes the listeners that no door has closed.
 func (d doors) close() error {
 	var errs []error
-	for _, l := range []net.Listener{d.front, d.peer, d.bundle} {
+	for _, l := range []net.Listener{d.front, d.peer, d.bundle, d.spansGRPC, d.spansHTTP} {
 		if l == nil {
 			continue
 		}

@@ -28,6 +28,7 @@ import (
 	"github.com/parley-gateway/parley/federation/peer"
 	"github.com/parley-gateway/parley/federation/peer/wire"
 	"github.com/parley-gateway/parley/federation/traces"
+	"github.com/parley-gateway/parley/federation/traces/otlpreceiver"
 	"github.com/parley-gateway/parley/gateway"
 	"github.com/parley-gateway/parley/gateway/audit"
 	"github.com/parley-gateway/parley/gateway/breakglass"
@@ -87,6 +88,10 @@ type Config struct {
 	// Front is the listener of our own users, Peer of partners and Bundle of
 	// our bundle endpoint. Peer and Bundle may be nil: those doors stay shut.
 	Front, Peer, Bundle net.Listener
+	// Spans takes spans into our own store of traces, over gRPC and HTTP at the
+	// listeners that aren't nil; nil: they come otherwise.
+	Spans                *otlpreceiver.Receiver
+	SpansGRPC, SpansHTTP net.Listener
 	// FrontCertificate is what the front door presents, asked at every
 	// handshake; nil: plain HTTP.
 	FrontCertificate func() (*tls.Certificate, error)

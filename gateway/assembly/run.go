@@ -74,6 +74,15 @@ func (g *Gateway) Run(ctx context.Context) error {
 		background(func() error { return serveHTTP(bundleDoor, secured(g.config.Bundle, g.bundleTLS())) })
 		door("the bundle endpoint", func(ctx context.Context) error { return shutdown(ctx, bundleDoor) })
 	}
+	if g.config.Spans != nil {
+		if l := g.config.SpansGRPC; l != nil {
+			background(func() error { return g.config.Spans.ServeGRPC(l) })
+		}
+		if l := g.config.SpansHTTP; l != nil {
+			background(func() error { return g.config.Spans.ServeHTTP(l) })
+		}
+		door("the receiver of spans", g.config.Spans.Shutdown)
+	}
 	<-ctx.Done()
 	var errs []error
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {

@@ -1,7 +1,9 @@
 package config
 
 import (
+	"iter"
 	"maps"
+	"math"
 	"net"
 	"net/netip"
 	"net/url"
@@ -35,6 +37,7 @@ func check(doc *yamlstrict.Document, c *Config) {
 	k.bundleEndpoint(c.BundleEndpoint)
 	k.metrics(c.Metrics)
 	k.logs(c.Logs)
+	k.traces(c.Traces)
 	k.telemetry(c.Telemetry)
 }
 
@@ -122,6 +125,32 @@ func (k checker) doors(c *Config) {
 	}
 	if b := c.BundleEndpoint; b != nil && b.Listen != "" {
 		also("bundle_endpoint.listen", b.Listen)
+	}
+	if t := c.Traces; t != nil && t.Store != nil {
+		for at, addr := range t.Store.listeners() {
+			also(at, addr)
+			k.onlyLocal(at, addr)
+		}
+	}
+}
+
+// listeners are the addresses that spans are taken on, by where they are given.
+func (s *TracesStore) listeners() iter.Seq2[string, string] {
+	return func(yield func(at, addr string) bool) {
+		if s.OTLPGRPCListen != "" && !yield("traces.store.otlp_grpc_listen", s.OTLPGRPCListen) {
+			return
+		}
+		if s.OTLPHTTPListen != "" {
+			yield("traces.store.otlp_http_listen", s.OTLPHTTPListen)
+		}
+	}
+}
+
+// onlyLocal reports what others could send spans to: nobody is asked who they are.
+func (k checker) onlyLocal(path, addr string) {
+	if host, _, err := net.SplitHostPort(addr); err == nil && !isLoopback(host) {
+		k.Problemf(path, "%s can be reached from other machines, and who sends spans is not asked who they are: "+
+			"listen on loopback, such as 127.0.0.1:4317, and let a collector on this machine pass them on", addr)
 	}
 }
 
@@ -218,6 +247,61 @@ func (k checker) logs(l *Logs) {
 		k.Problemf("logs.loki.page_entries", "must be more than zero")
 	}
 	k.backend("logs.loki", l.Loki.URL, l.Loki.Tenant, l.Loki.BearerTokenFile)
+}
+
+func (k checker) traces(t *Traces) {
+	k.exactlyOne("traces", "jaeger", "tempo", "store")
+	if t == nil {
+		return
+	}
+	k.jaeger(t.Jaeger)
+	k.requireWithin("traces.tempo", "url")
+	if tempo := t.Tempo; tempo != nil {
+		if tempo.SearchLimit < 1 {
+			k.Problemf("traces.tempo.search_limit", "must be more than zero")
+		}
+		k.backend("traces.tempo", tempo.URL, tempo.Tenant, tempo.BearerTokenFile)
+	}
+	if s := t.Store; s != nil {
+		if !k.Has("traces.store.otlp_grpc_listen") && !k.Has("traces.store.otlp_http_listen") {
+			k.Problemf("traces.store", "nothing could be sent to it: give otlp_grpc_listen, otlp_http_listen or both")
+		}
+		if s.MaxBytes < 1 {
+			k.Problemf("traces.store.max_bytes", "must be more than zero")
+		}
+		if s.MaxAge <= 0 {
+			k.Problemf("traces.store.max_age", "must be more than zero")
+		}
+	}
+}
+
+func (k checker) jaeger(j *Jaeger) {
+	const at = "traces.jaeger"
+	k.exactlyOne(at, "grpc", "url")
+	if j == nil {
+		return
+	}
+	if j.SearchDepth < 1 || j.SearchDepth > math.MaxInt32 {
+		k.Problemf(at+".search_depth", "must be from 1 to %d", math.MaxInt32)
+	}
+	if j.URL != nil && j.Insecure {
+		k.Problemf(at+".insecure", "is for grpc; the url says it by http or https")
+	}
+	k.backend(at, j.URL, j.Tenant, j.BearerTokenFile)
+	if j.GRPC == "" {
+		return
+	}
+	if !isHostPort(j.GRPC) {
+		k.Problemf(at+".grpc", "want host:port such as 127.0.0.1:16685, not %q", j.GRPC)
+		return
+	}
+	host, _, _ := net.SplitHostPort(j.GRPC) // it is one
+	switch {
+	case j.Insecure && j.CAFile != "":
+		k.Problemf(at+".ca_file", "is for TLS, and %s.insecure is without", at)
+	case j.Insecure && j.BearerTokenFile != "" && !isLoopback(host):
+		k.Problemf(at+".bearer_token_file", "would be sent in the clear: leave out %s.insecure, or ask on loopback", at)
+	}
 }
 
 // backend reports what can't be sent with requests to a store.

@@ -51,6 +51,8 @@ type Config struct {
 	Metrics Metrics `yaml:"metrics"`
 	// Where our logs are. Left out: we have none to be asked for.
 	Logs *Logs `yaml:"logs"`
+	// Where our traces are. Left out: we have none to be asked for.
+	Traces *Traces `yaml:"traces"`
 	// What the pseudonyms of hidden labels are made with. Required.
 	Pseudonyms Pseudonyms `yaml:"pseudonyms"`
 	// Where the record of every question is kept. Required.
@@ -303,6 +305,68 @@ type Loki struct {
 	BearerTokenFile string `yaml:"bearer_token_file"`
 	// The root certificates, in PEM, the server is checked with. Left out: the system's.
 	CAFile string `yaml:"ca_file"`
+}
+
+// Traces is where our traces are: exactly one of Jaeger, Tempo and Store.
+type Traces struct {
+	// A Jaeger, version 1.76 or 2.
+	Jaeger *Jaeger `yaml:"jaeger"`
+	// A Tempo, version 2.7 or later. It wasn't tried on a real one.
+	Tempo *Tempo `yaml:"tempo"`
+	// The memory of this gateway, to which spans are sent. For trying things out: a
+	// restart forgets them.
+	Store *TracesStore `yaml:"store"`
+}
+
+// Jaeger is a Jaeger's query service: exactly one of GRPC and URL.
+type Jaeger struct {
+	// The host:port of its gRPC query port, such as 127.0.0.1:16685.
+	GRPC string `yaml:"grpc"`
+	// Without TLS, over gRPC.
+	Insecure bool `yaml:"insecure" default:"false"`
+	// The base URL below which /api/v3 is, such as http://127.0.0.1:16686. Slower:
+	// an answer comes in one piece, as JSON.
+	URL *url.URL `yaml:"url"`
+	// How many traces are asked for at once. Where more than so many begin in one
+	// microsecond, nothing is answered. A Jaeger that keeps traces in memory refuses
+	// more than its max_traces.
+	SearchDepth int `yaml:"search_depth" default:"500"`
+	// The tenant, sent as x-tenant.
+	Tenant string `yaml:"tenant"`
+	// A file with the bearer token to send; read for every request.
+	BearerTokenFile string `yaml:"bearer_token_file"`
+	// The root certificates, in PEM, the server is checked with. Left out: the system's.
+	CAFile string `yaml:"ca_file"`
+}
+
+// Tempo is a Tempo server.
+type Tempo struct {
+	// The base URL below which /api is, such as http://127.0.0.1:3200. Required.
+	URL *url.URL `yaml:"url"`
+	// How many traces are asked for at once: no more than the server's own
+	// max_result_limit. Where more than so many were under way at one second,
+	// nothing is answered.
+	SearchLimit int `yaml:"search_limit" default:"1000"`
+	// The tenant, sent as X-Scope-OrgID.
+	Tenant string `yaml:"tenant"`
+	// A file with the bearer token to send; read for every request.
+	BearerTokenFile string `yaml:"bearer_token_file"`
+	// The root certificates, in PEM, the server is checked with. Left out: the system's.
+	CAFile string `yaml:"ca_file"`
+}
+
+// TracesStore is an embedded store. It takes OTLP of whoever sends it, on
+// loopback only: at least one of OTLPGRPCListen and OTLPHTTPListen.
+type TracesStore struct {
+	// The address to take OTLP over gRPC on, such as 127.0.0.1:4317.
+	OTLPGRPCListen string `yaml:"otlp_grpc_listen"`
+	// The address to take OTLP over HTTP on, at /v1/traces, such as 127.0.0.1:4318.
+	OTLPHTTPListen string `yaml:"otlp_http_listen"`
+	// About how many bytes of memory spans take; when they take more, the oldest
+	// traces go.
+	MaxBytes int `yaml:"max_bytes" default:"268_435_456"`
+	// How long after its last span began a trace is kept.
+	MaxAge time.Duration `yaml:"max_age" default:"24h"`
 }
 
 // TSDB is an embedded database.

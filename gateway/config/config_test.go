@@ -225,9 +225,8 @@ func FuzzDecode(f *testing.F) {
 		// What was accepted is safe to start, however odd the file.
 		a := c.Front.Authentication
 		open := !a.MTLS && a.JWT == nil && len(a.TrustedProxies) == 0
-		loopback := strings.HasPrefix(c.Front.Listen, "127.") || strings.HasPrefix(c.Front.Listen, "localhost:") || strings.HasPrefix(c.Front.Listen, "[")
 		switch {
-		case open && !loopback:
+		case open && exposed(c.Front.Listen):
 			t.Errorf("anybody may ask at %q", c.Front.Listen)
 		case c.Org == "" || c.TrustDomain.IsZero():
 			t.Errorf("accepted org %q of %q", c.Org, c.TrustDomain)
@@ -237,8 +236,27 @@ func FuzzDecode(f *testing.F) {
 			t.Error("accepted none or two places for metrics")
 		case c.Logs != nil && (c.Logs.Loki == nil || c.Logs.Loki.URL == nil || c.Logs.Loki.PageEntries < 1):
 			t.Errorf("accepted the logs %+v", c.Logs)
+		case c.Traces != nil && !oneOf(c.Traces.Jaeger != nil, c.Traces.Tempo != nil, c.Traces.Store != nil):
+			t.Errorf("accepted the traces %+v", c.Traces)
+		case c.Traces != nil && c.Traces.Store != nil && (c.Traces.Store.MaxAge <= 0 || c.Traces.Store.MaxBytes <= 0 || exposed(c.Traces.Store.OTLPGRPCListen) || exposed(c.Traces.Store.OTLPHTTPListen)):
+			t.Errorf("accepted the traces %+v", c.Traces.Store)
 		case c.Front.QueryTimeout <= 0 || c.Metrics.MaxSamples <= 0 || c.Metrics.LookbackDelta <= 0:
 			t.Errorf("accepted %+v %+v", c.Front, c.Metrics)
 		}
 	})
+}
+
+// exposed says whether others may reach an address; none is none.
+func exposed(addr string) bool {
+	return addr != "" && !strings.HasPrefix(addr, "127.") && !strings.HasPrefix(addr, "localhost:") && !strings.HasPrefix(addr, "[")
+}
+
+func oneOf(are ...bool) bool {
+	n := 0
+	for _, is := range are {
+		if is {
+			n++
+		}
+	}
+	return n == 1
 }

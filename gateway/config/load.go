@@ -108,6 +108,29 @@ func (c *Config) references() []reference {
 	if t := c.Metrics.TSDB; t != nil {
 		refs = append(refs, reference{"metrics.tsdb.dir", &t.Dir, newFolder})
 	}
+	return append(refs, c.ofSignals()...)
+}
+
+// ofSignals are those of logs and traces.
+func (c *Config) ofSignals() (refs []reference) {
+	if c.Logs != nil && c.Logs.Loki != nil {
+		refs = append(refs,
+			reference{"logs.loki.bearer_token_file", &c.Logs.Loki.BearerTokenFile, file},
+			reference{"logs.loki.ca_file", &c.Logs.Loki.CAFile, file})
+	}
+	if c.Traces == nil {
+		return refs
+	}
+	if j := c.Traces.Jaeger; j != nil {
+		refs = append(refs,
+			reference{"traces.jaeger.bearer_token_file", &j.BearerTokenFile, file},
+			reference{"traces.jaeger.ca_file", &j.CAFile, file})
+	}
+	if t := c.Traces.Tempo; t != nil {
+		refs = append(refs,
+			reference{"traces.tempo.bearer_token_file", &t.BearerTokenFile, file},
+			reference{"traces.tempo.ca_file", &t.CAFile, file})
+	}
 	return refs
 }
 
