@@ -61,7 +61,7 @@ func under(prefix string, errors dialect, endpoints []endpoint) []endpoint {
 }
 
 // served are all endpoints.
-func served() []endpoint { return slices.Concat(endpoints, lokiEndpoints, tempoEndpoints) }
+func served() []endpoint { return slices.Concat(endpoints, lokiEndpoints, tempoEndpoints, jaegerEndpoints) }
 
 // apiOf is what is served of the API that a path belongs to, and how its errors
 // are written.
@@ -71,6 +71,8 @@ func apiOf(path string) ([]endpoint, dialect) {
 		return lokiEndpoints, lokiError
 	case strings.HasPrefix(path, tempoPrefix):
 		return tempoEndpoints, tempoError
+	case strings.HasPrefix(path, jaegerPrefix):
+		return jaegerEndpoints, jaegerError
 	}
 	return endpoints, nil
 }
