@@ -1,8 +1,13 @@
 package gatewaytest_test
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -80,7 +85,7 @@ func TestThePeerDoorTellsNoHiddenTraces(t *testing.T) {
 	r := rand.New(rand.NewPCG(uint64(*hiddenSeed), 4))
 	a := tracestest.NewAttacker(r)
 	differ := 0
-	const questions = 300
+	const questions = 200
 	for range questions {
 		var q traces.Question
 		switch r.IntN(6) {
@@ -101,5 +106,64 @@ func TestThePeerDoorTellsNoHiddenTraces(t *testing.T) {
 	t.Logf("%d of %d differ where nothing is hidden", differ, questions)
 	if differ < questions/3 {
 		t.Errorf("%d of %d attacks succeed where nothing is hidden: the test is blind", differ, questions)
+	}
+}
+
+// tracesProbe is a request to one of the doors for traces.
+func tracesProbe(r *rand.Rand, a *tracestest.Attacker, ids []pcommon.TraceID) (path string, parameters url.Values, header []string) {
+	q := a.Search()
+	v := url.Values{"start": {strconv.FormatInt(q.Start.Unix(), 10)}, "end": {strconv.FormatInt(q.End.Unix()+1, 10)}}
+	switch r.IntN(8) {
+	case 0:
+		return "/tempo/api/traces/" + ids[r.IntN(len(ids))].String(), nil, nil
+	case 1:
+		return "/tempo/api/v2/traces/" + ids[r.IntN(len(ids))].String(), nil, []string{"Accept", "application/protobuf"}
+	case 2, 3, 4:
+		v.Set("q", q.Expression)
+		v.Set("limit", strconv.Itoa(q.Limit))
+		return "/tempo/api/search", v, nil
+	case 5:
+		v.Set("q", a.Listing(policy.LabelNames).Expression)
+		return []string{"/tempo/api/v2/search/tags", "/tempo/api/search/tags"}[r.IntN(2)], v, nil
+	}
+	v.Set("q", a.Listing(policy.LabelValues).Expression)
+	return "/tempo/api/v2/search/tag/" + url.PathEscape(a.Listing(policy.LabelValues).Label) + "/values", v, nil
+}
+
+// TestNoTracesEndpointTellsHiddenDifferences asks at acme's doors, in two worlds
+// that differ in what globex hides: not a byte of an answer differs.
+func TestNoTracesEndpointTellsHiddenDifferences(t *testing.T) {
+	t.Parallel()
+	hiding, ids := hidingWorlds(t, tracestest.Decision)
+	showing, _ := hidingWorlds(t, showingTraces)
+	r := rand.New(rand.NewPCG(uint64(*hiddenSeed), 5))
+	a := tracestest.NewAttacker(r)
+	differ, answered := map[string]int{}, map[string]int{}
+	const questions = 150
+	for range questions {
+		path, parameters, header := tracesProbe(r, a, ids)
+		kind := strings.Join(strings.Split(path, "/")[:min(5, strings.Count(path, "/"))], "/")
+		ask := func(worlds []*gatewaytest.World) (one, other gatewaytest.Reply) {
+			return worlds[0].Org("acme").Get(path, parameters, header...), worlds[1].Org("acme").Get(path, parameters, header...)
+		}
+		one, other := ask(hiding)
+		if one.Code != other.Code || !bytes.Equal(one.Body, other.Body) {
+			t.Errorf("%s %v\n%s", path, parameters, cmp.Diff(string(one.Body), string(other.Body)))
+		}
+		if a, b := shape(one.Header), shape(other.Header); a != b {
+			t.Errorf("%s %v\n %s\n %s", path, parameters, a, b)
+		}
+		if one.Code == http.StatusOK && len(one.Body) > 300 {
+			answered[kind]++
+		}
+		if one, other := ask(showing); one.Code != other.Code || !bytes.Equal(one.Body, other.Body) {
+			differ[kind]++
+		}
+	}
+	t.Logf("where nothing is hidden differ: %v; something is in %v", differ, answered)
+	for _, kind := range []string{"/tempo/api/traces", "/tempo/api/v2/traces", "/tempo/api", "/tempo/api/v2/search"} {
+		if differ[kind] == 0 || answered[kind] == 0 {
+			t.Errorf("%s: %d attacks succeed where nothing is hidden, %d are answered: the test is blind", kind, differ[kind], answered[kind])
+		}
 	}
 }
