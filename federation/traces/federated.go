@@ -61,7 +61,9 @@ func (f *Federated) Answer(ctx context.Context, q Question, members []Member) (*
 		return f.answerTrace(ctx, q, members)
 	case policy.Search:
 		return f.answerSearch(ctx, q, members)
-	case policy.LabelNames, policy.LabelValues, policy.Operations, policy.Dependencies, policy.KeepTrace:
+	case policy.Dependencies:
+		return f.answerDependencies(ctx, q, members)
+	case policy.LabelNames, policy.LabelValues, policy.Operations, policy.KeepTrace:
 		answered := askAll(ctx, q, members)
 		parts, err := answered.outcome()
 		if err != nil {

@@ -64,9 +64,9 @@ func (p place) compare(o place) int {
 const growth = 4
 
 func (f *Federated) answerSearch(ctx context.Context, q Question, members []Member) (*Released, federation.Completeness, error) {
-	expr, err := traceql.Parse(q.Expression)
+	expr, err := parse(q.Expression)
 	if err != nil {
-		return nil, nil, federation.Errorf(federation.BadQuestion, "%s", err)
+		return nil, nil, err
 	}
 	s := newSearching(f.config, q, expr, members)
 	most := max(f.config.MaxCandidates, q.Limit)
@@ -186,7 +186,7 @@ func (s *searching) key(spans ptrace.Traces) (key int64, ok bool) {
 		if (ok && at <= key) || !begins(span, s.q) {
 			continue
 		}
-		if slices.ContainsFunc(s.filters, func(f *traceql.Filter) bool { return f.Matches(t, i) }) {
+		if s.meets(t, i) {
 			key, ok = at, true
 		}
 	}
