@@ -33,6 +33,7 @@ type knot struct {
 	start, end  int64 // Unix nanoseconds of its clock, end never before start
 	kind        ptrace.SpanKind
 	failed      bool
+	gaveUp      bool // it may have failed because it didn't wait
 	withheld    bool
 	placeholder bool
 	linked      bool // to its parent, by a link: when it ends says nothing of that
@@ -176,12 +177,21 @@ func (f *forest) take(span ptrace.Span, t, org int32) bool {
 		f.broken = append(f.broken, found[Broken]{t, Broken{Span: ref, What: BrokenTimes}})
 		n.end, n.broken = n.start, true
 	}
+	n.gaveUp = n.failed && !responded(span.Attributes())
 	if redaction, ok := span.Attributes().Get(RedactionAttribute); ok {
 		n.withheld = redaction.Str() == string(Withheld)
 	}
 	f.byID[t][id] = int32(len(f.nodes))
 	f.nodes = append(f.nodes, n)
 	return true
+}
+
+// responded says whether a client span had a response: the attributes have its
+// status, by the name of today's or yesterday's semantic conventions.
+func responded(attributes pcommon.Map) bool {
+	_, now := attributes.Get("http.response.status_code")
+	_, before := attributes.Get("http.status_code")
+	return now || before
 }
 
 // latest is the last time that is reckoned with, in the year 2116: sums and

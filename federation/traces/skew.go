@@ -14,7 +14,8 @@ import (
 // different organizations,
 //
 //	it doesn't begin before its parent
-//	a server span doesn't end after its client span, unless the client gave up
+//	a server span doesn't end after its client span, unless the client gave up: it
+//	failed, and had no response
 //
 // Each says that the difference of two shifts is at most so much. The tightest form
 // of all of them together are the shortest paths between organizations, where
@@ -120,7 +121,7 @@ func (j *journey) bounds(at map[int32]int) [][]int64 {
 
 // waits says whether a span is sure to last until its child ends.
 func waits(p, n *knot) bool {
-	return p.kind == ptrace.SpanKindClient && n.kind == ptrace.SpanKindServer && !p.failed && !n.linked
+	return p.kind == ptrace.SpanKindClient && n.kind == ptrace.SpanKindServer && !p.gaveUp && !n.linked
 }
 
 // shortest are the lengths of the shortest paths.
