@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 
-
 	"github.com/parley-gateway/parley/federation"
 	"github.com/parley-gateway/parley/federation/traces/traceql"
 	"github.com/parley-gateway/parley/policy"
@@ -53,7 +52,7 @@ func (f *Federated) answerDependencies(ctx context.Context, q Question, members 
 
 // crossings are the calls from one organization to another in the candidates.
 func (s *searching) crossings() []Dependency {
-	f := grow(s.ids, s.pieces, s.config.Correlation, s.holders())
+	f := grow(s.ids, s.pieces, s.correlation, s.holders())
 	services, counts := s.described(f)
 	var out []Dependency
 	for i, service := range services {
@@ -113,4 +112,3 @@ func (s *searching) isCut(org tenants.OrgID) bool {
 	_, cut := s.cut[org]
 	return cut
 }
-

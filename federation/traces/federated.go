@@ -18,10 +18,10 @@ type Member = federation.Member[Question, *Released]
 // FederatedConfig is how questions are put to several organizations. Its zero value
 // means something safe.
 type FederatedConfig struct {
-	// Correlation are attributes of spans, beside Traceparent, of which organizations
-	// agreed that a client span of one and a server span of another that carry the
-	// same value are the same request.
-	Correlation []string
+	// Correlation are the attributes of spans, beside Traceparent, of which
+	// organizations have agreed that a client span of one and a server span of another
+	// that carry the same value are the same request; nil: none.
+	Correlation func() []string
 	// JoinBefore and JoinAfter are how long before a trace begins and after it ends it
 	// is looked for under other trace ids; zero is a minute, and five. A JoinAfter
 	// less than zero looks for none but those that links in the trace name.

@@ -24,9 +24,10 @@ const (
 
 // gathering is what was gathered for one question.
 type gathering struct {
-	config  FederatedConfig
-	q       Question
-	members []Member
+	config      FederatedConfig
+	correlation []string // attributes
+	q           Question
+	members     []Member
 
 	ids    []pcommon.TraceID // in the order in which they were found
 	known  map[pcommon.TraceID]bool
@@ -39,10 +40,15 @@ type gathering struct {
 }
 
 func newGathering(c FederatedConfig, q Question, members []Member) *gathering {
-	return &gathering{
+	g := &gathering{
 		config: c, q: q, members: members, known: map[pcommon.TraceID]bool{}, has: map[given]bool{},
 		fetched: map[tenants.OrgID][]federation.Part{}, searched: map[tenants.OrgID][]federation.Part{},
+		correlation: []string{Traceparent},
 	}
+	if c.Correlation != nil {
+		g.correlation = append(g.correlation, c.Correlation()...)
+	}
+	return g
 }
 
 // fetch asks the members for traces, each for those that it hasn't given yet. The
@@ -122,7 +128,7 @@ func (g *gathering) completeness() federation.Completeness {
 func (g *gathering) follow(ctx context.Context) *forest {
 	looked := map[clue]bool{}
 	for round := 0; ; round++ {
-		f := grow(g.ids, g.pieces, g.config.Correlation, g.holders())
+		f := grow(g.ids, g.pieces, g.correlation, g.holders())
 		next := f.named()
 		next = append(next, g.look(ctx, f, looked)...)
 		next = g.bounded(next, round)
@@ -133,7 +139,7 @@ func (g *gathering) follow(ctx context.Context) *forest {
 		// They are at other times, maybe.
 		if err := g.fetch(ctx, Question{Kind: policy.Trace, IDs: next}); err != nil || len(g.pieces) == before {
 			// That nobody answered is in their parts.
-			return grow(g.ids, g.pieces, g.config.Correlation, g.holders())
+			return grow(g.ids, g.pieces, g.correlation, g.holders())
 		}
 	}
 }
@@ -188,7 +194,7 @@ func (g *gathering) look(ctx context.Context, f *forest, looked map[clue]bool) [
 	if g.config.JoinAfter < 0 {
 		return nil
 	}
-	clues := slices.DeleteFunc(f.clues(g.config.Correlation), func(c clue) bool { return looked[c] })
+	clues := slices.DeleteFunc(f.clues(g.correlation), func(c clue) bool { return looked[c] })
 	clues = limited(clues, maxClues)
 	if len(clues) == 0 {
 		return nil
@@ -292,7 +298,6 @@ type linked struct {
 // somewhere in what is withheld; and what came before it is found by the values
 // that its beginning carries.
 func (f *forest) clues(correlation []string) []clue {
-	attributes := append([]string{Traceparent}, correlation...)
 	seen := map[clue]bool{}
 	var out []clue
 	add := func(c clue) {
@@ -313,7 +318,7 @@ func (f *forest) clues(correlation []string) []clue {
 				}
 			case n.placeholder:
 			case open || entry(n.kind) && f.open(int32(i), outer):
-				for _, attribute := range attributes {
+				for _, attribute := range correlation {
 					add(clue{attribute, carried(n.span, attribute)})
 				}
 			}

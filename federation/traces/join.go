@@ -198,7 +198,7 @@ func (f *forest) linked(i, t int32, id pcommon.SpanID, outer []int32) (candidate
 // byBoundary are the joins of spans that carry the same value of an attribute.
 func (f *forest) byBoundary(outer []int32, correlation []string) []candidate {
 	var out []candidate
-	for _, attribute := range append([]string{Traceparent}, correlation...) {
+	for _, attribute := range correlation {
 		exits := f.exits(attribute)
 		if len(exits) == 0 {
 			continue

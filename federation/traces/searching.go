@@ -206,7 +206,7 @@ func (s *searching) found() (found []Trace, enough bool) {
 	slices.SortFunc(ids, func(a, b pcommon.TraceID) int {
 		return place{s.keys[a], a}.compare(place{s.keys[b], b})
 	})
-	f := grow(s.ids, pieces, s.config.Correlation, s.holders())
+	f := grow(s.ids, pieces, s.correlation, s.holders())
 	later := 0
 	for _, t := range f.stitch(ids, nil, s.holders()) {
 		if !s.perSpan && len(s.expr.Select(traceql.NewTrace(t.Spans))) == 0 {

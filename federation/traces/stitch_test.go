@@ -15,7 +15,7 @@ import (
 // ask asks for the traces of a tale by one of its ids.
 func (t *tale) ask(tb testing.TB, id pcommon.TraceID) []Trace {
 	tb.Helper()
-	f := NewFederated(FederatedConfig{Correlation: []string{correlationAttribute}})
+	f := NewFederated(FederatedConfig{Correlation: func() []string { return []string{correlationAttribute} }})
 	released, completeness, err := f.Answer(tb.Context(), Question{Kind: policy.Trace, IDs: []pcommon.TraceID{id}}, t.members())
 	if err != nil {
 		tb.Fatal(err)

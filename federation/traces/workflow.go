@@ -281,7 +281,9 @@ func shareOf(whose Share, times []Interval, traces int) WorkflowShare {
 	}
 	slices.Sort(least)
 	slices.Sort(most)
-	at := func(percent int) Interval { return Interval{Min: least[rank(percent, traces)], Max: most[rank(percent, traces)]} }
+	at := func(percent int) Interval {
+		return Interval{Min: least[rank(percent, traces)], Max: most[rank(percent, traces)]}
+	}
 	out.P50, out.P95, out.P99 = at(50), at(95), at(99)
 	return out
 }

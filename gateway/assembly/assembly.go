@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -301,7 +302,7 @@ func (g *Gateway) logs() (gateway.Signal, error) {
 
 // traces is the traces signal.
 func (g *Gateway) traces() (gateway.Signal, error) {
-	signal := gateway.Signal{Federate: gateway.FederateWith(traces.NewFederated(traces.FederatedConfig{}))}
+	signal := gateway.Signal{Federate: gateway.FederateWith(traces.NewFederated(traces.FederatedConfig{Correlation: g.correlation}))}
 	if g.config.Traces == nil {
 		return signal, nil
 	}
@@ -317,6 +318,17 @@ func (g *Gateway) traces() (gateway.Signal, error) {
 	}
 	signal.Answer = gateway.AnswerFrom(own)
 	return signal, nil
+}
+
+// correlation are the attributes of spans by which requests are agreed to be
+// recognized.
+func (g *Gateway) correlation() []string {
+	var out []string
+	for _, a := range g.directory.Partners() {
+		out = append(out, a.Traces.Correlation...)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 func (g *Gateway) knows(org tenants.OrgID) bool {
