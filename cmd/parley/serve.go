@@ -110,6 +110,10 @@ func serve(ctx context.Context, c *config.Config, log *slog.Logger) (err error) 
 		QueryTimeout: c.Front.QueryTimeout, Profiling: c.Front.Pprof,
 		Log: log, Tracing: tracing,
 	}
+	if c.Traces != nil {
+		settings.KeptTracesDir, settings.KeepTracesFor = filepath.Join(c.State.Dir, "kept-traces"), c.Traces.KeepFor
+	}
+	settings.Workflows = measured(c)
 	if b := c.Policy.Bundle; b != nil {
 		settings.PolicyInterval = b.Interval
 	}
@@ -128,6 +132,15 @@ func serve(ctx context.Context, c *config.Config, log *slog.Logger) (err error) 
 		"front", listeners.front.Addr().String(), "peer", address(listeners.peer), "bundle_endpoint", address(listeners.bundle),
 		"otlp_grpc", address(listeners.spansGRPC), "otlp_http", address(listeners.spansHTTP))
 	return gateway.Run(ctx)
+}
+
+// measured is which workflows are measured; nil: none.
+func measured(c *config.Config) *assembly.Workflows {
+	w := c.Workflows
+	if w == nil {
+		return nil
+	}
+	return &assembly.Workflows{Purpose: w.Purpose, Search: w.Search, Interval: w.Interval, Sample: w.Sample, Delay: w.Delay}
 }
 
 func newTracing(ctx context.Context, c *config.Config, log *slog.Logger) (*telemetry.Tracing, error) {

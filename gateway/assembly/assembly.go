@@ -39,6 +39,7 @@ import (
 	"github.com/parley-gateway/parley/gateway/shadow"
 	"github.com/parley-gateway/parley/gateway/telemetry"
 	"github.com/parley-gateway/parley/gateway/transfer"
+	"github.com/parley-gateway/parley/gateway/workflows"
 	"github.com/parley-gateway/parley/policy/rego"
 	"github.com/parley-gateway/parley/tenants"
 )
@@ -78,8 +79,10 @@ type Config struct {
 	// KeepTracesFor, default a week; default: in memory.
 	KeptTracesDir string
 	KeepTracesFor time.Duration
-	Lookback      time.Duration // default 5m
-	MaxSamples    int           // default 50 million
+	// Workflows are those that are measured; nil: none.
+	Workflows  *Workflows
+	Lookback   time.Duration // default 5m
+	MaxSamples int           // default 50 million
 	// Secret is what pseudonyms are derived from, 32 bytes or more.
 	Secret []byte
 	// Auditor records exchanges; nil: a log in AuditDir.
@@ -120,6 +123,14 @@ type Config struct {
 	Tracing *telemetry.Tracing // nil: no traces
 }
 
+// Workflows are measured from a sample of traces; see workflows.Config.
+type Workflows struct {
+	Purpose         tenants.Purpose
+	Search          string
+	Interval, Delay time.Duration
+	Sample          int
+}
+
 // Gateway is a gateway that can run.
 type Gateway struct {
 	config    Config
@@ -133,6 +144,7 @@ type Gateway struct {
 	meter     *transfer.Meter
 	pool      *peer.Pool
 	pipeline  *gateway.Gateway
+	workflows *workflows.Watch // nil: none are measured
 	front     *front.Front
 	peerDoor  *peerfront.Server
 	closers   []ending // in order of making; the audit log is the first
@@ -159,7 +171,7 @@ func New(ctx context.Context, c Config) (_ *Gateway, err error) {
 		}
 	}()
 	for _, step := range []func(context.Context) error{
-		g.makeDirectory, g.makePolicies, g.makeShadow, g.makeMeter, g.makeAudit, g.makeBundles, g.makePipeline, g.makeFront, g.makePeerDoor, g.makeMetrics,
+		g.makeDirectory, g.makePolicies, g.makeShadow, g.makeMeter, g.makeAudit, g.makeBundles, g.makePipeline, g.makeWorkflows, g.makeFront, g.makePeerDoor, g.makeMetrics,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, err
@@ -280,6 +292,19 @@ func (g *Gateway) makePipeline(context.Context) error {
 		c.Tracer = g.config.Tracing.Provider()
 	}
 	g.pipeline, err = gateway.New(c)
+	return err
+}
+
+// makeWorkflows measures workflows as one of our own users.
+func (g *Gateway) makeWorkflows(context.Context) (err error) {
+	w := g.config.Workflows
+	if w == nil {
+		return nil
+	}
+	g.workflows, err = workflows.New(workflows.Config{
+		Answerer: front.Answers(g.pipeline), Principal: tenants.Principal{Org: g.config.Org, Purpose: w.Purpose},
+		Search: w.Search, Interval: w.Interval, Sample: w.Sample, Delay: w.Delay, Registerer: g.registry, Log: g.config.Log,
+	})
 	return err
 }
 

@@ -51,6 +51,9 @@ func (g *Gateway) Run(ctx context.Context) error {
 			return nil
 		})
 	}
+	if g.workflows != nil {
+		background(func() error { g.workflows.Run(ctx); return nil })
+	}
 	frontDoor := front.NewServer(g.config.Front.Addr().String(), g.front)
 	frontDoor.Handler = g.traced(g.front)
 	background(func() error { return serveHTTP(frontDoor, secured(g.config.Front, g.frontTLS())) })

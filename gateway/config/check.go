@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/spiffe/go-spiffe/v2/workloadapi"
 
+	"github.com/parley-gateway/parley/federation/traces/traceql"
 	"github.com/parley-gateway/parley/policy/bundle"
 	"github.com/parley-gateway/parley/tenants"
 	"github.com/parley-gateway/parley/tenants/yamlstrict"
@@ -38,6 +39,7 @@ func check(doc *yamlstrict.Document, c *Config) {
 	k.metrics(c.Metrics)
 	k.logs(c.Logs)
 	k.traces(c.Traces)
+	k.workflows(c.Workflows)
 	k.telemetry(c.Telemetry)
 }
 
@@ -249,10 +251,32 @@ func (k checker) logs(l *Logs) {
 	k.backend("logs.loki", l.Loki.URL, l.Loki.Tenant, l.Loki.BearerTokenFile)
 }
 
+func (k checker) workflows(w *Workflows) {
+	k.requireWithin("workflows", "purpose")
+	if w == nil {
+		return
+	}
+	if _, err := traceql.Parse(w.Search); err != nil {
+		k.Problemf("workflows.search", "%v", err)
+	}
+	if w.Interval < time.Second {
+		k.Problemf("workflows.interval", "must be a second or more")
+	}
+	if w.Sample < 1 {
+		k.Problemf("workflows.sample", "must be more than zero")
+	}
+	if w.Delay <= 0 {
+		k.Problemf("workflows.delay", "must be more than zero")
+	}
+}
+
 func (k checker) traces(t *Traces) {
 	k.exactlyOne("traces", "jaeger", "tempo", "store")
 	if t == nil {
 		return
+	}
+	if t.KeepFor <= 0 {
+		k.Problemf("traces.keep_for", "must be more than zero")
 	}
 	k.jaeger(t.Jaeger)
 	k.requireWithin("traces.tempo", "url")

@@ -53,6 +53,10 @@ type Config struct {
 	Logs *Logs `yaml:"logs"`
 	// Where our traces are. Left out: we have none to be asked for.
 	Traces *Traces `yaml:"traces"`
+	// Which workflows that cross organizations are measured, again and again: how
+	// long they take and who spends the time, as the metrics
+	// parley_workflow_duration_seconds and parley_workflow_org_seconds. Left out: none.
+	Workflows *Workflows `yaml:"workflows"`
 	// What the pseudonyms of hidden labels are made with. Required.
 	Pseudonyms Pseudonyms `yaml:"pseudonyms"`
 	// Where the record of every question is kept. Required.
@@ -316,6 +320,24 @@ type Traces struct {
 	// The memory of this gateway, to which spans are sent. For trying things out: a
 	// restart forgets them.
 	Store *TracesStore `yaml:"store"`
+	// How long a trace is kept, in state.dir, that a partner or one of our own users
+	// asked to keep.
+	KeepFor time.Duration `yaml:"keep_for" default:"7d"`
+}
+
+// Workflows are measured from a sample of traces, which is asked for as one of our
+// own users would ask for it.
+type Workflows struct {
+	// Why partners are asked. Required.
+	Purpose tenants.Purpose `yaml:"purpose"`
+	// TraceQL of the traces that are measured.
+	Search string `yaml:"search" default:"{}"`
+	// How often they are asked for.
+	Interval time.Duration `yaml:"interval" default:"1m"`
+	// How many of those that began in an interval are taken, the latest.
+	Sample int `yaml:"sample" default:"50"`
+	// How long after its spans began a trace is taken to be over.
+	Delay time.Duration `yaml:"delay" default:"1m"`
 }
 
 // Jaeger is a Jaeger's query service: exactly one of GRPC and URL.
