@@ -61,7 +61,9 @@ func under(prefix string, errors dialect, endpoints []endpoint) []endpoint {
 }
 
 // served are all endpoints.
-func served() []endpoint { return slices.Concat(endpoints, lokiEndpoints, tempoEndpoints, jaegerEndpoints) }
+func served() []endpoint {
+	return slices.Concat(endpoints, lokiEndpoints, tempoEndpoints, jaegerEndpoints, parleyEndpoints)
+}
 
 // apiOf is what is served of the API that a path belongs to, and how its errors
 // are written.
@@ -73,6 +75,8 @@ func apiOf(path string) ([]endpoint, dialect) {
 		return tempoEndpoints, tempoError
 	case strings.HasPrefix(path, jaegerPrefix):
 		return jaegerEndpoints, jaegerError
+	case strings.HasPrefix(path, parleyPrefix):
+		return parleyEndpoints, nil
 	}
 	return endpoints, nil
 }

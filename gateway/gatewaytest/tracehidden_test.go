@@ -113,7 +113,13 @@ func TestThePeerDoorTellsNoHiddenTraces(t *testing.T) {
 func tracesProbe(r *rand.Rand, a *tracestest.Attacker, ids []pcommon.TraceID) (path string, parameters url.Values, header []string) {
 	q := a.Search()
 	v := url.Values{"start": {strconv.FormatInt(q.Start.Unix(), 10)}, "end": {strconv.FormatInt(q.End.Unix()+1, 10)}}
-	switch r.IntN(8) {
+	switch r.IntN(10) {
+	case 8:
+		return "/api/parley/v1/traces/" + ids[r.IntN(len(ids))].String(), nil, nil
+	case 9:
+		v.Set("q", q.Expression)
+		v.Set("limit", strconv.Itoa(q.Limit))
+		return "/api/parley/v1/traces", v, nil
 	case 0:
 		return "/tempo/api/traces/" + ids[r.IntN(len(ids))].String(), nil, nil
 	case 1:
@@ -161,7 +167,7 @@ func TestNoTracesEndpointTellsHiddenDifferences(t *testing.T) {
 		}
 	}
 	t.Logf("where nothing is hidden differ: %v; something is in %v", differ, answered)
-	for _, kind := range []string{"/tempo/api/traces", "/tempo/api/v2/traces", "/tempo/api", "/tempo/api/v2/search"} {
+	for _, kind := range []string{"/tempo/api/traces", "/tempo/api/v2/traces", "/tempo/api", "/tempo/api/v2/search", "/api/parley/v1/traces", "/api/parley/v1"} {
 		if differ[kind] == 0 || answered[kind] == 0 {
 			t.Errorf("%s: %d attacks succeed where nothing is hidden, %d are answered: the test is blind", kind, differ[kind], answered[kind])
 		}

@@ -1,0 +1,85 @@
+package front
+
+import (
+	"net/http"
+	"strings"
+	"time"
+
+	"go.opentelemetry.io/collector/pdata/pcommon"
+
+	"github.com/parley-gateway/parley/federation"
+	"github.com/parley-gateway/parley/federation/traces"
+	"github.com/parley-gateway/parley/federation/traces/traceql"
+	"github.com/parley-gateway/parley/policy"
+)
+
+// What this door serves of traces beyond what Tempo and Jaeger have words for:
+// what stitching found out about them.
+
+const (
+	parleyPrefix = "/api/parley/v1/"
+	parleyTrace  = "traces/"
+)
+
+// parleyEndpoints are what this door serves of an API that nobody else has. Times
+// are seconds since 1970; errors are as Prometheus's API has them.
+var parleyEndpoints = under(parleyPrefix, nil, []endpoint{
+	{path: parleyTrace + "<name>", methods: getOrPost, params: tempoTimes, serve: serveParleyTrace},
+	{path: "traces", methods: getOrPost, params: append([]param{tempoTraceQL, one("limit")}, tempoTimes...), serve: serveParleySearch},
+})
+
+// serveParleyTrace answers a trace by its id.
+func serveParleyTrace(f *Front, w http.ResponseWriter, r *http.Request) {
+	id, err := traces.ParseTraceID(strings.TrimPrefix(r.URL.Path, parleyPrefix+parleyTrace))
+	if err != nil {
+		writeError(w, render(federation.AsError(err)))
+		return
+	}
+	q := traces.Question{Kind: policy.Trace, IDs: []pcommon.TraceID{id}}
+	if r.FormValue("start") != "" || r.FormValue("end") != "" {
+		now := f.config.Now()
+		if q.Start, q.End, err = tempoSpan(r, now, time.Unix(0, 0).UTC()); err != nil {
+			writeError(w, badRequest(err))
+			return
+		}
+	}
+	answerParleyTraces(w, r, q)
+}
+
+// serveParleySearch answers the traces that TraceQL finds, the latest first.
+func serveParleySearch(f *Front, w http.ResponseWriter, r *http.Request) {
+	q := traces.Question{Kind: policy.Search}
+	expr, err := traceql.Parse(r.FormValue("q"))
+	if err == nil {
+		q.Limit, err = positive(r, "limit", defaultTempoLimit)
+	}
+	if err == nil {
+		now := f.config.Now()
+		q.Start, q.End, err = tempoSpan(r, now, now.Add(-defaultTracesSpan))
+	}
+	if err != nil {
+		writeError(w, badRequest(err))
+		return
+	}
+	q.Expression = expr.String()
+	answerParleyTraces(w, r, q)
+}
+
+func answerParleyTraces(w http.ResponseWriter, r *http.Request, q traces.Question) {
+	s := sessionOf(r.Context())
+	released, err := s.askTraces(r.Context(), q)
+	if err != nil {
+		writeError(w, render(s.failed()))
+		return
+	}
+	out := TracesAnswer{Traces: []StitchedTrace{}}
+	for _, t := range released.Traces() {
+		stitched, err := stitchedTrace(t)
+		if err != nil {
+			writeError(w, unexpected)
+			return
+		}
+		out.Traces = append(out.Traces, stitched)
+	}
+	writeJSON(w, out)
+}
