@@ -56,7 +56,10 @@ func (l *linter) acrossSpans(a, b decidedFor, i, j int) {
 		return
 	}
 	for _, name := range slices.Sorted(maps.Keys(spans.Labels)) {
-		label := asLabel(name)
+		label, ok := asLabel(name)
+		if !ok {
+			continue
+		}
 		ofSpans, ofOther := spans.Labels[name], other.Labels[label]
 		if _, named := other.Labels[label]; !named || (ofSpans.Mode == policy.Keep) == (ofOther.Mode == policy.Keep) {
 			continue
@@ -72,13 +75,12 @@ func (l *linter) acrossSpans(a, b decidedFor, i, j int) {
 }
 
 // asLabel is what metrics and logs call an attribute, as OpenTelemetry's exporters
-// write it.
-func asLabel(name string) string {
-	for _, prefix := range []string{"resource.", "span.", "scope.", "event.", "link."} {
-		if key, ok := strings.CutPrefix(name, prefix); ok {
-			name = key
-			break
+// write it. A span's own name and status are no labels.
+func asLabel(name string) (label string, ok bool) {
+	for _, prefix := range []string{"resource.", "span."} {
+		if key, is := strings.CutPrefix(name, prefix); is {
+			return strings.ReplaceAll(key, ".", "_"), true
 		}
 	}
-	return strings.ReplaceAll(name, ".", "_")
+	return "", false
 }

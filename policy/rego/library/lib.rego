@@ -24,6 +24,26 @@ slo_metrics := [
 # personal_labels are what labels of people are usually called.
 personal_labels := {"customer", "customer_id", "email", "ip", "person", "phone", "session", "user", "user_id", "username"}
 
+# personal_attributes are what attributes of people are usually called, in spans.
+personal_attributes := {
+	"span.user.id", "span.user.email", "span.user.name", "span.user.full_name", "span.enduser.id", "span.session.id",
+	"span.client.address", "span.http.client_ip", "span.net.peer.ip", "span.customer.id",
+}
+
+# free_text is where anything may stand in spans: messages, stack traces,
+# statements, addresses with what was asked for.
+free_text := {
+	"status_message", "event.exception.message", "event.exception.stacktrace", "span.db.statement", "span.db.query.text",
+	"span.url.full", "span.url.query", "span.http.url", "span.http.target",
+}
+
+# request_attributes say what a span did, and not for whom.
+request_attributes := {
+	"name", "status", "resource.service.name", "resource.service.version", "resource.deployment.environment.name",
+	"span.http.request.method", "span.http.route", "span.http.response.status_code", "span.rpc.system", "span.rpc.service", "span.rpc.method",
+	"span.rpc.grpc.status_code", "span.messaging.system", "span.messaging.operation.type", "span.error.type", "event.name", "event.exception.type",
+}
+
 # has_case: the question names the incident, ticket or audit that it belongs to.
 has_case if input.principal.case != ""
 

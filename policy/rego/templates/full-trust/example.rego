@@ -1,6 +1,6 @@
-# Nearly everything, for example, as between parts of one company: every metric
-# and label but those named here, for every purpose that was agreed. A metric or
-# label that somebody adds tomorrow leaves by itself. parley policy lint would call
+# Nearly everything, for example, as between parts of one company: every metric and
+# label, and every span and attribute, but those named here, for every purpose that
+# was agreed. What somebody adds tomorrow leaves by itself. parley policy lint would call
 # that an error; the comment below tells it that it is meant.
 package parley.partners.example
 
@@ -8,7 +8,7 @@ import data.parley.lib
 
 decision := {
 	"allow": true,
-	"datasets": [all, never],
+	"datasets": [all, never, spans, never_spans],
 	"pseudonym_epoch": "7d",
 	"max_age": "90d",
 	"limits": {"series": 50000, "range": "90d"},
@@ -23,9 +23,29 @@ all := {
 	"labels": object.union({"*": "keep"}, {label: "pseudonym" | some label in lib.personal_labels}),
 }
 
+# Spans with all that is in them but what anything may stand in, people by pseudonym.
+spans := {
+	# lint ignore everything: it is agreed that all leaves which isn't denied
+	"name": "spans",
+	"spans": ["{}"],
+	"release": "row",
+	"span": "attributes",
+	"labels": object.union_n([
+		{"*": "keep"},
+		{name: "pseudonym" | some name in lib.personal_attributes},
+		{name: "drop" | some name in lib.free_text},
+	]),
+}
+
 # Whatever else is released, these aren't there.
 never := {
 	"name": "never",
 	"series": lib.named(["billing_.*", "payroll_.*", "revenue_.*", ".*_secret_.*"]),
+	"release": "deny",
+}
+
+never_spans := {
+	"name": "never",
+	"spans": ["{\"resource.service.name\"=~\"billing.*|payroll.*\"}"],
 	"release": "deny",
 }

@@ -10,3 +10,16 @@ test_money_is_not_there if {
 	example.never in example.decision.datasets
 	example.never.release == "deny"
 }
+
+test_people_are_pseudonyms_in_spans if {
+	every name in data.parley.lib.personal_attributes { example.spans.labels[name] == "pseudonym" }
+}
+
+test_free_text_of_spans_stays if {
+	every name in data.parley.lib.free_text { example.spans.labels[name] == "drop" }
+}
+
+test_spans_of_payroll_are_not_there if {
+	example.never_spans in example.decision.datasets
+	example.never_spans.release == "deny"
+}

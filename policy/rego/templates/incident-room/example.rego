@@ -1,6 +1,7 @@
 # What is going on, for example, while we are in an incident together: requests,
-# queues and saturation, pod by pod under pseudonyms that hold for the day. Only
-# for questions that name a case, only of the last day, and minute by minute, so
+# queues and saturation, pod by pod under pseudonyms that hold for the day, and what
+# each service did of a request that went through both. Only for questions that
+# name a case, only of the last day, and minute by minute, so
 # that sums over customers are of the same ones at every moment.
 package parley.partners.example
 
@@ -17,7 +18,7 @@ decision := {
 
 decision := {
 	"allow": true,
-	"datasets": [slo, room, people],
+	"datasets": [slo, room, people, journeys],
 	"resolution": "1m",
 	"max_age": "1d",
 	"pseudonym_epoch": "1d",
@@ -40,6 +41,16 @@ room := {
 	"series": lib.named(["up", ".*_queue_length", ".*_in_flight", ".*_saturation_ratio"]),
 	"release": "row",
 	"labels": {"service": "keep", "region": "keep", "queue": "keep", "pod": "pseudonym"},
+}
+
+# Traces: which service did what, for how long, and how it ended; never for whom,
+# nor what messages, statements and addresses say.
+journeys := {
+	"name": "journeys",
+	"spans": ["{\"resource.service.name\"=~\".+\"}"],
+	"release": "row",
+	"span": "attributes",
+	"labels": {name: "keep" | some name in lib.request_attributes},
 }
 
 # Who is hit, as a number: sums over at least five customers.

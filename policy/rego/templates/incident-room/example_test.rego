@@ -8,7 +8,7 @@ asked_for(purpose, id) := d if {
 
 names(d) := {dataset.name | some dataset in d.datasets}
 
-test_an_incident_with_a_case if names(asked_for("incident-response", "INC-7")) == {"slo", "room", "people"}
+test_an_incident_with_a_case if names(asked_for("incident-response", "INC-7")) == {"slo", "room", "people", "journeys"}
 
 test_an_incident_without_a_case if not asked_for("incident-response", "").allow
 
@@ -20,6 +20,12 @@ test_nothing_else_is_answered if not asked_for("capacity", "INC-7").allow
 
 test_pods_are_pseudonyms if {
 	every dataset in [example.slo, example.room] { dataset.labels.pod == "pseudonym" }
+}
+
+test_of_spans_nothing_leaves_that_people_wrote if {
+	example.journeys.span == "attributes"
+	every name in data.parley.lib.free_text | data.parley.lib.personal_attributes { not example.journeys.labels[name] }
+	not example.journeys.labels["*"]
 }
 
 test_customers_are_counted_and_never_seen if {
