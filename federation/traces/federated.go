@@ -9,6 +9,7 @@ import (
 
 	"github.com/parley-gateway/parley/federation"
 	"github.com/parley-gateway/parley/policy"
+	"github.com/parley-gateway/parley/tenants"
 )
 
 // Member is an organization that can be asked, our own among them. What it answers
@@ -22,6 +23,9 @@ type FederatedConfig struct {
 	// organizations have agreed that a client span of one and a server span of another
 	// that carry the same value are the same request; nil: none.
 	Correlation func() []string
+	// Sampling is which traces an organization keeps, as agreed with it; nil: nothing
+	// is agreed.
+	Sampling func(tenants.OrgID) tenants.SamplingProbability
 	// JoinBefore and JoinAfter are how long before a trace begins and after it ends it
 	// is looked for under other trace ids; zero is a minute, and five. A JoinAfter
 	// less than zero looks for none but those that links in the trace name.

@@ -104,7 +104,7 @@ type given struct {
 
 // holders is what became of asking for the traces.
 func (g *gathering) holders() *holders {
-	h := &holders{}
+	h := &holders{sampling: g.config.Sampling}
 	for org, parts := range g.fetched {
 		h.parts = append(h.parts, federation.Sum(org, parts))
 	}

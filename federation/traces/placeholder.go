@@ -14,6 +14,8 @@ import (
 // that: what is known about why a span isn't there.
 type holders struct {
 	parts federation.Completeness // in order
+	// sampling is that which was agreed; nil: none was.
+	sampling func(tenants.OrgID) tenants.SamplingProbability
 }
 
 // without lists the organizations whose part is of one of the statuses.
@@ -43,9 +45,23 @@ func (h *holders) short(at int64) []tenants.OrgID {
 	return out
 }
 
-// why is who could hold the parent of spans that begin at a time, and why it isn't
-// there. of is whose it would be, where one is sure.
-func (h *holders) why(of tenants.OrgID, at int64) ([]tenants.OrgID, MissingReason) {
+// sampledAway are the organizations that don't keep a trace, by agreed sampling.
+func (h *holders) sampledAway(trace pcommon.TraceID) []tenants.OrgID {
+	if h.sampling == nil {
+		return nil
+	}
+	var out []tenants.OrgID
+	for _, p := range h.parts {
+		if !h.sampling(p.Org).Keeps(trace) {
+			out = append(out, p.Org)
+		}
+	}
+	return out
+}
+
+// why is who could hold the parent of spans of a trace that begin at a time, and why
+// it isn't there. of is whose it would be, where one is sure.
+func (h *holders) why(of tenants.OrgID, trace pcommon.TraceID, at int64) ([]tenants.OrgID, MissingReason) {
 	all := make([]tenants.OrgID, len(h.parts))
 	for i, p := range h.parts {
 		all[i] = p.Org
@@ -57,6 +73,7 @@ func (h *holders) why(of tenants.OrgID, at int64) ([]tenants.OrgID, MissingReaso
 		{MissingUnreachable, h.without(federation.Unreachable, federation.Timeout)},
 		{MissingDenied, h.without(federation.Denied)},
 		{MissingRetention, h.short(at)},
+		{MissingSampled, h.sampledAway(trace)},
 		{MissingUnknown, all},
 	} {
 		if of != "" && slices.Contains(because.orgs, of) {
@@ -155,6 +172,6 @@ func (f *forest) tell(p int32, m Missing, h *holders) {
 	if incomplete := h.incomplete(); m.Span.Org != "" && len(incomplete) > 0 && !slices.Contains(incomplete, m.Span.Org) {
 		f.nodes[p].org, m.Span.Org = none, ""
 	}
-	m.Orgs, m.Reason = h.why(m.Span.Org, f.nodes[p].start)
+	m.Orgs, m.Reason = h.why(m.Span.Org, m.Span.Trace, f.nodes[p].start)
 	f.missing = append(f.missing, found[Missing]{f.nodes[p].trace, m})
 }

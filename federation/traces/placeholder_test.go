@@ -25,6 +25,7 @@ func TestWhySpansAreMissing(t *testing.T) {
 		orgs            []tenants.OrgID
 		org             tenants.OrgID
 		reason          MissingReason
+		sampling        tenants.SamplingProbability // agreed with globex
 	}{
 		"denied": {
 			kind: ptrace.SpanKindServer, globex: federation.Part{Status: federation.Denied}, initech: complete,
@@ -38,6 +39,14 @@ func TestWhySpansAreMissing(t *testing.T) {
 			kind: ptrace.SpanKindServer, globex: complete,
 			initech: federation.Part{Status: federation.Complete, Coverage: policy.Window{Start: at.Add(time.Hour), End: at.Add(2 * time.Hour)}},
 			orgs:    []tenants.OrgID{"initech"}, reason: MissingRetention,
+		},
+		"not kept, as agreed": {
+			kind: ptrace.SpanKindServer, globex: complete, initech: complete, sampling: 0.5,
+			orgs: []tenants.OrgID{"globex"}, reason: MissingSampled,
+		},
+		"kept, as agreed": {
+			kind: ptrace.SpanKindServer, globex: complete, initech: complete, sampling: 1,
+			orgs: []tenants.OrgID{"acme", "globex", "initech"}, reason: MissingUnknown,
 		},
 		"nobody knows": {
 			kind: ptrace.SpanKindServer, globex: complete, initech: complete,
@@ -68,7 +77,12 @@ func TestWhySpansAreMissing(t *testing.T) {
 					return &Released{traces: spans}, part, nil
 				}}
 			}
-			released, completeness, err := NewFederated(FederatedConfig{}).Answer(t.Context(), Question{Kind: policy.Trace, IDs: []pcommon.TraceID{{1}}}, []Member{
+			released, completeness, err := NewFederated(FederatedConfig{Sampling: func(org tenants.OrgID) tenants.SamplingProbability {
+				if org == "globex" {
+					return test.sampling
+				}
+				return 0
+			}}).Answer(t.Context(), Question{Kind: policy.Trace, IDs: []pcommon.TraceID{{1}}}, []Member{
 				answering("initech", test.initech), answering("globex", test.globex), answering("acme", complete, Trace{ID: pcommon.TraceID{1}, Spans: acme}),
 			})
 			if err != nil || len(released.Traces()) != 1 || completeness[1].Status != test.globex.Status {

@@ -107,6 +107,7 @@ const (
 	MissingDenied      MissingReason = "denied"
 	MissingUnreachable MissingReason = "unreachable"
 	MissingRetention   MissingReason = "retention" // it is older than what is kept or shown
+	MissingSampled     MissingReason = "sampled"   // by agreed sampling it isn't kept
 	MissingUnknown     MissingReason = "unknown"   // never recorded, sampled away, lost or hidden
 )
 

@@ -327,7 +327,7 @@ func (g *Gateway) logs() (gateway.Signal, error) {
 
 // traces is the traces signal.
 func (g *Gateway) traces() (gateway.Signal, error) {
-	signal := gateway.Signal{Federate: gateway.FederateWith(traces.NewFederated(traces.FederatedConfig{Correlation: g.correlation}))}
+	signal := gateway.Signal{Federate: gateway.FederateWith(traces.NewFederated(traces.FederatedConfig{Correlation: g.correlation, Sampling: g.sampling}))}
 	if g.config.Traces == nil {
 		return signal, nil
 	}
@@ -354,6 +354,12 @@ func (g *Gateway) correlation() []string {
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
+}
+
+// sampling is which traces a partner keeps, as agreed.
+func (g *Gateway) sampling(org tenants.OrgID) tenants.SamplingProbability {
+	agreement, _ := g.directory.Partner(org)
+	return agreement.Traces.Sampling
 }
 
 func (g *Gateway) knows(org tenants.OrgID) bool {
