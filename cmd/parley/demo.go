@@ -22,6 +22,7 @@ import (
 	"github.com/parley-gateway/parley/cmd/parley/demo"
 	"github.com/parley-gateway/parley/federation/logs"
 	"github.com/parley-gateway/parley/federation/metrics"
+	"github.com/parley-gateway/parley/federation/traces"
 	"github.com/parley-gateway/parley/gateway/assembly"
 	"github.com/parley-gateway/parley/gateway/identity"
 	"github.com/parley-gateway/parley/gateway/telemetry"
@@ -75,7 +76,7 @@ func (c *demoCommand) run(ctx context.Context, stdout, stderr io.Writer) (err er
 		stands[i] = &stand{Company: company, dir: filepath.Join(dir, string(company.Org)), front: listeners[i]}
 		defer func() { err = errors.Join(err, stands[i].close()) }()
 	}
-	if _, err := fmt.Fprintf(stderr, "making an hour of metrics and logs of %d companies ...\n", len(stands)); err != nil {
+	if _, err := fmt.Fprintf(stderr, "making an hour of metrics, logs and traces of %d companies ...\n", len(stands)); err != nil {
 		return err
 	}
 	now := time.Now()
@@ -131,6 +132,7 @@ type stand struct {
 	front, peer, bundle net.Listener
 	store               *metrics.TSDB
 	logs                *logs.Store
+	traces              *traces.Store
 	ca                  *identity.DevCA
 	svid                *identity.DevSource
 	log                 *os.File
@@ -154,6 +156,8 @@ func (s *stand) open(ctx context.Context, now time.Time) (err error) {
 		return err
 	}
 	s.WriteLogs(s.logs)
+	s.traces = traces.NewStore(traces.StoreConfig{})
+	s.WriteTraces(s.traces)
 	if err := s.Fill(ctx, s.store, now, history); err != nil {
 		return err
 	}
@@ -229,7 +233,7 @@ func (s *stand) gateway(ctx context.Context) (*assembly.Gateway, error) {
 	return assembly.New(ctx, assembly.Config{
 		Org: s.Org, TrustDomain: demo.TrustDomain(s.Org), Version: version, Identity: s.svid,
 		AgreementsDir: filepath.Join(s.dir, "agreements"), PolicyDir: filepath.Join(s.dir, "policies"),
-		Source: s.store, Logs: s.logs, Secret: s.secret, AuditDir: filepath.Join(s.dir, "audit"),
+		Source: s.store, Logs: s.logs, Traces: s.traces, Secret: s.secret, AuditDir: filepath.Join(s.dir, "audit"),
 		Front: s.front, Peer: s.peer, Bundle: s.bundle, DefaultPurpose: "slo-review", Log: s.logger(),
 	})
 }

@@ -78,7 +78,7 @@ func (c *crew) work(m *model, t time.Time, dt time.Duration) {
 			u.ok.value++
 		}
 		if pod := c.pods[u.pod]; pod.observe(m.chance.seconds(c.agent.median, now.slower)) {
-			pod.example(t, "trace_id", traceID(t, c.place.region.name, u.pod), "user", u.user.email)
+			pod.example(t, "trace_id", m.tracer.traceOf(t, m.anchor, c.place.region.name, u.pod, ""), "user", u.user.email)
 		}
 	}
 	// A job that doesn't wait for long is seen in the queue all the same.

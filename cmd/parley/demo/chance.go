@@ -59,7 +59,7 @@ func (w *wave) next(t time.Time, c chance) float64 {
 	return w.region.share * (1 + 0.35*math.Cos(2*math.Pi*day) + 0.08*math.Sin(2*math.Pi*short)) * math.Exp(w.drift)
 }
 
-// traceID is that of the n-th example of a scrape in a region. All companies
+// traceID is that of the n-th journey of an interval in a region. All companies
 // have the same: a trace goes through all of them.
 func traceID(t time.Time, region string, n int) string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%d %s %d", t.Truncate(Interval).Unix(), region, n))

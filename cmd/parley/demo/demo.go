@@ -42,9 +42,9 @@ func (c Company) WriteLogs(to *logs.Store) { c.model.lines.to = to }
 // Companies returns acme, globex and initech, each at its beginning.
 func Companies() []Company {
 	return []Company{
-		{Org: "acme", Title: "a backend that globex's agents work for", model: newModel(acme)},
-		{Org: "globex", Title: "agent workers in three regions", model: newModel(globex)},
-		{Org: "initech", Title: "an agent marketplace, with people in the loop", model: newModel(initech)},
+		{Org: "acme", Title: "a backend that globex's agents work for", model: newModel("acme", acme)},
+		{Org: "globex", Title: "agent workers in three regions", model: newModel("globex", globex)},
+		{Org: "initech", Title: "an agent marketplace, with people in the loop", model: newModel("initech", initech)},
 	}
 }
 
@@ -94,6 +94,9 @@ func (c Company) next(ctx context.Context, store *metrics.TSDB, t time.Time) err
 	c.model.step(t)
 	if err := c.model.lines.err; err != nil {
 		return fmt.Errorf("%s: write logs: %w", c.Org, err)
+	}
+	if err := c.model.tracer.err; err != nil {
+		return fmt.Errorf("%s: write traces: %w", c.Org, err)
 	}
 	if err := c.model.scrape(ctx, store); err != nil {
 		return fmt.Errorf("%s: %w", c.Org, err)

@@ -36,8 +36,8 @@ type writer struct {
 	err  error // the first
 }
 
-// request writes a line of a request that ended at t.
-func (w *writer) request(t time.Time, e *endpoint, u *userRequests, status string, took float64) {
+// request writes a line of a request that ended at t, and is in a trace.
+func (w *writer) request(t time.Time, e *endpoint, u *userRequests, status string, took float64, trace string) {
 	if w.to == nil || w.err != nil {
 		return
 	}
@@ -53,7 +53,6 @@ func (w *writer) request(t time.Time, e *endpoint, u *userRequests, status strin
 		level, what = "warn", "refused"
 	}
 	pod := podName(e.service.name, e.place.region.name, u.pod)
-	trace := traceID(t, e.place.region.name, u.pod)
 	text, err := json.Marshal(logged{
 		Timestamp: t.UTC().Format(time.RFC3339Nano), Level: level, Service: e.service.name, TraceID: trace,
 		UserID: u.user.email, Customer: u.user.customer, Status: status, DurationMS: int64(took * 1000),

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/parley-gateway/parley/federation/metrics"
+	"github.com/parley-gateway/parley/tenants"
 )
 
 // model is a company at work, as its instruments show it. Everything in it is
@@ -27,6 +28,7 @@ type model struct {
 	desks     []*desk
 	ledger    ledger
 	lines     writer
+	tracer    tracer
 	queues    map[string]*number // by queue and region
 
 	targets []*target // in the order of their making
@@ -47,8 +49,8 @@ type place struct {
 // user sends requests for a customer.
 type user struct{ email, customer string }
 
-func newModel(p plan) *model {
-	m := &model{plan: p, chance: newChance(p.seed), queues: map[string]*number{}, byPod: map[string]*target{}}
+func newModel(org tenants.OrgID, p plan) *model {
+	m := &model{plan: p, tracer: newTracer(org), chance: newChance(p.seed), queues: map[string]*number{}, byPod: map[string]*target{}}
 	m.cluster = m.addPod("exporter-0")
 	people := newPeople(p.seed)
 	for i, r := range p.regions {
@@ -102,6 +104,7 @@ const asleep = time.Hour
 // step goes on to t.
 func (m *model) step(t time.Time) {
 	dt := min(t.Sub(m.last), asleep)
+	m.tracer.write(t.Add(-dt), t, m.anchor)
 	for _, p := range m.places {
 		p.busy = p.wave.next(t, m.chance)
 	}

@@ -64,9 +64,10 @@ func (e *endpoint) serve(m *model, t time.Time, dt time.Duration) {
 			took = timeout.Seconds()
 		}
 		u.byStatus[status].value++
-		m.lines.request(t, e, u, status, took)
+		trace := m.tracer.traceOf(t, m.anchor, e.place.region.name, u.pod, status)
+		m.lines.request(t, e, u, status, took, trace)
 		if pod := e.pods[u.pod]; pod.observe(took) {
-			pod.example(t, "trace_id", traceID(t, e.place.region.name, u.pod), "user", u.user.email)
+			pod.example(t, "trace_id", trace, "user", u.user.email)
 		}
 	}
 }
