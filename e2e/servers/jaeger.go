@@ -1,8 +1,11 @@
 package servers
 
 import (
+	"cmp"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -54,7 +57,9 @@ func StartJaeger(t testing.TB, c JaegerConfig) Jaeger {
 		l.program = Program(t, "jaeger", "jaeger")
 		l.arguments = func(address string) []string {
 			addresses = jaegerAddresses(t, address)
-			writeJaegerConfig(t, config, string(text), addresses)
+			if err := os.WriteFile(config, []byte(withAddresses(string(text), addresses)), 0o600); err != nil { //nolint:gosec // the folder is the test's
+				t.Fatalf("writing Jaeger's configuration: %v", err)
+			}
 			return append([]string{"--config=" + config}, c.Flags...)
 		}
 	}
@@ -91,15 +96,12 @@ func allInOne(t testing.TB, addresses map[string]string) []string {
 	}
 }
 
-// writeJaegerConfig writes the configuration of version 2.
-func writeJaegerConfig(t testing.TB, name, text string, addresses map[string]string) {
-	t.Helper()
-	// The longest name first: $QUERY is the beginning of $QUERY_GRPC.
-	text = strings.NewReplacer(
-		"$QUERY_GRPC", addresses["$QUERY_GRPC"], "$QUERY", addresses["$QUERY"],
-		"$OTLP_GRPC", addresses["$OTLP_GRPC"], "$OTLP_HTTP", addresses["$OTLP_HTTP"], "$HEALTH", addresses["$HEALTH"],
-	).Replace(text)
-	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
-		t.Fatalf("writing Jaeger's configuration: %v", err)
+// withAddresses is the configuration of version 2. The longest names come first:
+// $QUERY is the beginning of $QUERY_GRPC.
+func withAddresses(text string, addresses map[string]string) string {
+	names := slices.SortedFunc(maps.Keys(addresses), func(a, b string) int { return cmp.Compare(len(b), len(a)) })
+	for _, name := range names {
+		text = strings.ReplaceAll(text, name, addresses[name])
 	}
+	return text
 }

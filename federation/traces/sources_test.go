@@ -79,8 +79,8 @@ func conform(t *testing.T, searches int, open func(*testing.T) writable) {
 	t.Run("stops", func(t *testing.T) { conformStops(t, open(t)) })
 	t.Run("is empty", func(t *testing.T) {
 		source := open(t)
-		for range source.tracesRaw(t.Context(), []pcommon.TraceID{{1}}) {
-			t.Error("an empty source has traces, or an error")
+		for _, err := range source.tracesRaw(t.Context(), []pcommon.TraceID{{1}}) {
+			t.Errorf("an empty source has traces, or the error %v", err)
 		}
 		end := worldStart(source.area).UnixNano()
 		if came := search(t, source, nil, selection{start: end - int64(time.Hour), end: end}); len(came) > 0 {
@@ -383,21 +383,26 @@ func conformStops(t *testing.T, source writable) {
 	if came < 5 || came == len(w.ids) {
 		t.Errorf("it went on for %d traces, and was to end after 5 of %d", came, len(w.ids))
 	}
-	for range source.searchRaw(t.Context(), s, func(int64) bool { return true }) {
-		break // what is left behind shows at the end of the tests
-	}
-	for range source.tracesRaw(t.Context(), w.ids) {
-		break
+	for _, traces := range []iter.Seq2[ptrace.Traces, error]{
+		source.searchRaw(t.Context(), s, func(int64) bool { return true }), source.tracesRaw(t.Context(), w.ids),
+	} {
+		next, stop := iter.Pull2(traces)
+		if _, err, ok := next(); err != nil || !ok {
+			t.Errorf("there is a first: %t, %v", ok, err)
+		}
+		stop() // what is left behind shows at the end of the tests
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	var err error
-	for _, err = range source.searchRaw(ctx, s, func(int64) bool { return true }) { //nolint:revive // the error is all that is wanted
+	for _, err = range source.searchRaw(ctx, s, func(int64) bool { return true }) {
+		continue // the error is all that is wanted
 	}
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled, and the error of a search is %v", err)
 	}
-	for _, err = range source.tracesRaw(ctx, w.ids) { //nolint:revive // the error is all that is wanted
+	for _, err = range source.tracesRaw(ctx, w.ids) {
+		continue // the error is all that is wanted
 	}
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled, and the error is %v", err)

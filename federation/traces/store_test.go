@@ -120,8 +120,8 @@ func TestStoreForgets(t *testing.T) {
 	if got := held(t, s); got != "2:1" {
 		t.Errorf("after an hour the store has %s", got)
 	}
-	for range s.tracesRaw(t.Context(), []pcommon.TraceID{{15: 1}}) {
-		t.Error("a trace that is too old was had by its id")
+	for _, err := range s.tracesRaw(t.Context(), []pcommon.TraceID{{15: 1}}) {
+		t.Errorf("a trace that is too old was had by its id: %v", err)
 	}
 	mustAppend(t, s, spanOf(4, 1, time.Hour))
 	if len(s.traces) != 2 {
@@ -203,9 +203,9 @@ func TestStoreCopies(t *testing.T) {
 	td := spanOf(1, 1, 0)
 	mustAppend(t, s, td)
 	firstSpan(td).SetName("changed after it was given")
-	for trace := range s.tracesRaw(t.Context(), []pcommon.TraceID{{15: 1}}) {
-		if name := firstSpan(trace).Name(); name != "" {
-			t.Errorf("it is called %q", name)
+	for trace, err := range s.tracesRaw(t.Context(), []pcommon.TraceID{{15: 1}}) {
+		if err != nil || firstSpan(trace).Name() != "" {
+			t.Errorf("it is called %q: %v", firstSpan(trace).Name(), err)
 		}
 	}
 }

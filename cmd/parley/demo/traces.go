@@ -249,7 +249,7 @@ func (j *journey) network(from, to tenants.OrgID) time.Duration {
 	return j.between(5, 30)
 }
 
-// ends ends a service's span.
+// ends is where a service's span has its end.
 func (j *journey) ends(server *span, status int) {
 	server.end = server.end.Add(j.between(0.5, 4))
 	server.attributes["http.response.status_code"] = status
