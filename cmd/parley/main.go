@@ -24,6 +24,7 @@ type commands struct {
 	Demo    demoCommand    `cmd:"" help:"Run three organizations on this machine, to try things out."`
 	Query   queryCommand   `cmd:"" help:"Ask a gateway a question in PromQL."`
 	Logs    logsCommand    `cmd:"" help:"Ask a gateway for logs, or numbers of them, in LogQL."`
+	Trace   traceCommand   `cmd:"" help:"Ask a gateway for a trace across organizations, or search for traces in TraceQL."`
 	Config  configCommand  `cmd:"" help:"Check a gateway's config, or print its manual."`
 	Policy  policyCommand  `cmd:"" help:"Check, test, explain and try policies."`
 	Audit   auditCommand   `cmd:"" help:"Review what was asked and what left."`

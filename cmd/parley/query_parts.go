@@ -162,6 +162,9 @@ func describePart(p federation.Part) string {
 		if p.Cost.Lines > 0 {
 			gave = count(p.Cost.Lines, "line")
 		}
+		if p.Cost.Spans > 0 {
+			gave = count(p.Cost.Spans, "span")
+		}
 		says = append(says, fmt.Sprintf("%s, %s", gave, took))
 	}
 	if len(p.Notices) > 0 {

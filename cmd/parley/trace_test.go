@@ -1,0 +1,224 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/alecthomas/kong"
+	"go.opentelemetry.io/collector/pdata/pcommon"
+	"go.opentelemetry.io/collector/pdata/ptrace"
+	"go.uber.org/goleak"
+
+	"github.com/parley-gateway/parley/federation/traces"
+	"github.com/parley-gateway/parley/gateway/front"
+)
+
+// tracing runs parley trace with arguments against the stub.
+func tracing(t *testing.T, g *gatewayStub, args ...string) (stdout, stderr string, err error) {
+	t.Helper()
+	defer goleak.VerifyNone(t)
+	server := httptest.NewServer(g)
+	defer server.Close()
+	var c traceCommand
+	parser, err := kong.New(&c, kong.Exit(func(int) {}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := parser.Parse(append(args, "--gateway", server.URL))
+	if err != nil {
+		return "", "", err
+	}
+	var out, notes bytes.Buffer
+	if strings.HasPrefix(k.Command(), "search") {
+		err = c.Search.ask(t.Context(), time.Unix(1_700_003_600, 0), &out, &notes)
+	} else {
+		err = c.Show.ask(t.Context(), &out, &notes)
+	}
+	return out.String(), strings.ReplaceAll(notes.String(), server.URL, "GATEWAY"), err
+}
+
+// aJourney is a checkout of acme's, which globex charges for and initech can't
+// tell about.
+func aJourney(t *testing.T) string {
+	t.Helper()
+	spans := ptrace.NewTraces()
+	var into ptrace.SpanSlice
+	of := func(org, service string) {
+		rs := spans.ResourceSpans().AppendEmpty()
+		rs.Resource().Attributes().PutStr(traces.OrgAttribute, org)
+		if service != "" {
+			rs.Resource().Attributes().PutStr("service.name", service)
+		}
+		into = rs.ScopeSpans().AppendEmpty().Spans()
+	}
+	add := func(id, parent byte, name string, from, to time.Duration) ptrace.Span {
+		const begun = 1_700_000_000
+		s := into.AppendEmpty()
+		s.SetTraceID(pcommon.TraceID{15: 1})
+		s.SetSpanID(pcommon.SpanID{7: id})
+		if parent != 0 {
+			s.SetParentSpanID(pcommon.SpanID{7: parent})
+		}
+		s.SetName(name)
+		s.SetStartTimestamp(pcommon.NewTimestampFromTime(time.Unix(begun, 0).Add(from)))
+		s.SetEndTimestamp(pcommon.NewTimestampFromTime(time.Unix(begun, 0).Add(to)))
+		return s
+	}
+	const ms = time.Millisecond
+	of("acme", "shop")
+	add(1, 0, "POST /order with a name that is much too long", 0, 1000*ms).Status().SetCode(ptrace.StatusCodeError)
+	add(2, 1, "POST /pay", 100*ms, 900*ms)
+	add(6, 1, "audit\x1b[2J", 10*ms, 60*ms)
+	of("globex", "")
+	add(3, 2, "withheld", 150*ms, 850*ms).Attributes().PutStr(traces.RedactionAttribute, string(traces.Withheld))
+	add(5, 4, "charge", 300*ms, 500*ms)
+	of("", "")
+	missing := add(4, 1, "missing", 300*ms, 500*ms)
+	missing.Attributes().PutStr(traces.RedactionAttribute, string(traces.Placeholder))
+	missing.Attributes().PutStr(traces.PlaceholderAttribute, string(traces.MissingUnreachable))
+	missing.Attributes().PutStr(traces.HoldersAttribute, "initech")
+	text, err := (&ptrace.JSONMarshaler{}).MarshalTraces(spans)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := func(id string) front.SpanName {
+		return front.SpanName{TraceID: "00000000000000000000000000000001", SpanID: "000000000000000" + id}
+	}
+	least, most := int64(80*ms), int64(120*ms)
+	origin := name("1")
+	body, err := json.Marshal(front.TracesAnswer{Traces: []front.StitchedTrace{{
+		TraceID: "00000000000000000000000000000001", Trace: text, Report: front.TraceReport{
+			DurationNs: int64(1000 * ms),
+			Shares: []front.TraceShare{
+				{Org: "acme", MinNs: int64(200 * ms), MaxNs: int64(200 * ms)},
+				{Org: "acme", To: "globex", MinNs: int64(100 * ms), MaxNs: int64(100 * ms)},
+				{Org: "globex", MinNs: int64(500 * ms), MaxNs: int64(700 * ms)},
+				{MinNs: 0, MaxNs: int64(200 * ms)},
+			},
+			Critical:    []front.SpanName{name("1"), name("2"), name("3")},
+			ErrorOrigin: &origin,
+			Clocks:      []front.TraceClock{{Org: "acme"}, {Org: "globex", ShiftNs: least, MinNs: &least, MaxNs: &most}, {Org: "initech", Contradicts: true}},
+			Joins:       []front.TraceJoin{{TraceID: "7", By: traces.ByLink}, {TraceID: "8", By: traces.ByBoundary, Attribute: "order.id"}},
+			Conflicts:   []front.SpanConflict{{Kept: front.SpanName{Org: "acme"}, Dropped: front.SpanName{Org: "globex", SpanID: "02"}, Differs: []string{"name", "times"}}},
+			Broken:      []front.BrokenSpan{{Span: front.SpanName{Org: "globex", SpanID: "09"}, What: traces.BrokenCycle}},
+			Unfollowed:  []string{"9"},
+		},
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
+}
+
+func TestTraceIsDrawn(t *testing.T) {
+	g := &gatewayStub{completeness: twoParts, body: aJourney(t)}
+	stdout, stderr, err := tracing(t, g, "--purpose", "capacity", "1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = `trace 00000000000000000000000000000001, 1s, 6 spans
+
+acme    shop: POST /order with a name tha… ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━ 1s * !
+acme      shop: audit\x1b[2J               ──                               50ms
+acme      shop: POST /pay                     ━━━━━━━━━━━━━━━━━━━━━━━━━━    800ms *
+globex      withheld                           ░░░░░░░░░░░░░░░░░░░░░░░      700ms *
+          missing: no answer from initech           ·······                 200ms
+globex      charge                                  ───────                 200ms
+
+who spent the time: acme 200ms (20%); the network from acme to globex 100ms (10%); globex 500ms to 700ms (50% to 70%); nobody that is known 0s to 200ms (0% to 20%)
+the error began in acme shop: POST /order with a name that is much too long
+the clock of globex is taken to be wrong, its spans are moved by +80ms (+80ms to +120ms is possible)
+the clock of initech contradicts who called whom: its spans are shown where it says
+trace 7 is part of it: recognized by a link
+trace 8 is part of it: recognized by order.id, which both sides carry
+a span of globex was left out: its id 02 is that of another of acme, and they differ in name, times
+span 09 of globex can't be taken as it is: its own ancestor
+it seems to go on as trace 9, which was not followed: there are too many
+`
+	if stdout != want {
+		t.Errorf("got\n%s\nnot\n%s", stdout, want)
+	}
+	if !strings.Contains(stderr, "globex  denied") || g.path != "/api/parley/v1/traces/00000000000000000000000000000001" || g.header.Get(front.PurposeHeader) != "capacity" {
+		t.Errorf("asked %s %v, and said %s", g.path, g.header, stderr)
+	}
+}
+
+// On terminals each organization has its colour, and what is said is folded.
+func TestTraceOnATerminal(t *testing.T) {
+	var answer front.TracesAnswer
+	if err := json.Unmarshal([]byte(aJourney(t)), &answer); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if err := drawTrace(&out, answer.Traces[0], style{folded: true, coloured: true}); err != nil {
+		t.Fatal(err)
+	}
+	if got := out.String(); !strings.Contains(got, "\x1b["+colourOf("globex")+"mglobex\x1b[0m") || strings.Contains(got, "\x1b[2J") || !strings.Contains(got, "to globex 100ms\n") {
+		t.Error(got)
+	}
+}
+
+func TestTraceInOtherForms(t *testing.T) {
+	body := aJourney(t)
+	for form, want := range map[string]string{"json": body, "otlp": `{"resourceSpans":[{"resource":`, "jaeger": body} {
+		g := &gatewayStub{completeness: twoParts, body: body}
+		stdout, _, err := tracing(t, g, "-o", form, "00000000000000000000000000000001")
+		if err != nil || !strings.HasPrefix(stdout, want) || strings.HasPrefix(g.path, "/jaeger/") != (form == "jaeger") {
+			t.Errorf("%s: asked %s, got %.100s, %v", form, g.path, stdout, err)
+		}
+	}
+}
+
+func TestTraceThatIsNotThere(t *testing.T) {
+	for _, test := range []struct {
+		g    gatewayStub
+		args []string
+		want string
+	}{
+		{gatewayStub{body: `{"traces":[]}`, completeness: twoParts}, []string{"abc"}, "nobody shows a trace of the id 00000000000000000000000000000abc"},
+		{gatewayStub{}, []string{"xyz"}, `trace id "xyz": want up to 32 hexadecimal digits`},
+		{gatewayStub{body: `{"status":"error","error":"no policy\u001b[2J"}`, status: 422}, []string{"1"}, `no policy\x1b[2J`},
+		{gatewayStub{body: `<html>`, status: 404}, []string{"1"}, "is it a parley gateway?"},
+		{gatewayStub{body: `{}`}, []string{"1"}, "is it a parley gateway?"},
+		{gatewayStub{body: `trace not found`, status: 404}, []string{"-o", "jaeger", "1"}, "status 404: trace not found"},
+		{gatewayStub{body: `{"traces":[{"trace":{}}]}`}, []string{"1"}, "a trace without spans"},
+		{gatewayStub{}, []string{"search", "{"}, "not TraceQL"},
+		{gatewayStub{}, []string{"search", "--since", "0s", "{}"}, "--since 0s is no time at all"},
+		{gatewayStub{}, []string{"search", "--limit", "0", "{}"}, "--limit must be above 0"},
+		{gatewayStub{}, []string{"search", "--time", "noon", "{}"}, "neither RFC 3339"},
+	} {
+		if _, _, err := tracing(t, &test.g, test.args...); err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%v: %v, not %s", test.args, err, test.want)
+		}
+	}
+}
+
+func TestTraceSearch(t *testing.T) {
+	g := &gatewayStub{completeness: twoParts, body: aJourney(t)}
+	stdout, stderr, err := tracing(t, g, "search", "--since", "30m", "--limit", "7", `{ resource.parley.org = "umbrella" }`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = `BEGAN                     TRACE                             TOOK  SPANS             ROOT
+2023-11-14T22:13:20.000Z  00000000000000000000000000000001  1s    acme 3, globex 2  shop: POST /order with a name that is much too long !
+`
+	if stdout != want {
+		t.Errorf("got\n%s\nnot\n%s", stdout, want)
+	}
+	if !strings.Contains(stderr, `parley.org="umbrella"`) && !strings.Contains(stderr, `"parley.org"="umbrella"`) {
+		t.Error(stderr)
+	}
+	for name, want := range map[string]string{"start": "1700001800", "end": "1700003600", "limit": "7", "q": `{ resource.parley.org = "umbrella" }`} {
+		if got := g.form[name]; len(got) != 1 || got[0] != want {
+			t.Errorf("%s is %v, not %s", name, got, want)
+		}
+	}
+	g.body = `{"traces":[]}`
+	if stdout, _, err = tracing(t, g, "search", "{}"); err != nil || stdout != "no traces\n" {
+		t.Errorf("%q, %v", stdout, err)
+	}
+}
