@@ -9,6 +9,8 @@
 //	TestLokiDoor     what a gateway that hides nothing answers is what its Loki does
 //	TestLogs         three organizations, each a real Loki and a gateway, asked by logcli
 //	TestTail         logcli tails three real Lokis, one of whose gateways is killed
+//	TestTraces       three organizations whose services call one another, with real
+//	                 SDKs and Jaegers
 //	TestScripts      the command line, one story a file in testdata/script
 //
 // Real servers come from e2e/servers, which builds them when they aren't there.

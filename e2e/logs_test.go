@@ -57,30 +57,15 @@ func newLogsWorld(t *testing.T) *logsWorld {
 		w.lokis[name].Push(t, name, shopLines(name, w.start)...)
 	}
 	for _, owner := range []*org{w.globex, w.initech} {
-		owner.showsLogs(t, w.acme)
-		owner.servesLogs(t)
+		owner.shows(t, w.acme, "logs")
+		owner.starts(t)
 	}
-	w.acme.servesLogs(t)
+	w.acme.starts(t)
 	eventually(t, func() string {
 		r := asks(t, w.acme.url(), "/loki/api/v1/index/stats", w.span("query", `{service_name="mail"}`))
 		return cmp.Diff(statuses(nil), r.statuses(t))
 	})
 	return w
-}
-
-// showsLogs writes both sides of an agreement by which acme is shown the
-// organization's logs, and its policy.
-func (o *org) showsLogs(t testing.TB, acme *org) {
-	t.Helper()
-	o.trusts(t, acme)
-	acme.trusts(t, o)
-	rules, err := templates.ReadFile("testdata/org/" + o.name + "-logs.rego")
-	if err != nil {
-		t.Fatal(err)
-	}
-	o.write(t, "policies/acme.rego", string(rules))
-	o.agreesAbout(t, acme, "logs", true)
-	acme.agreesAbout(t, o, "logs", false)
 }
 
 // span are parameters with the time of the lines.
@@ -399,7 +384,7 @@ func globexIsDown(t *testing.T, w *logsWorld) {
 	if got := linesIn(w.logcli(t, "labels", "org")); !slices.Equal(got, []string{"acme", "initech"}) {
 		t.Errorf("logcli gets %q", got)
 	}
-	w.globex.servesLogs(w.story)
+	w.globex.starts(w.story)
 	eventually(t, func() string {
 		r := asks(t, w.acme.url(), "/loki/api/v1/index/stats", w.span("query", `{service_name="mail"}`))
 		return cmp.Diff(statuses(nil), r.statuses(t))

@@ -8,8 +8,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,30 +26,13 @@ import (
 // scrape, and starts its Loki.
 func newLogsOrg(t testing.TB, name string) (*org, servers.Loki) {
 	t.Helper()
-	o := &org{
-		name: name, dir: t.TempDir(),
-		front: freeAddress(t), peer: freeAddress(t), bundle: freeAddress(t),
-		identity: "development: {dir: ca}",
-	}
-	for _, folder := range []string{"agreements", "policies", "partners"} {
-		if err := os.Mkdir(filepath.Join(o.dir, folder), 0o700); err != nil {
-			t.Fatal(err)
-		}
-	}
-	o.write(t, "pseudonyms.key", strings.Repeat(name, 32))
-	o.runs(t, "dev-ca", "--dir", filepath.Join(o.dir, "ca"), "--trust-domain", name+".example")
+	o := bareOrg(t, name)
 	// What is cached of one question, Loki spreads over the time of another.
 	loki := servers.StartLoki(t, servers.LokiConfig{Flags: []string{"-querier.cache-index-stats-results=false", "-querier.cache-volume-results=false"}})
 	o.write(t, "gateway.yml", o.expand(t, "logs.yml", map[string]any{
 		"Org": o.name, "Identity": o.identity, "Front": o.front, "Peer": o.peer, "Bundle": o.bundle, "Loki": loki.URL,
 	}))
 	return o, loki
-}
-
-// servesLogs starts the organization's gateway, or starts it again.
-func (o *org) servesLogs(t testing.TB) {
-	t.Helper()
-	o.gateway = servers.Start(t, o.front, "/-/ready", parley(t), "serve", "--config", filepath.Join(o.dir, "gateway.yml"))
 }
 
 // How many lines these tests have.
@@ -111,7 +92,7 @@ func TestLokiDoor(t *testing.T) {
 	o, loki := newLogsOrg(t, "acme")
 	start := time.Now().Add(-time.Hour).Truncate(30 * time.Minute)
 	loki.Push(t, "acme", shopLines("acme", start)...)
-	o.servesLogs(t)
+	o.starts(t)
 
 	span := url.Values{"start": {strconv.FormatInt(start.UnixNano(), 10)}, "end": {strconv.FormatInt(start.Add(lokiMinutes*time.Minute).UnixNano(), 10)}}
 	both := func(endpoint string, parameters ...string) (theirs, ours lokiAnswer) {

@@ -42,12 +42,18 @@ var templates embed.FS
 // newOrg makes the organization's folder and starts what it scrapes.
 func newOrg(t testing.TB, name string) *org {
 	t.Helper()
+	o := bareOrg(t, name)
+	o.node, o.shop = servers.NodeExporter(t), newShop(t, name)
+	return o
+}
+
+// bareOrg makes the folder of an organization that has nothing to scrape.
+func bareOrg(t testing.TB, name string) *org {
+	t.Helper()
 	o := &org{
 		name: name, dir: t.TempDir(),
 		front: freeAddress(t), peer: freeAddress(t), bundle: freeAddress(t),
 		identity: "development: {dir: ca}",
-		node:     servers.NodeExporter(t),
-		shop:     newShop(t, name),
 	}
 	for _, folder := range []string{"agreements", "policies", "partners"} {
 		if err := os.Mkdir(filepath.Join(o.dir, folder), 0o700); err != nil {
@@ -109,6 +115,21 @@ func (o *org) agreesAbout(t testing.TB, partner *org, signal string, hasPolicy b
 	}))
 }
 
+// shows writes both sides of an agreement by which a partner is shown the
+// organization's data of a signal, and the policy for it.
+func (o *org) shows(t testing.TB, partner *org, signal string) {
+	t.Helper()
+	o.trusts(t, partner)
+	partner.trusts(t, o)
+	rules, err := templates.ReadFile("testdata/org/" + o.name + "-" + signal + ".rego")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.write(t, "policies/"+partner.name+".rego", string(rules))
+	o.agreesAbout(t, partner, signal, true)
+	partner.agreesAbout(t, o, signal, false)
+}
+
 // trusts takes the partner's trust bundle as it was handed over.
 func (o *org) trusts(t testing.TB, partner *org) {
 	t.Helper()
@@ -128,6 +149,12 @@ func (o *org) serves(t testing.TB) {
 	o.write(t, "gateway.yml", o.expand(t, "gateway.yml", map[string]any{
 		"Org": o.name, "Identity": o.identity, "Front": o.front, "Peer": o.peer, "Bundle": o.bundle, "Prometheus": o.prometheus.URL,
 	}))
+	o.starts(t)
+}
+
+// starts starts the organization's gateway as its folder says, or starts it again.
+func (o *org) starts(t testing.TB) {
+	t.Helper()
 	o.gateway = servers.Start(t, o.front, "/-/ready", parley(t), "serve", "--config", filepath.Join(o.dir, "gateway.yml"))
 }
 

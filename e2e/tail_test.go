@@ -31,10 +31,10 @@ func TestTail(t *testing.T) {
 	initech, initechsLoki := newLogsOrg(t, "initech")
 	all := []*org{acme, globex, initech}
 	for _, owner := range []*org{globex, initech} {
-		owner.showsLogs(t, acme)
-		owner.servesLogs(t)
+		owner.shows(t, acme, "logs")
+		owner.starts(t)
 	}
-	acme.servesLogs(t)
+	acme.starts(t)
 	eventually(t, func() string { // partners' bundles are there
 		r := asks(t, acme.url(), "/loki/api/v1/query_range", url.Values{"query": {`{service_name="mail"}`}})
 		if r.status != http.StatusOK {
@@ -83,7 +83,7 @@ func TestTail(t *testing.T) {
 	}
 	has("line two of acme")
 	has("line two of initech")
-	globex.servesLogs(t)
+	globex.starts(t)
 	eventually(t, func() string {
 		if !strings.Contains(logcli.stdout.String(), "globex is back") || !strings.Contains(ours.stderr.String(), "globex complete is back") {
 			return "word of globex's return in " + logcli.stdout.String() + ours.stderr.String()
