@@ -405,6 +405,51 @@ func TestJaegerOverHTTPFails(t *testing.T) {
 	}
 }
 
+// An answer with many traces is longer than is read; of a shorter time it isn't.
+func TestJaegerOverHTTPIsAskedForLess(t *testing.T) {
+	asked := 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked++
+		edge := func(name string) time.Time {
+			at, err := time.Parse(time.RFC3339Nano, r.FormValue("query."+name))
+			if err != nil {
+				t.Error(err)
+			}
+			return at
+		}
+		from, to := edge("start_time_min"), edge("start_time_max")
+		all := ptrace.NewTraces()
+		for trace := range byte(8) { // one an hour
+			if after := time.Duration(trace) * time.Hour; !storeStart.Add(after).Before(from) && !storeStart.Add(after).After(to) {
+				spanOf(trace+1, 1, after).ResourceSpans().MoveAndAppendTo(all.ResourceSpans())
+			}
+		}
+		text, err := (&ptrace.JSONMarshaler{}).MarshalTraces(all)
+		if err != nil {
+			t.Error(err)
+		}
+		_, _ = fmt.Fprintf(w, `{"result": %s}`, text)
+	}))
+	defer server.Close()
+	jaeger, err := NewJaeger(JaegerConfig{URL: mustURL(t, server.URL), Client: quietClient})
+	if err != nil {
+		t.Fatal(err)
+	}
+	jaeger.api.(*jaegerHTTP).maxAnswer = 2600 // all of them
+	s := selection{start: storeStart.UnixNano(), end: storeStart.Add(8 * time.Hour).UnixNano(), services: []string{"shop"}}
+	if came, err := errorOf(jaeger, s); err != nil || came != 8 || asked != 1 {
+		t.Errorf("%d came of one answer of %d: %v", came, asked, err)
+	}
+	jaeger.api.(*jaegerHTTP).maxAnswer = 1700
+	if came, err := errorOf(jaeger, s); err != nil || came != 8 || asked < 4 {
+		t.Errorf("%d came of %d answers: %v", came, asked-1, err)
+	}
+	jaeger.api.(*jaegerHTTP).maxAnswer = 100 // less than one
+	if _, err := errorOf(jaeger, s); err == nil || !strings.Contains(err.Error(), "begin at once") {
+		t.Errorf("no trace can be read, and the error is %v", err)
+	}
+}
+
 func TestJaegerConfigs(t *testing.T) {
 	for _, c := range []JaegerConfig{
 		{},

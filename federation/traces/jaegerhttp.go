@@ -44,7 +44,11 @@ func (j *jaegerHTTP) find(ctx context.Context, q jaegerQuery, take func(ptrace.T
 	if q.operation != "" {
 		form.Set("query.operation_name", q.operation)
 	}
-	return j.spans(ctx, "/api/v3/traces", form, take)
+	err := j.spans(ctx, "/api/v3/traces", form, take)
+	if errors.Is(err, errTooLong) { // all traces came in one piece
+		return errTooMuch
+	}
+	return err
 }
 
 func (j *jaegerHTTP) services(ctx context.Context) ([]string, error) {
