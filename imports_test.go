@@ -47,6 +47,8 @@ var table = []rule{
 	{"federation/...", []string{"tenants/...", "policy/...", "federation/..."}},
 
 	{"gateway/peerfront/...", []string{"tenants/...", "policy/...", "federation/...", "gateway/...", "proto/..."}},
+	// Our own users may ask for traces as they ask a Jaeger.
+	{"gateway/front/...", []string{"tenants/...", "policy/...", "federation/...", "gateway/...", "proto/jaeger/..."}},
 	{"gateway/...", []string{"tenants/...", "policy/...", "federation/...", "gateway/..."}},
 
 	{"cmd/...", []string{"tenants/...", "policy/...", "federation/...", "gateway/...", "cmd/..."}},
@@ -101,6 +103,8 @@ func TestImportsAreRefused(t *testing.T) {
 		{pkg: "federation/metrics", imports: "proto/parley/federation/v1"},
 		{pkg: "federation/traces", imports: "proto/jaeger/api_v3", want: true},
 		{pkg: "federation/traces", imports: "proto/parley/federation/v1"},
+		{pkg: "gateway/front", imports: "proto/jaeger/api_v3", want: true},
+		{pkg: "gateway/front", imports: "proto/parley/federation/v1"},
 		{pkg: "federation/traces", imports: "federation/logs"},
 		{pkg: "federation/metrics", imports: "federation/federationtest"},
 		{pkg: "federation/metrics", imports: "federation/federationtest", test: true, want: true},

@@ -115,6 +115,7 @@ const prometheusVersion = "3.9.1"
 type Front struct {
 	config Config
 	api    http.Handler
+	grpc   http.Handler
 
 	tails    chan struct{}   // has one for each that runs
 	ending   context.Context //nolint:containedctx // it is the door's life
@@ -143,6 +144,7 @@ func New(c Config) (*Front, error) {
 		c.MaxBody = DefaultMaxBody
 	}
 	f := &Front{config: c, api: newAPI(c), tails: make(chan struct{}, maxTails)}
+	f.grpc = newJaegerGRPC(f)
 	f.ending, f.endTails = context.WithCancelCause(context.Background())
 	return f, nil
 }
@@ -171,6 +173,9 @@ func (f *Front) serve(w *response, r *http.Request) string {
 	if name, handler := f.operations(r); handler != nil {
 		handler.ServeHTTP(w, r)
 		return name
+	}
+	if isGRPC(r) {
+		return f.serveGRPC(w, r)
 	}
 	e, ok := endpointFor(r.URL.Path)
 	if !ok {

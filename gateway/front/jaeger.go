@@ -97,18 +97,11 @@ func serveJaegerServices(f *Front, w http.ResponseWriter, r *http.Request) {
 // jaegerServices asks for the names of services. ok is false when the client has
 // been told what is wrong.
 func (f *Front) jaegerServices(w http.ResponseWriter, r *http.Request) (services []string, ok bool) {
-	now := f.config.Now()
-	released, ok := askJaeger(w, r, traces.Question{
-		Kind: policy.LabelValues, Label: "resource.service.name", Start: now.Add(-defaultJaegerSpan), End: now,
-	})
+	released, ok := askJaeger(w, r, f.jaegerServicesAsked())
 	if !ok {
 		return nil, false
 	}
-	services = []string{}
-	for _, value := range released.Values() {
-		services = append(services, value.Text)
-	}
-	return services, true
+	return servicesOf(released), true
 }
 
 // askJaeger asks a question. ok is false when the client has been told what is
@@ -153,27 +146,54 @@ type jaegerOperation struct {
 // jaegerOperations asks for the operations of a service, whoever's it is, in order
 // of name and kind. ok is false when the client has been told what is wrong.
 func (f *Front) jaegerOperations(w http.ResponseWriter, r *http.Request, service, kind string) (out []jaegerOperation, ok bool) {
-	switch {
-	case service == "":
-		writeError(w, badRequest(errors.New("parameter \"service\" is missing")))
-		return nil, false
-	case kind != "" && !slices.Contains(jaegerKinds, kind):
-		writeError(w, badRequest(fmt.Errorf("invalid parameter %q: want one of %s", "spanKind", strings.Join(jaegerKinds, ", "))))
+	q, err := f.jaegerOperationsAsked(service, kind)
+	if err != nil {
+		writeError(w, badRequest(err))
 		return nil, false
 	}
-	now := f.config.Now()
-	released, ok := askJaeger(w, r, traces.Question{Kind: policy.Operations, Label: service, Start: now.Add(-defaultJaegerSpan), End: now})
+	released, ok := askJaeger(w, r, q)
 	if !ok {
 		return nil, false
 	}
-	out = []jaegerOperation{}
+	return operationsOf(released, kind), true
+}
+
+// jaegerServicesAsked asks for the names of services.
+func (f *Front) jaegerServicesAsked() traces.Question {
+	now := f.config.Now()
+	return traces.Question{Kind: policy.LabelValues, Label: "resource.service.name", Start: now.Add(-defaultJaegerSpan), End: now}
+}
+
+func servicesOf(released *traces.Released) []string {
+	out := []string{}
+	for _, value := range released.Values() {
+		out = append(out, value.Text)
+	}
+	return out
+}
+
+// jaegerOperationsAsked asks what a service does.
+func (f *Front) jaegerOperationsAsked(service, kind string) (traces.Question, error) {
+	switch {
+	case service == "":
+		return traces.Question{}, errors.New("parameter \"service\" is missing")
+	case kind != "" && !slices.Contains(jaegerKinds, kind):
+		return traces.Question{}, fmt.Errorf("invalid parameter %q: want one of %s", "spanKind", strings.Join(jaegerKinds, ", "))
+	}
+	now := f.config.Now()
+	return traces.Question{Kind: policy.Operations, Label: service, Start: now.Add(-defaultJaegerSpan), End: now}, nil
+}
+
+// operationsOf are those of a kind, or of any, in order of name and kind.
+func operationsOf(released *traces.Released, kind string) []jaegerOperation {
+	out := []jaegerOperation{}
 	for _, o := range released.Operations() {
 		is := jaegerOperation{Name: o.Name, SpanKind: kindOf(o.Kind)}
 		if (kind == "" || kind == is.SpanKind) && !slices.Contains(out, is) {
 			out = append(out, is)
 		}
 	}
-	return out, true
+	return out
 }
 
 func serveJaegerSearch(f *Front, w http.ResponseWriter, r *http.Request) {

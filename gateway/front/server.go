@@ -26,8 +26,13 @@ const (
 // NewServer returns the server of the users' listener, with a bound on
 // everything a client could hold open. The caller listens, serves and shuts down.
 func NewServer(address string, f *Front) *http.Server {
+	protocols := &http.Protocols{}
+	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(true)
+	protocols.SetUnencryptedHTTP2(true) // for gRPC
 	return &http.Server{
 		Addr:              address,
+		Protocols:         protocols,
 		Handler:           f,
 		ReadHeaderTimeout: headerTimeout,
 		ReadTimeout:       bodyTimeout,
