@@ -3,7 +3,7 @@
 //
 // A nested module is a folder with a go.mod, whose `tool` directives say what
 // is built, and a go.sum. Further flags of `go build` stand in a file
-// build.flags beside them, one a line:
+// build.flags beside them, one a line; a program of its own is one file, main.go:
 //
 //	bin, err := pinned.Build(ctx, "e2e/servers/prometheus", os.Stderr)
 //	exec.Command(filepath.Join(bin, "promtool"), "--version")
@@ -67,6 +67,7 @@ type module struct {
 	mod   []byte
 	sum   []byte
 	flags []byte // empty when there is no build.flags
+	own   []byte // the module's own program, where it has one
 }
 
 func read(dir string) (module, error) {
@@ -82,6 +83,10 @@ func read(dir string) (module, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return module{}, fmt.Errorf("reading how %s is built: %w", dir, err)
 	}
+	m.own, err = os.ReadFile(filepath.Join(dir, "main.go"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return module{}, fmt.Errorf("reading the program of %s: %w", dir, err)
+	}
 	return m, nil
 }
 
@@ -89,7 +94,7 @@ func read(dir string) (module, error) {
 // folder, for people, and a hash of all that they are made of.
 func (m module) key() string {
 	h := sha256.New()
-	for _, part := range [][]byte{m.mod, m.sum, m.flags, []byte(runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH)} {
+	for _, part := range [][]byte{m.mod, m.sum, m.flags, m.own, []byte(runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH)} {
 		digest := sha256.Sum256(part)
 		h.Write(digest[:])
 	}
