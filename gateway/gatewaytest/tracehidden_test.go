@@ -113,27 +113,61 @@ func TestThePeerDoorTellsNoHiddenTraces(t *testing.T) {
 func tracesProbe(r *rand.Rand, a *tracestest.Attacker, ids []pcommon.TraceID) (path string, parameters url.Values, header []string) {
 	q := a.Search()
 	v := url.Values{"start": {strconv.FormatInt(q.Start.Unix(), 10)}, "end": {strconv.FormatInt(q.End.Unix()+1, 10)}}
-	switch r.IntN(10) {
-	case 8:
-		return "/api/parley/v1/traces/" + ids[r.IntN(len(ids))].String(), nil, nil
-	case 9:
-		v.Set("q", q.Expression)
-		v.Set("limit", strconv.Itoa(q.Limit))
-		return "/api/parley/v1/traces", v, nil
+	id := ids[r.IntN(len(ids))].String()
+	of := func(all ...string) string { return all[r.IntN(len(all))] }
+	service := of(tracestest.Web, tracestest.Open, tracestest.Core, tracestest.Vault, tracestest.Batch, tracestest.Secret, "globex")
+	switch r.IntN(14) {
 	case 0:
-		return "/tempo/api/traces/" + ids[r.IntN(len(ids))].String(), nil, nil
+		return of("/tempo/api/traces/", "/jaeger/api/traces/", "/jaeger/api/v3/traces/", "/api/parley/v1/traces/") + id, nil, nil
 	case 1:
-		return "/tempo/api/v2/traces/" + ids[r.IntN(len(ids))].String(), nil, []string{"Accept", "application/protobuf"}
-	case 2, 3, 4:
+		return "/tempo/api/v2/traces/" + id, nil, []string{"Accept", "application/protobuf"}
+	case 2, 3:
 		v.Set("q", q.Expression)
 		v.Set("limit", strconv.Itoa(q.Limit))
-		return "/tempo/api/search", v, nil
-	case 5:
+		return of("/tempo/api/search", "/api/parley/v1/traces"), v, nil
+	case 4:
 		v.Set("q", a.Listing(policy.LabelNames).Expression)
-		return []string{"/tempo/api/v2/search/tags", "/tempo/api/search/tags"}[r.IntN(2)], v, nil
+		return of("/tempo/api/v2/search/tags", "/tempo/api/search/tags"), v, nil
+	case 5:
+		v.Set("q", a.Listing(policy.LabelValues).Expression)
+		return "/tempo/api/v2/search/tag/" + url.PathEscape(a.Listing(policy.LabelValues).Label) + "/values", v, nil
+	case 6:
+		return of("/jaeger/api/services", "/jaeger/api/v3/services"), nil, nil
+	case 7:
+		return "/jaeger/api/services/" + service + "/operations", nil, nil
+	case 8:
+		return of("/jaeger/api/operations", "/jaeger/api/v3/operations"), url.Values{"service": {service}}, nil
+	case 9:
+		return "/jaeger/api/dependencies", url.Values{
+			"endTs": {strconv.FormatInt(q.End.UnixMilli(), 10)}, "lookback": {strconv.FormatInt(q.End.Sub(q.Start).Milliseconds()+1, 10)},
+		}, nil
+	case 10, 11:
+		v := url.Values{
+			"start": {strconv.FormatInt(q.Start.UnixMicro(), 10)}, "end": {strconv.FormatInt(q.End.UnixMicro(), 10)},
+			"service": {service}, "limit": {strconv.Itoa(q.Limit)},
+		}
+		switch r.IntN(4) {
+		case 0:
+			v.Set("operation", tracestest.Word(r))
+		case 1:
+			v.Set("tags", fmt.Sprintf(`{%q:%q}`, of("http.route", "user.id", "db.statement", "error", "k8s.pod.name"), tracestest.Word(r)))
+		case 2:
+			v.Set(of("minDuration", "maxDuration"), of("10ms", "300ms"))
+		}
+		return "/jaeger/api/traces", v, nil
 	}
-	v.Set("q", a.Listing(policy.LabelValues).Expression)
-	return "/tempo/api/v2/search/tag/" + url.PathEscape(a.Listing(policy.LabelValues).Label) + "/values", v, nil
+	return of("/jaeger/api/v3/traces", "/jaeger/api/v3/trace-summaries"), url.Values{
+		"query.service_name": {service}, "query.start_time_min": {q.Start.Format(time.RFC3339Nano)}, "query.start_time_max": {q.End.Format(time.RFC3339Nano)},
+		"query.search_depth": {strconv.Itoa(q.Limit)},
+	}, nil
+}
+
+// kindOf is a path without what is asked for in it.
+func kindOf(path string) string {
+	if i := strings.LastIndexByte(path, '/'); len(path)-i > 32 {
+		return path[:i]
+	}
+	return path
 }
 
 // TestNoTracesEndpointTellsHiddenDifferences asks at acme's doors, in two worlds
@@ -148,7 +182,7 @@ func TestNoTracesEndpointTellsHiddenDifferences(t *testing.T) {
 	const questions = 150
 	for range questions {
 		path, parameters, header := tracesProbe(r, a, ids)
-		kind := strings.Join(strings.Split(path, "/")[:min(5, strings.Count(path, "/"))], "/")
+		kind := kindOf(path)
 		ask := func(worlds []*gatewaytest.World) (one, other gatewaytest.Reply) {
 			return worlds[0].Org("acme").Get(path, parameters, header...), worlds[1].Org("acme").Get(path, parameters, header...)
 		}
@@ -167,7 +201,9 @@ func TestNoTracesEndpointTellsHiddenDifferences(t *testing.T) {
 		}
 	}
 	t.Logf("where nothing is hidden differ: %v; something is in %v", differ, answered)
-	for _, kind := range []string{"/tempo/api/traces", "/tempo/api/v2/traces", "/tempo/api", "/tempo/api/v2/search", "/api/parley/v1/traces", "/api/parley/v1"} {
+	for _, kind := range []string{
+		"/tempo/api/v2/traces", "/tempo/api/search", "/api/parley/v1/traces", "/jaeger/api/traces", "/jaeger/api/v3/traces", "/jaeger/api/v3/trace-summaries", "/jaeger/api/dependencies",
+	} {
 		if differ[kind] == 0 || answered[kind] == 0 {
 			t.Errorf("%s: %d attacks succeed where nothing is hidden, %d are answered: the test is blind", kind, differ[kind], answered[kind])
 		}
