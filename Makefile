@@ -24,7 +24,7 @@ tool = PATH="$$(go run ./tools/install tools/$(1)):$$PATH"
 # Packages below e2e ask real servers and the built binary.
 UNIT = $$(go list ./... | grep -v '/parley/e2e')
 # Where goroutines meet. What only computes is left to make race.
-RACE = ./tenants/... ./federation/peer/... ./gateway/...
+RACE = ./tenants/... ./federation/peer/... ./federation/traces/otlpreceiver/... ./gateway/...
 
 .PHONY: help
 help: ## Show this
