@@ -162,7 +162,17 @@ func question(out *strings.Builder, q review.Question) {
 
 // disclosed is how much left, for people.
 func disclosed(d review.Disclosed) string {
-	return fmt.Sprintf("%d series, %s, %s", d.Series, count(d.Samples, "sample"), count(d.Bytes, "byte"))
+	var out []string
+	if d.Series+d.Samples > 0 || d.Lines+d.Spans == 0 {
+		out = append(out, fmt.Sprintf("%d series, %s", d.Series, count(d.Samples, "sample")))
+	}
+	if d.Lines > 0 {
+		out = append(out, count(d.Lines, "line"))
+	}
+	if d.Spans > 0 {
+		out = append(out, count(d.Spans, "span"))
+	}
+	return strings.Join(append(out, count(d.Bytes, "byte")), ", ")
 }
 
 // joined is a list of names that come from a log.

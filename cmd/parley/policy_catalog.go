@@ -10,6 +10,7 @@ import (
 	"github.com/alecthomas/kong"
 	"github.com/prometheus/common/model"
 
+	"github.com/parley-gateway/parley/federation/traces"
 	"github.com/parley-gateway/parley/policy"
 	"github.com/parley-gateway/parley/policy/inspect"
 	"github.com/parley-gateway/parley/tenants"
@@ -129,9 +130,15 @@ func (p *catalogPage) write(c inspect.Catalog) {
 		p.text(fmt.Sprintf("Agreed until %s; at most %d questions at once and %d a minute%s.", stamp(c.Until), c.Rates.Concurrent, c.Rates.QueriesPerMinute, tails))
 	}
 	language, things, command := p.languages(c)
-	p.text(fmt.Sprintf("Ask your own gateway in %s, with %s among the matchers. %s and labels that aren't described here are not there: "+
+	among := p.code(`org="`+string(c.Owner)+`"`) + " among the matchers"
+	if ofTraces := p.code("resource." + traces.OrgAttribute + ` = "` + string(c.Owner) + `"`) + " in the filter"; strings.HasPrefix(language, "TraceQL") {
+		among = ofTraces
+	} else if strings.Contains(language, "TraceQL") {
+		among += ", or " + ofTraces
+	}
+	p.text(fmt.Sprintf("Ask your own gateway in %s, with %s. %s and labels that aren't described here are not there: "+
 		"a question about them gets what it would get if they didn't exist. Of what is described there may be less than it says.",
-		language, p.code(`org="`+string(c.Owner)+`"`), things))
+		language, among, things))
 	if c.BreakGlass > 0 {
 		p.text(fmt.Sprintf("In an emergency a person who proves who they are, with a token or a certificate, may state a reason and a case: "+
 			"%s and %s, or %s. The first such question opens a grant of %s for the person and the case, which is announced to %s at once. "+

@@ -66,12 +66,16 @@ type Emergency struct {
 type Disclosed struct {
 	Series  int `json:"series"`
 	Samples int `json:"samples"`
+	Lines   int `json:"lines,omitzero"` // of logs
+	Spans   int `json:"spans,omitzero"` // of traces
 	Bytes   int `json:"bytes"` // message bytes before compression
 }
 
 func (d *Disclosed) add(r audit.Record) {
 	d.Series += r.Series
 	d.Samples += r.Samples
+	d.Lines += r.Lines
+	d.Spans += r.Spans
 	d.Bytes += r.Bytes
 }
 

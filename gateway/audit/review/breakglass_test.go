@@ -102,6 +102,8 @@ func TestBreakGlass(t *testing.T) {
 		// It was forgotten by then.
 		asks(200_000, "ada", "up", "another summer", 200_000),
 	}
+	summer := len(records) - 1
+	records[summer].Lines, records[summer].Spans = 7, 5
 	failed := asks(6, "bob", "up", "I was told to", 3)
 	failed.Outcome, failed.Series, failed.Samples, failed.Bytes = gateway.Failed, 0, 0, 0
 	shorter := asks(7, "bob", "up", "I was told to", 3)
@@ -111,25 +113,25 @@ func TestBreakGlass(t *testing.T) {
 	want := [][]string{
 		{
 			`acme ada jwt INC-7 [incident-response] ["checkout is down" "still down" "once more"]`,
-			"2 answers {4 6 200}, 3 refused, 0 failed, by []",
+			"2 answers {4 6 0 0 200}, 3 refused, 0 failed, by []",
 			"12:02 to 13:02",
-			`1 refused query "sum(" {0 0 0} parse error`,
-			`2 answered query "sum by (user) (up)" {4 6 200} `,
-			`1 refused query "payroll" {0 0 0} denied by policy`,
-			`1 refused query "up" {0 0 0} break-glass-ended`,
+			`1 refused query "sum(" {0 0 0 0 0} parse error`,
+			`2 answered query "sum by (user) (up)" {4 6 0 0 200} `,
+			`1 refused query "payroll" {0 0 0 0 0} denied by policy`,
+			`1 refused query "up" {0 0 0 0 0} break-glass-ended`,
 		},
 		{
 			`acme bob jwt INC-7 [incident-response] ["I was told to"]`,
-			"2 answers {4 6 200}, 0 refused, 1 failed, by []",
+			"2 answers {4 6 0 0 200}, 0 refused, 1 failed, by []",
 			"12:03 to 12:10",
-			`2 answered query "up" {4 6 200} `,
-			`1 failed query "up" {0 0 0} `,
+			`2 answered query "up" {4 6 0 0 200} `,
+			`1 failed query "up" {0 0 0 0 0} `,
 		},
 		{
 			`acme ada jwt INC-7 [incident-response] ["another summer"]`,
-			"1 answers {2 3 100}, 0 refused, 0 failed, by []",
+			"1 answers {2 3 7 5 100}, 0 refused, 0 failed, by []",
 			"09:20 to 10:20",
-			`1 answered query "up" {2 3 100} `,
+			`1 answered query "up" {2 3 7 5 100} `,
 		},
 	}
 	var got [][]string
@@ -158,8 +160,8 @@ func TestOurOwnPeople(t *testing.T) {
 	}
 	r := report(t, time.Time{}, log(nil, own))
 	want := []string{
-		`acme ada jwt INC-7 [incident-response] ["checkout is down"]`, "1 answers {2 3 100}, 0 refused, 0 failed, by [globex]",
-		`1 answered query "up" {2 3 100} `,
+		`acme ada jwt INC-7 [incident-response] ["checkout is down"]`, "1 answers {2 3 0 0 100}, 0 refused, 0 failed, by [globex]",
+		`1 answered query "up" {2 3 0 0 100} `,
 	}
 	if len(r.Grants) != 0 || len(r.Asked) != 1 {
 		t.Fatalf("%+v", r)
