@@ -90,6 +90,7 @@ type group struct {
 	spans ptrace.Traces
 	marks []mark
 	chunk []byte // spans, as OTLP
+	names int    // bytes of marks' names, which are held beside
 	last  placed // the span that was added last, as it was given
 }
 
@@ -142,6 +143,7 @@ func (g *group) add(p placed) {
 		start: int64(p.span.StartTimestamp()),
 		id:    p.span.SpanID(), service: unique.Make(serviceOf(p.resource.Resource())), name: unique.Make(p.span.Name()),
 	})
+	g.names += len(p.span.Name())
 	g.last = p
 }
 
@@ -179,7 +181,7 @@ func (g *group) marshal() (err error) {
 	return err
 }
 
-func (g *group) bytes() int { return chunkBytes + len(g.chunk) + spanBytes*len(g.marks) }
+func (g *group) bytes() int { return chunkBytes + len(g.chunk) + g.names + spanBytes*len(g.marks) }
 
 // repeats says whether some of its spans have ids that are there, or that others
 // of its spans have.
