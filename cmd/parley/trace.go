@@ -96,21 +96,16 @@ func (c *traceShowCommand) ask(ctx context.Context, stdout, stderr io.Writer) er
 
 // askJaeger writes what Jaeger's API answers.
 func (c *traceShowCommand) askJaeger(ctx context.Context, id string, stdout, stderr io.Writer) error {
-	req, err := c.post(ctx, "jaeger/api/traces/"+id, nil)
+	got, err := c.fetch(ctx, http.MethodGet, "jaeger/api/traces/"+id, nil)
 	if err != nil {
 		return err
 	}
-	req.Method, req.Body, req.ContentLength = http.MethodGet, http.NoBody, 0
-	body, resp, err := c.do(req)
-	if err != nil {
-		return err
-	}
-	if resp.StatusCode == http.StatusOK {
-		err = writeLine(stdout, string(body))
+	if got.status == http.StatusOK {
+		err = writeLine(stdout, string(got.body))
 	} else {
-		err = fmt.Errorf("%s answered with status %d: %s", c.Gateway, resp.StatusCode, printable(strings.TrimSpace(string(body))))
+		err = fmt.Errorf("%s answered with status %d: %s", c.Gateway, got.status, printable(strings.TrimSpace(string(got.body))))
 	}
-	return errors.Join(err, c.completeness(stderr, resp.Header, queryAnswer{}, nobodyNamed))
+	return errors.Join(err, c.completeness(stderr, got.header, queryAnswer{}, nobodyNamed))
 }
 
 // nobodyNamed is for questions that name no organization.
@@ -123,17 +118,31 @@ func writeLine(w io.Writer, text string) error {
 	return nil
 }
 
-// do sends a request and reads the answer.
-func (c *asker) do(req *http.Request) ([]byte, *http.Response, error) {
+// fetched is what came of a request.
+type fetched struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+// fetch asks for a path of the gateway's API.
+func (c *asker) fetch(ctx context.Context, method, path string, form url.Values) (fetched, error) {
+	req, err := c.post(ctx, path, form)
+	if err != nil {
+		return fetched{}, err
+	}
+	if req.Method = method; method == http.MethodGet {
+		req.Body, req.ContentLength = http.NoBody, 0
+	}
 	resp, err := newAskingClient().Do(req)
 	if err != nil {
-		return nil, nil, c.unreachable(err)
+		return fetched{}, c.unreachable(err)
 	}
 	body, err := io.ReadAll(resp.Body)
 	if err = errors.Join(err, resp.Body.Close()); err != nil {
-		return nil, nil, c.unreachable(err)
+		return fetched{}, c.unreachable(err)
 	}
-	return body, resp, nil
+	return fetched{resp.StatusCode, resp.Header, body}, nil
 }
 
 // tracesAnswer is front.TracesAnswer with the text that it was read from.
@@ -145,22 +154,18 @@ type tracesAnswer struct {
 // tracesAnswer asks for traces. Where there is no answer the error says why, and
 // what is known of the organizations is printed.
 func (c *asker) tracesAnswer(ctx context.Context, path string, form url.Values, stderr io.Writer, ofNobody func(federation.Completeness) []*labels.Matcher) (tracesAnswer, http.Header, error) {
-	req, err := c.post(ctx, path, form)
-	if err != nil {
-		return tracesAnswer{}, nil, err
-	}
-	body, resp, err := c.do(req)
+	got, err := c.fetch(ctx, http.MethodPost, path, form)
 	if err != nil {
 		return tracesAnswer{}, nil, err
 	}
 	var failed queryAnswer
-	if json.Unmarshal(body, &failed) == nil && failed.Status == "error" {
-		_ = c.completeness(stderr, resp.Header, failed, ofNobody) // the error says more than a failure to print this
+	if json.Unmarshal(got.body, &failed) == nil && failed.Status == "error" {
+		_ = c.completeness(stderr, got.header, failed, ofNobody) // the error says more than a failure to print this
 		return tracesAnswer{}, nil, errors.New(printable(failed.Error))
 	}
-	answer := tracesAnswer{text: string(body)}
-	if json.Unmarshal(body, &answer.TracesAnswer) != nil || answer.Traces == nil {
-		return tracesAnswer{}, nil, fmt.Errorf("%s answered with status %d and something that isn't traces; is it a parley gateway?", c.Gateway, resp.StatusCode)
+	answer := tracesAnswer{text: string(got.body)}
+	if json.Unmarshal(got.body, &answer.TracesAnswer) != nil || answer.Traces == nil {
+		return tracesAnswer{}, nil, fmt.Errorf("%s answered with status %d and something that isn't traces; is it a parley gateway?", c.Gateway, got.status)
 	}
-	return answer, resp.Header, nil
+	return answer, got.header, nil
 }

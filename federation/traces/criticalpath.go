@@ -16,11 +16,15 @@ import (
 // the span's own. So Jaeger defines it, and so do Zhang and others, "CRISP"
 // (USENIX ATC 2022).
 //
-// Where a child lies in its parent isn't always known: clocks are known up to an
-// interval, and how long a withheld span lasted may be withheld too. Such a child
-// may be anywhere in a stretch of its parent. If the stretch is its alone, it
-// doesn't matter where in it: its own length counts, and the rest of the stretch
-// is the parent's. If others may run in it too, any of them may have had any of it.
+// Where a child lies in its parent isn't always known, as clocks are known up to an
+// interval. Such a child may be anywhere in a stretch of its parent. If the stretch
+// is its alone, it doesn't matter where in it: its own length counts, and the rest
+// of the stretch is the parent's. If others may run in it too, any of them may have
+// had any of it.
+//
+// So it is with withheld spans: which of those that were folded were on the path is
+// not known, nor what called what hangs on them: it may have been the span around
+// them as well. They and their children count as children of that.
 
 // party is whose time it is: an organization's, or the network's from one to
 // another. none and none are nobody's that is known.
@@ -172,18 +176,33 @@ func (s *spending) siblings(x stretch) []siblings {
 // don't: nobody waits for them.
 func (s *spending) within(x stretch) []child {
 	var out []child
-	parent := &s.j.f.nodes[x.node]
-	for _, i := range s.j.f.children(x.node) {
-		n := &s.j.f.nodes[i]
+	f := s.j.f
+	if f.nodes[x.node].withheld && x.node != s.j.root {
+		return nil // they are children of what is around it
+	}
+	kids := f.children(x.node)
+	var behind []int32 // what is withheld
+	for len(kids) > 0 || len(behind) > 0 {
+		if len(kids) == 0 {
+			kids, behind = f.children(behind[0]), behind[1:]
+			continue
+		}
+		i := kids[0]
+		kids = kids[1:]
+		n := &f.nodes[i]
 		if n.kind == ptrace.SpanKindConsumer {
 			continue
 		}
-		k := s.locate(parent, n)
+		k := s.locate(&f.nodes[x.node], n)
 		k.node = i
+		k.certain = k.certain && !n.withheld && !f.nodes[n.parent].withheld
 		k.fits = k.from >= x.from && k.to <= x.to
 		k.from, k.to = max(k.from, x.from), min(k.to, x.to)
 		if k.from < k.to {
 			out = append(out, k)
+		}
+		if n.withheld {
+			behind = append(behind, i)
 		}
 	}
 	return out
@@ -191,17 +210,11 @@ func (s *spending) within(x stretch) []child {
 
 // locate is where a child may lie.
 func (s *spending) locate(parent, n *knot) child {
-	if n.withheld && n.start == parent.start && n.end == parent.end {
-		return child{from: n.start, to: n.end} // how long it lasted may be withheld
-	}
-	between := s.clocks.between(parent.clock, n.clock)
 	if parent.clock == n.clock {
-		between = Interval{}
-	}
-	if between == (Interval{}) {
 		return child{from: n.start, to: n.end, certain: true}
 	}
-	k := child{from: math.MinInt64, to: math.MaxInt64}
+	between := s.clocks.between(parent.clock, n.clock)
+	k := child{from: math.MinInt64, to: math.MaxInt64, certain: between == Interval{}}
 	if between.Min != -Unbounded {
 		k.from = along(n.start, int64(between.Min))
 	}
@@ -232,29 +245,52 @@ func (s *spending) walk(g siblings) int64 {
 	return theirs
 }
 
-// share gives time of a span to all who may have had it: its own organization, and
-// whoever is below the children of a group.
+// share gives time of a span to all who may have had it. What is below a child had
+// no more of it than the child may have; the rest is sure to be the span's own.
 func (s *spending) share(of int32, g siblings) {
+	own := s.own(nil, of)
+	most := map[party]int64{}
+	rest, covered := g.to-g.from, g.from
+	for _, k := range g.kids {
+		parties := s.below(k.node)
+		if len(own) == 1 && len(parties) == 1 && parties[own[0]] {
+			continue
+		}
+		for p := range parties {
+			most[p] = min(g.to-g.from, most[p]+k.to-k.from)
+		}
+		rest -= max(0, k.to-max(k.from, covered))
+		covered = max(covered, k.to)
+	}
+	if len(own) > 1 {
+		rest = 0 // of which one isn't known
+	}
+	for _, p := range own {
+		delete(most, p)
+		s.give(p, g.from, rest, g.to-g.from)
+	}
+	for p, time := range most {
+		s.give(p, g.from, 0, time)
+	}
+}
+
+// below is whose the time of a child may be. What is withheld has no children: they
+// stand beside it.
+func (s *spending) below(child int32) map[party]bool {
 	parties := map[party]bool{}
-	add := func(i int32) {
+	left := []int32{child}
+	for len(left) > 0 {
+		i := left[len(left)-1]
+		left = left[:len(left)-1]
 		s.parties = s.own(s.parties[:0], i)
 		for _, p := range s.parties {
 			parties[p] = true
 		}
+		if i != child || !s.j.f.nodes[i].withheld {
+			left = append(left, s.j.f.children(i)...)
+		}
 	}
-	add(of)
-	var below []int32
-	for _, k := range g.kids {
-		below = append(below, k.node)
-	}
-	for len(below) > 0 {
-		i := below[len(below)-1]
-		add(i)
-		below = append(below[:len(below)-1], s.j.f.children(i)...)
-	}
-	for p := range parties {
-		s.give(p, g.from, 0, g.to-g.from)
-	}
+	return parties
 }
 
 // keep gives a span's own time to whose it is.

@@ -177,10 +177,10 @@ func (f *forest) take(span ptrace.Span, t, org int32) bool {
 		f.broken = append(f.broken, found[Broken]{t, Broken{Span: ref, What: BrokenTimes}})
 		n.end, n.broken = n.start, true
 	}
-	n.gaveUp = n.failed && !responded(span.Attributes())
-	if redaction, ok := span.Attributes().Get(RedactionAttribute); ok {
-		n.withheld = redaction.Str() == string(Withheld)
-	}
+	redaction, redacted := span.Attributes().Get(RedactionAttribute)
+	n.withheld = redacted && redaction.Str() == string(Withheld)
+	hidden := redacted && span.Status().Code() == ptrace.StatusCodeUnset // its status, maybe
+	n.gaveUp = (n.failed || hidden) && !responded(span.Attributes())
 	f.byID[t][id] = int32(len(f.nodes))
 	f.nodes = append(f.nodes, n)
 	return true

@@ -10,6 +10,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/pcommon"
 
 	"github.com/parley-gateway/parley/federation"
+	"github.com/parley-gateway/parley/federation/traces/traceql"
 	"github.com/parley-gateway/parley/policy"
 	"github.com/parley-gateway/parley/tenants"
 )
@@ -20,6 +21,8 @@ const (
 	maxJoined = 16 // trace ids of one question, those asked for not counted
 	// maxClues is how many values are looked for at once.
 	maxClues = 64
+	// maxClueBytes is how long a value may be by which a request is recognized.
+	maxClueBytes = 256
 )
 
 // gathering is what was gathered for one question.
@@ -173,18 +176,7 @@ func (c clue) String() string {
 	if c.attribute == "" {
 		return fmt.Sprintf("link:traceID = %q", c.value)
 	}
-	return fmt.Sprintf("span.%s = %q", quotedName(c.attribute), c.value)
-}
-
-// quotedName is the name of an attribute as TraceQL writes it.
-func quotedName(name string) string {
-	plain := !strings.ContainsFunc(name, func(r rune) bool {
-		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '_' && r != '.'
-	})
-	if plain {
-		return name
-	}
-	return fmt.Sprintf("%q", name)
+	return fmt.Sprintf("%s = %q", traceql.Attribute{Scope: traceql.ScopeSpan, Name: c.attribute}, c.value)
 }
 
 // look asks the members for traces by the clues in those there are. What becomes
@@ -301,7 +293,7 @@ func (f *forest) clues(correlation []string) []clue {
 	seen := map[clue]bool{}
 	var out []clue
 	add := func(c clue) {
-		if c.value != "" && !seen[c] {
+		if c.value != "" && len(c.value) <= maxClueBytes && !seen[c] {
 			seen[c] = true
 			out = append(out, c)
 		}

@@ -1,12 +1,12 @@
 package traces
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -239,34 +239,13 @@ func (t *tale) members() []Member {
 	return members
 }
 
-var (
-	linkTerm  = regexp.MustCompile(`link:traceID = "([0-9a-f]+)"`)
-	valueTerm = regexp.MustCompile(`span\.([a-z.]+) = "([^"]+)"`)
-)
-
-// asksFor says whether a question is for a trace: by id, or by one of the terms by
-// which traces are looked for under other ids.
+// asksFor says whether a question is for a trace: by id, or by TraceQL.
 func asksFor(q Question, id pcommon.TraceID, spans ptrace.Traces) bool {
 	if q.Kind == policy.Trace {
 		return slices.Contains(q.IDs, id)
 	}
-	for _, rs := range spans.ResourceSpans().All() {
-		for _, span := range rs.ScopeSpans().At(0).Spans().All() {
-			for _, term := range linkTerm.FindAllStringSubmatch(q.Expression, -1) {
-				for _, link := range span.Links().All() {
-					if link.TraceID().String() == term[1] {
-						return true
-					}
-				}
-			}
-			for _, term := range valueTerm.FindAllStringSubmatch(q.Expression, -1) {
-				if carried(span, term[1]) == term[2] {
-					return true
-				}
-			}
-		}
-	}
-	return false
+	_, ok := keyOf(spans, q)
+	return ok
 }
 
 // spent is who spent the time of a tale, as it was: the definition of
@@ -324,7 +303,7 @@ func (t *tale) whole() (root *told) {
 func (x *spent) spend(s *told, from, to int64) {
 	kids := slices.DeleteFunc(slices.Clone(s.kids), func(k *told) bool { return k.kind == ptrace.SpanKindConsumer })
 	slices.SortFunc(kids, func(a, b *told) int {
-		return cmp.Or(-cmp.Compare(min(a.end, to), min(b.end, to)), cmp.Compare(max(a.start, from), max(b.start, from)), cmp.Compare(a.start, b.start))
+		return cmp.Or(-cmp.Compare(min(a.end, to), min(b.end, to)), cmp.Compare(max(a.start, from), max(b.start, from)), cmp.Compare(a.start, b.start), bytes.Compare(a.id[:], b.id[:]))
 	})
 	now, own := to, to-from
 	for _, k := range kids {

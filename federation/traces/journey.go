@@ -50,7 +50,10 @@ func (f *forest) journey(roots []int32) *journey {
 		return f.compare(a, b)
 	})
 	j := &journey{f: f, order: roots, root: roots[0]}
-	borders := make([]int, len(roots))
+	var borders []int // on the way to each of order
+	for range roots {
+		borders = append(borders, 0)
+	}
 	nearest := map[int32]int{}
 	for k := 0; k < len(j.order); k++ {
 		i := j.order[k]

@@ -15,7 +15,7 @@ import (
 //
 //	it doesn't begin before its parent
 //	a server span doesn't end after its client span, unless the client gave up: it
-//	failed, and had no response
+//	failed, or its owner may withhold that it did, and had no response that is known
 //
 // Each says that the difference of two shifts is at most so much. The tightest form
 // of all of them together are the shortest paths between organizations, where
