@@ -11,6 +11,8 @@
 //	TestTail         logcli tails three real Lokis, one of whose gateways is killed
 //	TestTraces       three organizations whose services call one another, with real
 //	                 SDKs and Jaegers
+//	TestTracesOracle what is found in a real Jaeger is what is found in memory, and
+//	                 what a slow evaluation finds in traces as they are shown
 //	TestScripts      the command line, one story a file in testdata/script
 //
 // Real servers come from e2e/servers, which builds them when they aren't there.
