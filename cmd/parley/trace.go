@@ -25,6 +25,7 @@ import (
 type traceCommand struct {
 	Show   traceShowCommand   `cmd:"" default:"withargs" help:"Draw a trace across organizations: parley trace ID."`
 	Search traceSearchCommand `cmd:"" help:"Find traces, in TraceQL."`
+	Keep   traceKeepCommand   `cmd:"" help:"Ask all organizations to keep a trace."`
 }
 
 // traceShowCommand asks a gateway for a trace. The waterfall goes to standard

@@ -272,9 +272,14 @@ func (v *view) standIns(nodes []node) []withheld {
 		} else if n.membership.span.Mode != policy.SpanBoundary {
 			continue
 		}
-		// What leaves hangs on what is withheld, wherever inside it was called.
-		if w, ok := of[anchor]; ok {
-			n.parent = out[w].id
+		// What leaves hangs on what is withheld, wherever inside it was called, and is
+		// within it.
+		if i, ok := of[anchor]; ok {
+			w := &out[i]
+			n.parent = w.id
+			if w.tellTime {
+				w.start, w.end = min(w.start, n.start), max(w.end, n.end)
+			}
 		}
 	}
 	return slices.DeleteFunc(out, func(w withheld) bool { return w.anchor == none && !w.tellTime })

@@ -11,6 +11,7 @@ import (
 	"github.com/parley-gateway/parley/federation/traces"
 	"github.com/parley-gateway/parley/federation/traces/traceql"
 	"github.com/parley-gateway/parley/policy"
+	"github.com/parley-gateway/parley/tenants"
 )
 
 // What this door serves of traces beyond what Tempo and Jaeger have words for:
@@ -19,6 +20,7 @@ import (
 const (
 	parleyPrefix = "/api/parley/v1/"
 	parleyTrace  = "traces/"
+	parleyKept   = "kept-traces/"
 )
 
 // parleyEndpoints are what this door serves of an API that nobody else has. Times
@@ -26,6 +28,7 @@ const (
 var parleyEndpoints = under(parleyPrefix, nil, []endpoint{
 	{path: parleyTrace + "<name>", methods: getOrPost, params: tempoTimes, serve: serveParleyTrace},
 	{path: "traces", methods: getOrPost, params: append([]param{tempoTraceQL, one("limit")}, tempoTimes...), serve: serveParleySearch},
+	{path: parleyKept + "<name>", methods: postOnly, serve: serveKeepTrace},
 })
 
 // serveParleyTrace answers a trace by its id.
@@ -80,6 +83,35 @@ func answerParleyTraces(w http.ResponseWriter, r *http.Request, q traces.Questio
 			return
 		}
 		out.Traces = append(out.Traces, stitched)
+	}
+	writeJSON(w, out)
+}
+
+// KeptTrace is what is answered below /api/parley/v1/kept-traces.
+type KeptTrace struct {
+	TraceID string `json:"traceID"`
+	// By are the organizations that keep what they have of it, sorted.
+	By []tenants.OrgID `json:"by"`
+}
+
+// serveKeepTrace asks all organizations to keep a trace for longer than they would.
+func serveKeepTrace(_ *Front, w http.ResponseWriter, r *http.Request) {
+	id, err := traces.ParseTraceID(strings.TrimPrefix(r.URL.Path, parleyPrefix+parleyKept))
+	if err != nil {
+		writeError(w, render(federation.AsError(err)))
+		return
+	}
+	s := sessionOf(r.Context())
+	if _, err := s.askTraces(r.Context(), traces.Question{Kind: policy.KeepTrace, IDs: []pcommon.TraceID{id}}); err != nil {
+		writeError(w, render(s.failed()))
+		return
+	}
+	out := KeptTrace{TraceID: id.String(), By: []tenants.OrgID{}}
+	completeness, _ := s.outcome()
+	for _, part := range completeness {
+		if part.Cost.Series > 0 { // who answers with the id keeps it
+			out.By = append(out.By, part.Org)
+		}
 	}
 	writeJSON(w, out)
 }

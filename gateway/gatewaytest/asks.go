@@ -89,7 +89,11 @@ func (o *Org) URL() string { return "http://" + o.frontAddr }
 // Do sends a request to its front door as one of its own users; header is a
 // list of name, value pairs, Host among them.
 func (o *Org) Do(ctx context.Context, path string, query url.Values, header ...string) (Reply, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, o.URL()+path+"?"+query.Encode(), nil)
+	return o.do(ctx, http.MethodGet, path, query, header...)
+}
+
+func (o *Org) do(ctx context.Context, method, path string, query url.Values, header ...string) (Reply, error) {
+	request, err := http.NewRequestWithContext(ctx, method, o.URL()+path+"?"+query.Encode(), nil)
 	if err != nil {
 		return Reply{}, err
 	}
@@ -113,6 +117,16 @@ func (o *Org) Do(ctx context.Context, path string, query url.Values, header ...s
 func (o *Org) Get(path string, query url.Values, header ...string) Reply {
 	o.world.t.Helper()
 	reply, err := o.Do(o.world.t.Context(), path, query, header...)
+	if err != nil {
+		o.world.t.Fatal(err)
+	}
+	return reply
+}
+
+// Post asks for something to be done, at a path with parameters.
+func (o *Org) Post(path string, query url.Values, header ...string) Reply {
+	o.world.t.Helper()
+	reply, err := o.do(o.world.t.Context(), http.MethodPost, path, query, header...)
 	if err != nil {
 		o.world.t.Fatal(err)
 	}
