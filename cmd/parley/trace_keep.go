@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/signal"
 	"strings"
@@ -51,26 +52,22 @@ func (c *traceKeepCommand) ask(ctx context.Context, stdout, stderr io.Writer) er
 	if err != nil {
 		return usage("%s", federation.AsError(err).Message)
 	}
-	req, err := c.post(ctx, "api/parley/v1/kept-traces/"+id.String(), nil)
-	if err != nil {
-		return err
-	}
-	body, resp, err := c.do(req)
+	got, err := c.fetch(ctx, http.MethodPost, "api/parley/v1/kept-traces/"+id.String(), nil)
 	if err != nil {
 		return err
 	}
 	var failed queryAnswer
-	if json.Unmarshal(body, &failed) == nil && failed.Status == "error" {
-		_ = c.completeness(stderr, resp.Header, failed, nobodyNamed) // the error says more than a failure to print this
+	if json.Unmarshal(got.body, &failed) == nil && failed.Status == "error" {
+		_ = c.completeness(stderr, got.header, failed, nobodyNamed) // the error says more than a failure to print this
 		return errors.New(printable(failed.Error))
 	}
 	var kept front.KeptTrace
-	if json.Unmarshal(body, &kept) != nil || kept.TraceID == "" {
-		return fmt.Errorf("%s answered with status %d and something else than who keeps a trace; is it a parley gateway?", c.Gateway, resp.StatusCode)
+	if json.Unmarshal(got.body, &kept) != nil || kept.TraceID == "" {
+		return fmt.Errorf("%s answered with status %d and something else than who keeps a trace; is it a parley gateway?", c.Gateway, got.status)
 	}
-	said := c.completeness(stderr, resp.Header, queryAnswer{}, nobodyNamed)
+	said := c.completeness(stderr, got.header, queryAnswer{}, nobodyNamed)
 	if c.Output == "json" {
-		return errors.Join(writeLine(stdout, string(body)), said)
+		return errors.Join(writeLine(stdout, string(got.body)), said)
 	}
 	if len(kept.By) == 0 {
 		return fmt.Errorf("nobody shows a trace of the id %s", id)
