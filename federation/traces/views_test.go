@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
+	"go.opentelemetry.io/collector/pdata/pcommon"
 
 	"github.com/parley-gateway/parley/federation"
 	"github.com/parley-gateway/parley/policy"
@@ -14,7 +15,7 @@ import (
 
 // releasing are the organizations of the tale, of which each lets another part of
 // its spans be seen.
-func (t *tale) releasing(tb testing.TB) []Member {
+func (t *tale) releasing(tb testing.TB, modes ...policy.SpanMode) []Member {
 	tb.Helper()
 	members := make([]Member, len(t.orgs))
 	for org := range t.orgs {
@@ -33,7 +34,7 @@ func (t *tale) releasing(tb testing.TB) []Member {
 		}
 		decision := policy.Decision{Allow: true, Obligations: policy.Obligations{Datasets: []policy.Dataset{{
 			Name: "all", Release: policy.Row, Spans: []policy.Selector{{labels.MustNewMatcher(labels.MatchRegexp, "resource.service.name", ".+")}}, Span: policy.Span{
-				Mode:   []policy.SpanMode{policy.SpanFull, policy.SpanShape, policy.SpanBoundary}[t.rand.IntN(3)],
+				Mode:   modes[t.rand.IntN(len(modes))],
 				Counts: t.rand.IntN(2) == 0, WithholdDurations: t.rand.IntN(3) == 0,
 			},
 		}}}}
@@ -52,7 +53,7 @@ func TestStitchedThroughViews(t *testing.T) {
 		tale := tell(seed, options{async: 0.1, retries: 0.1, spans: 40})
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			f := NewFederated(FederatedConfig{})
-			released, completeness, err := f.Answer(t.Context(), Question{Kind: policy.Trace, IDs: tale.ids}, tale.releasing(t))
+			released, completeness, err := f.Answer(t.Context(), Question{Kind: policy.Trace, IDs: tale.ids}, tale.releasing(t, policy.SpanFull, policy.SpanShape, policy.SpanBoundary))
 			if err != nil || !completeness.Whole() || len(released.Traces()) != 1 {
 				t.Fatal(completeness, err)
 			}
@@ -87,4 +88,30 @@ func TestStitchedThroughViews(t *testing.T) {
 		t.Errorf("%d shares are exact, %d aren't", exact, wide)
 	}
 	t.Logf("%d shares are exact, %d aren't", exact, wide)
+}
+
+// A trace that goes on under other ids is found by any of them, in stores as they
+// are.
+func TestRestartsAreFoundInStores(t *testing.T) {
+	joined := 0
+	for seed := range uint64(150) {
+		tale := tell(seed, options{restarts: 0.4, async: 0.2, spans: 30})
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			f := NewFederated(FederatedConfig{Correlation: func() []string { return []string{correlationAttribute} }})
+			id := tale.ids[tale.rand.IntN(len(tale.ids))]
+			released, completeness, err := f.Answer(t.Context(), Question{Kind: policy.Trace, IDs: []pcommon.TraceID{id}}, tale.releasing(t, policy.SpanFull))
+			if err != nil || !completeness.Whole() || len(released.Traces()) != 1 {
+				t.Fatal(completeness, err)
+			}
+			got := released.Traces()[0]
+			tale.compare(t, got)
+			if len(got.Report.Joins) != len(tale.ids)-1 {
+				t.Errorf("%d joins of %d trace ids", len(got.Report.Joins), len(tale.ids))
+			}
+			joined += len(got.Report.Joins)
+		})
+	}
+	if joined < 50 {
+		t.Errorf("only %d were joined", joined)
+	}
 }
