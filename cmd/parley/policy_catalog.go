@@ -131,7 +131,7 @@ func (p *catalogPage) write(c inspect.Catalog) {
 	}
 	language, things, command := p.languages(c)
 	among := p.code(`org="`+string(c.Owner)+`"`) + " among the matchers"
-	if ofTraces := p.code("resource." + traces.OrgAttribute + ` = "` + string(c.Owner) + `"`) + " in the filter"; strings.HasPrefix(language, "TraceQL") {
+	if ofTraces := p.code("resource."+traces.OrgAttribute+` = "`+string(c.Owner)+`"`) + " in the filter"; strings.HasPrefix(language, "TraceQL") {
 		among = ofTraces
 	} else if strings.Contains(language, "TraceQL") {
 		among += ", or " + ofTraces

@@ -43,7 +43,9 @@ var jaegerEndpoints = slices.Concat(
 		{path: "api/operations", methods: getOnly, params: []param{one("service"), one("spanKind"), pretty}, serve: serveJaegerOperations},
 		{path: "api/traces", methods: getOnly, params: []param{
 			one("service"), one("operation"), many("tag"), many("tags"), one("minDuration"), one("maxDuration"), one("limit"),
-			one("start"), one("end"), many("traceID"), {name: "lookback", ignore: true}, pretty,
+			one("start"), one("end"), many("traceID"),
+			{name: "lookback", ignore: true},
+			pretty,
 		}, serve: serveJaegerSearch},
 		{path: jaegerTrace + "<name>", methods: getOnly, params: []param{one("start"), one("end"), pretty}, serve: serveJaegerTrace},
 		{path: "api/dependencies", methods: getOnly, params: []param{one("endTs"), one("lookback"), one("service"), pretty}, serve: serveJaegerDependencies},

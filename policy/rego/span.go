@@ -36,10 +36,10 @@ func selectsSpans(m *labels.Matcher) error {
 		return fmt.Errorf("a selector of spans has braces, {%q=%q}: spans have no metric's name", "resource.service.name", m.Value)
 	}
 	if !slices.Contains(selectedNames, m.Name) && !isAttribute(m.Name, selectedPrefixes) {
-		return fmt.Errorf("a selector of spans can't have %q%s want %s, or an attribute as %s", m.Name, meant(m.Name), words(selectedNames, "or"), examples(selectedPrefixes))
+		return fmt.Errorf("a selector of spans can't have %q%s want %s, or an attribute as %s", m.Name, meant(m.Name), words(selectedNames), examples(selectedPrefixes))
 	}
 	if values := spanValues[m.Name]; values != nil && (m.Type == labels.MatchEqual || m.Type == labels.MatchNotEqual) && !slices.Contains(values, m.Value) {
-		return fmt.Errorf("no span has the %s %q; want %s", m.Name, m.Value, words(values, "or"))
+		return fmt.Errorf("no span has the %s %q; want %s", m.Name, m.Value, words(values))
 	}
 	return nil
 }
@@ -90,8 +90,8 @@ func meant(name string) string {
 	return ";"
 }
 
-func words(list []string, last string) string {
-	return strings.Join(list[:len(list)-1], ", ") + " " + last + " " + list[len(list)-1]
+func words(list []string) string {
+	return strings.Join(list[:len(list)-1], ", ") + " or " + list[len(list)-1]
 }
 
 func examples(prefixes []string) string {
@@ -101,7 +101,7 @@ func examples(prefixes []string) string {
 			"resource.": "service.name", "span.": "http.route", "scope.": "NAME", "event.": "exception.type", "link.": "NAME",
 		}[prefix]
 	}
-	return words(out, "or")
+	return words(out)
 }
 
 // spanMode is how much of spans leaves.
@@ -146,7 +146,7 @@ func (ds datasetDocument) span(out *policy.Dataset, at int) error {
 		case name == policy.SpanKind:
 			return wrong("labels\x00"+name, "labels: the kind of a span is always seen, and can't be named")
 		case name != "*" && !slices.Contains(ruledNames, name) && !isAttribute(name, ruledPrefixes):
-			return wrong("labels\x00"+name, "labels: spans have no %q%s want %s, or an attribute as %s", name, meant(name), words(ruledNames, "or"), examples(ruledPrefixes))
+			return wrong("labels\x00"+name, "labels: spans have no %q%s want %s, or an attribute as %s", name, meant(name), words(ruledNames), examples(ruledPrefixes))
 		}
 	}
 	out.Span = policy.Span{Mode: mode, Counts: ds.Counts, WithholdDurations: ds.Durations != ""}

@@ -68,7 +68,7 @@ type Disclosed struct {
 	Samples int `json:"samples"`
 	Lines   int `json:"lines,omitzero"` // of logs
 	Spans   int `json:"spans,omitzero"` // of traces
-	Bytes   int `json:"bytes"` // message bytes before compression
+	Bytes   int `json:"bytes"`          // message bytes before compression
 }
 
 func (d *Disclosed) add(r audit.Record) {
