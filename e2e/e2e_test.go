@@ -9,6 +9,7 @@
 //	TestLokiDoor     what a gateway that hides nothing answers is what its Loki does
 //	TestLogs         three organizations, each a real Loki and a gateway, asked by logcli
 //	TestTail         logcli tails three real Lokis, one of whose gateways is killed
+//	TestJaegerDoor   what a gateway that hides nothing answers is what its Jaeger does
 //	TestTraces       three organizations whose services call one another, with real
 //	                 SDKs and Jaegers
 //	TestTracesOracle what is found in a real Jaeger is what is found in memory, and

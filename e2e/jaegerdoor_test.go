@@ -139,24 +139,38 @@ func TestJaegerDoor(t *testing.T) {
 	}
 }
 
-func testJaegerDoor(t *testing.T, v2 bool) {
+// startJaegerDoor starts a Jaeger with jaegerShop's traces from start on, and a
+// gateway that hides nothing of it.
+func startJaegerDoor(t *testing.T, v2 bool) (jaeger servers.Jaeger, o *org, start time.Time) {
 	t.Helper()
-	jaeger := servers.StartJaeger(t, servers.JaegerConfig{V2: v2})
-	start := time.Now().Add(-time.Minute).Truncate(time.Second)
+	jaeger = servers.StartJaeger(t, servers.JaegerConfig{V2: v2})
+	start = time.Now().Add(-time.Minute).Truncate(time.Second)
 	var marshaler ptrace.JSONMarshaler
 	body, err := marshaler.MarshalTraces(jaegerShop(start))
 	if err != nil {
 		t.Fatal(err)
 	}
 	sendOTLP(t, jaeger.OTLPHTTP, string(body))
-	o := &org{name: "acme", dir: t.TempDir(), front: freeAddress(t)}
+	o = &org{name: "acme", dir: t.TempDir(), front: freeAddress(t)}
 	o.write(t, "pseudonyms.key", strings.Repeat("k", 32))
 	if err := os.Mkdir(filepath.Join(o.dir, "agreements"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	o.write(t, "gateway.yml", fmt.Sprintf(acmeTraces, o.front, fmt.Sprintf(`{jaeger: {grpc: "%s", insecure: true}}`, jaeger.QueryGRPC)))
-	o.gateway = servers.Start(t, o.front, "/-/ready", parley(t), "serve", "--config", filepath.Join(o.dir, "gateway.yml"))
+	o.starts(t)
+	eventually(t, func() string {
+		text := asks(t, jaeger.URL, "/api/traces", url.Values{"service": {"mail"}, "limit": {"20"}}).body
+		if n := strings.Count(text, `"operationName":"send"`); n < 10 {
+			return fmt.Sprintf("Jaeger has %d traces", n)
+		}
+		return ""
+	})
+	return jaeger, o, start
+}
 
+func testJaegerDoor(t *testing.T, v2 bool) {
+	t.Helper()
+	jaeger, o, start := startJaegerDoor(t, v2)
 	both := func(path string, parameters ...string) (theirs, ours json.RawMessage) {
 		t.Helper()
 		v := url.Values{}
@@ -185,14 +199,6 @@ func testJaegerDoor(t *testing.T, v2 bool) {
 			t.Errorf("%s (-jaeger +gateway):\n%s", what, diff)
 		}
 	}
-
-	eventually(t, func() string {
-		text := asks(t, jaeger.URL, "/api/traces", url.Values{"service": {"mail"}, "limit": {"20"}}).body
-		if n := strings.Count(text, `"operationName":"send"`); n < 10 {
-			return fmt.Sprintf("Jaeger has %d traces", n)
-		}
-		return ""
-	})
 
 	// One trace, to the letter.
 	theirs, ours := both("/api/traces/ab000000000000000000000000000301")
