@@ -237,17 +237,22 @@ func withinLimits(by tenants.OrgID, r *Released, limits tenants.Limits) error {
 }
 
 // coverage is the part of the question's time that the view holds; zero when
-// they don't meet. Of a question for all of time it is zero where nothing bounds
-// the view.
+// they don't meet.
 func (v *view) coverage(q Question) policy.Window {
-	start, end := v.oldest, v.newest
+	out := policy.Window{Start: federation.Earliest, End: federation.Latest}
 	if q.timed() {
-		start, end = max(Nanoseconds(q.Start), start), min(Nanoseconds(q.End), end)
+		out = policy.Window{Start: q.Start, End: q.End}
 	}
-	if start > end || start == math.MinInt64 {
+	if oldest := time.Unix(0, v.oldest).UTC(); v.oldest > math.MinInt64 && oldest.After(out.Start) {
+		out.Start = oldest
+	}
+	if newest := time.Unix(0, v.newest).UTC(); v.newest < math.MaxInt64 && newest.Before(out.End) {
+		out.End = newest
+	}
+	if out.Start.After(out.End) {
 		return policy.Window{}
 	}
-	return policy.Window{Start: time.Unix(0, start).UTC(), End: time.Unix(0, end).UTC()}
+	return out
 }
 
 // notices say in words what policy redacts: policy decides, whatever the store
