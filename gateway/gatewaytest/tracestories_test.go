@@ -174,3 +174,25 @@ func TestATraceWithSomebodyAway(t *testing.T) {
 		t.Errorf("missing is %+v", m)
 	}
 }
+
+// Who shows something of a trace keeps it when acme asks for that.
+func TestPartnersKeepATrace(t *testing.T) {
+	t.Parallel()
+	world := threeWithTraces(t)
+	acme := world.Org("acme")
+	by := func(reply gatewaytest.Reply) []tenants.OrgID {
+		var kept front.KeptTrace
+		if err := json.Unmarshal(reply.Body, &kept); err != nil || reply.Code != http.StatusOK {
+			t.Fatalf("status %d, %s", reply.Code, reply.Body)
+		}
+		return kept.By
+	}
+	for id, want := range map[string][]tenants.OrgID{"1": {"acme", "globex"}, "2": {"initech"}, "3": {}} {
+		if got := by(acme.Post("/api/parley/v1/kept-traces/"+id, nil)); !slices.Equal(got, want) {
+			t.Errorf("%s is kept by %v, want %v", id, got, want)
+		}
+	}
+	if reply := acme.Get("/api/parley/v1/kept-traces/1", nil); reply.Code != http.StatusMethodNotAllowed {
+		t.Errorf("a GET keeps a trace: %d %s", reply.Code, reply.Body)
+	}
+}
