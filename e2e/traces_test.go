@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -48,6 +50,7 @@ func TestTraces(t *testing.T) {
 		{"what is hidden can't be found", hiddenSpans},
 		{"what there is to search for", tracesListed},
 		{"Jaeger's clients get the same trace", jaegerAsks},
+		{"the command line draws it", commandLine},
 		{"globex's gateway is down", globexsGatewayIsDown},
 		{"globex's Jaeger is down", globexsJaegerIsDown},
 	} {
@@ -544,6 +547,67 @@ func jaegerAsks(t *testing.T, w *tracesWorld) {
 	}
 }
 
+// parleyTrace asks with the command line.
+func (w *tracesWorld) parleyTrace(t *testing.T, arguments ...string) (stdout, stderr string, err error) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), parley(t), append([]string{"trace"}, arguments...)...)
+	cmd.Env = append(os.Environ(), "PARLEY_GATEWAY="+w.acme.url())
+	var out, errs strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err = cmd.Run()
+	return out.String(), errs.String(), err
+}
+
+func commandLine(t *testing.T, w *tracesWorld) {
+	id := w.paid.String()
+	drawn, said, err := w.parleyTrace(t, id)
+	if err != nil {
+		t.Fatal(err, said)
+	}
+	for _, want := range []string{
+		"trace " + id + ", ", " 15 spans\n", "shop: GET /checkout ", "bank: POST /pay ", "ledger: initech.Ledger/", "withheld ", "missing: ", "mailer: process re", "archive: process r",
+		"\nwho spent the time: acme ", " is part of it: recognized by a link",
+	} {
+		if !strings.Contains(drawn, want) {
+			t.Errorf("without %q:\n%s", want, drawn)
+		}
+	}
+	for _, want := range []string{"acme     complete  4 spans", "globex   complete  6 spans, ", "initech  complete  5 spans, ", "redacted: keep "} {
+		if !strings.Contains(said, want) {
+			t.Errorf("without %q:\n%s", want, said)
+		}
+	}
+	if strings.Contains(drawn+said, "fraud") || strings.Contains(drawn+said, "secret") {
+		t.Errorf("what is hidden is in\n%s\n%s", drawn, said)
+	}
+
+	otlp, _, err := w.parleyTrace(t, "-o", "otlp", id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var u ptrace.JSONUnmarshaler
+	spans, err := u.UnmarshalTraces([]byte(otlp))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := gocmp.Diff(shownOf(t, w.acme.tempoTrace(t, id).spans), shownOf(t, spans)); diff != "" {
+		t.Errorf("-o otlp (-Tempo's door +printed):\n%s", diff)
+	}
+	// What is printed of Jaeger's API is what is at its door.
+	if printed, _, err := w.parleyTrace(t, "-o", "jaeger", id); err != nil || strings.TrimSpace(printed) != strings.TrimSpace(w.acme.get(t, "/jaeger/api/traces/"+id, http.StatusOK)) {
+		t.Errorf("-o jaeger: %v %s", err, printed)
+	}
+	if found, _, err := w.parleyTrace(t, "search", `{ name = "POST /pay" } >> { kind = producer }`); err != nil || strings.Count(found, "\n") != 2 || !strings.Contains(found, id) {
+		t.Errorf("search: %v %s", err, found)
+	}
+	if kept, _, err := w.parleyTrace(t, "keep", id); err != nil || kept != "kept by acme, globex, initech\n" {
+		t.Errorf("keep: %v %s", err, kept)
+	}
+	if _, said, err := w.parleyTrace(t, strings.Repeat("0", 31)+"1"); err == nil || !strings.Contains(said, "nobody shows a trace of the id "+strings.Repeat("0", 31)+"1") {
+		t.Errorf("a trace that isn't there: %v %s", err, said)
+	}
+}
+
 func globexsGatewayIsDown(t *testing.T, w *tracesWorld) {
 	w.globex.gateway.Kill(t)
 	without := map[string]federation.Status{"globex": federation.Unreachable}
@@ -583,6 +647,10 @@ func globexsGatewayIsDown(t *testing.T, w *tracesWorld) {
 		if strict := asks(t, w.acme.url(), path, form, "X-Parley-Partial", "refuse"); strict.status != http.StatusServiceUnavailable || !strings.Contains(strict.body, "globex") {
 			t.Errorf("%s: who wants no partial answer got %d %s", path, strict.status, strict.body)
 		}
+	}
+	drawn, said, err := w.parleyTrace(t, w.paid.String())
+	if err != nil || !strings.Contains(said, "globex   unreachable") || !strings.Contains(drawn, "missing: ") || strings.Contains(drawn, "bank") {
+		t.Errorf("the command line: %v\n%s\n%s", err, drawn, said)
 	}
 	w.globex.starts(w.story)
 	eventually(t, func() string { return w.lacks(t, w.paid) })
