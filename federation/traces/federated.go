@@ -30,6 +30,10 @@ type FederatedConfig struct {
 	// is looked for under other trace ids; zero is a minute, and five. A JoinAfter
 	// less than zero looks for none but those that links in the trace name.
 	JoinBefore, JoinAfter time.Duration
+	// JoinPatience is how long is waited for what is found so, as a store may have to
+	// look at all of its traces; zero is three seconds. Who takes longer gave part of
+	// the answer.
+	JoinPatience time.Duration
 	// MaxCandidates is how many traces of each organization are looked at to answer a
 	// search that is of several spans together; zero is 500.
 	MaxCandidates int
@@ -38,6 +42,7 @@ type FederatedConfig struct {
 func (c FederatedConfig) orDefault() FederatedConfig {
 	c.JoinBefore = cmp.Or(c.JoinBefore, time.Minute)
 	c.JoinAfter = cmp.Or(c.JoinAfter, 5*time.Minute)
+	c.JoinPatience = cmp.Or(c.JoinPatience, 3*time.Second)
 	c.MaxCandidates = cmp.Or(c.MaxCandidates, 500)
 	return c
 }

@@ -196,6 +196,8 @@ func (g *gathering) look(ctx context.Context, f *forest, looked map[clue]bool) [
 		looked[c] = true
 		terms[i] = c.String()
 	}
+	ctx, cancel := context.WithTimeout(ctx, g.config.JoinPatience)
+	defer cancel()
 	start, end := f.extent()
 	all := askAll(ctx, Question{
 		Kind: policy.Search, Expression: "{" + strings.Join(terms, " || ") + "}", Limit: maxJoined,
@@ -286,9 +288,8 @@ type linked struct {
 }
 
 // clues are by what more of the traces may be found. A trace goes on under another
-// id where a request or message leaves and nothing that enters hangs on it, or
-// somewhere in what is withheld; and what came before it is found by the values
-// that its beginning carries.
+// id where a request or message leaves and nothing that enters hangs on it; and
+// what came before it is found by the values that its beginning carries.
 func (f *forest) clues(correlation []string) []clue {
 	seen := map[clue]bool{}
 	var out []clue
@@ -302,10 +303,10 @@ func (f *forest) clues(correlation []string) []clue {
 	for _, link := range []bool{true, false} {
 		for i := range outer {
 			n := &f.nodes[i]
-			open := exit(n.kind) && !slices.ContainsFunc(f.children(int32(i)), func(kid int32) bool { return entry(f.nodes[kid].kind) })
+			open := f.leaves(int32(i))
 			switch {
 			case link:
-				if open || n.withheld || n.placeholder {
+				if open || n.placeholder {
 					add(clue{value: f.ids[n.trace].String()})
 				}
 			case n.placeholder:
@@ -317,6 +318,21 @@ func (f *forest) clues(correlation []string) []clue {
 		}
 	}
 	return out
+}
+
+// leaves says whether a request or message leaves with a span and nothing is known
+// of where it went. Databases write no spans.
+func (f *forest) leaves(i int32) bool {
+	n := &f.nodes[i]
+	if n.placeholder || !exit(n.kind) {
+		return false
+	}
+	for _, database := range []string{"db.system.name", "db.system"} {
+		if _, is := n.span.Attributes().Get(database); is {
+			return false
+		}
+	}
+	return !slices.ContainsFunc(f.children(i), func(kid int32) bool { return entry(f.nodes[kid].kind) })
 }
 
 // open says whether nothing is known of what called i.
