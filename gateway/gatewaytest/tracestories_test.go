@@ -56,10 +56,10 @@ const (
 	releaseFull     = `{"allow": true, "datasets": [{"name": "all", "spans": ["{\"resource.service.name\"=~\".+\"}"], "release": "row", "span": "full"}]}`
 )
 
-// threeWithTraces are acme, whose shop calls globex's bank, which shows how the
+// threeOnAJourney are acme, whose shop calls globex's bank, which shows how the
 // request enters and leaves it alone and whose clock is five seconds slow, and
 // initech, whose scoring is called by that and begins another trace with a link.
-func threeWithTraces(t *testing.T) *gatewaytest.World {
+func threeOnAJourney(t *testing.T) *gatewaytest.World {
 	t.Helper()
 	const ms = time.Millisecond
 	world := gatewaytest.New(t, "acme", "globex", "initech")
@@ -100,7 +100,7 @@ func stitchedTraces(t *testing.T, r gatewaytest.Reply) front.TracesAnswer {
 
 func TestATraceThroughThreeOrganizations(t *testing.T) {
 	t.Parallel()
-	world := threeWithTraces(t)
+	world := threeOnAJourney(t)
 	acme := world.Org("acme")
 	for _, id := range []string{"1", "2"} { // both ids find it
 		reply := acme.Get("/api/parley/v1/traces/"+id, nil)
@@ -140,7 +140,7 @@ func TestATraceThroughThreeOrganizations(t *testing.T) {
 // What matches may lie in different organizations, and in traces of two ids.
 func TestSearchAcrossOrganizations(t *testing.T) {
 	t.Parallel()
-	world := threeWithTraces(t)
+	world := threeOnAJourney(t)
 	end := metricstest.End().Unix()
 	for expression, found := range map[string]bool{
 		`{ resource.service.name = "shop" } >> { resource.service.name = "scoring" }`:               true,
@@ -162,7 +162,7 @@ func TestSearchAcrossOrganizations(t *testing.T) {
 // While globex is away, its span has a placeholder, which says so.
 func TestATraceWithSomebodyAway(t *testing.T) {
 	t.Parallel()
-	world := threeWithTraces(t)
+	world := threeOnAJourney(t)
 	world.Org("globex").Stop()
 	reply := world.Org("acme").Get("/api/parley/v1/traces/2", nil)
 	got := stitchedTraces(t, reply)
@@ -178,7 +178,7 @@ func TestATraceWithSomebodyAway(t *testing.T) {
 // Who shows something of a trace keeps it when acme asks for that.
 func TestPartnersKeepATrace(t *testing.T) {
 	t.Parallel()
-	world := threeWithTraces(t)
+	world := threeOnAJourney(t)
 	acme := world.Org("acme")
 	by := func(reply gatewaytest.Reply) []tenants.OrgID {
 		var kept front.KeptTrace
