@@ -250,16 +250,13 @@ func (v *view) standIns(nodes []node) []withheld {
 	for i := range out {
 		w := &out[i]
 		var anchor pcommon.SpanID
-		trace := pcommon.TraceID{}
 		if w.anchor != none {
-			anchor, trace = nodes[w.anchor].span.SpanID(), nodes[w.anchor].span.TraceID()
+			anchor = nodes[w.anchor].span.SpanID()
 			if !w.tellTime {
 				w.start, w.end = nodes[w.anchor].start, nodes[w.anchor].end
 			}
-		} else {
-			trace = nodes[0].span.TraceID()
 		}
-		w.id = v.spanID(trace, anchor)
+		w.id = v.spanID(nodes[0].span.TraceID(), anchor)
 	}
 	for i := range nodes {
 		n := &nodes[i]

@@ -217,7 +217,7 @@ func (r *redacted) add(n *node) {
 	}
 	r.status(n, span.Status())
 	r.attributes(n.membership, spanPrefix, n.span.Attributes(), span.Attributes())
-	if how := n.membership.redaction(); how != "" {
+	if how := n.redaction(); how != "" {
 		span.Attributes().PutStr(RedactionAttribute, string(how))
 	}
 	r.events(n, span.Events())

@@ -56,7 +56,8 @@ func journey(id byte, workflow string) traces.Trace {
 	return traces.Trace{ID: pcommon.TraceID{id}, Spans: spans, Report: &traces.Report{Blame: traces.Blame{
 		Duration: time.Second,
 		Shares: []traces.Share{
-			{Org: "acme", Time: traces.Interval{Min: ms(200), Max: ms(300)}}, {Org: "acme", To: "globex", Time: traces.Interval{Max: ms(100)}},
+			{Org: "acme", Time: traces.Interval{Min: ms(200), Max: ms(300)}},
+			{Org: "acme", To: "globex", Time: traces.Interval{Max: ms(100)}},
 			{Org: "globex", Time: traces.Interval{Min: ms(600), Max: ms(700)}},
 		},
 	}}}

@@ -83,7 +83,6 @@ type World struct {
 	shown, hidden *rand.Rand
 	traces        []ptrace.Traces
 	id            pcommon.TraceID
-	spans         int
 	raw           []rawSpan
 }
 
@@ -247,7 +246,7 @@ func (w *World) entryOf(parent pcommon.SpanID, start, end time.Time, depth int) 
 // inside adds spans within an entry that are folded, which begin and end at the
 // same times in all worlds, where durations are told. What it returns gives one of
 // them, or the entry where there are none.
-func (w *World) inside(entry ptrace.Span, any bool) func() pcommon.SpanID {
+func (w *World) inside(entry ptrace.Span, some bool) func() pcommon.SpanID {
 	service := w.raw[len(w.raw)-1].service
 	start, end := entry.StartTimestamp().AsTime(), entry.EndTimestamp().AsTime()
 	length := int64(end.Sub(start))
@@ -257,7 +256,7 @@ func (w *World) inside(entry ptrace.Span, any bool) func() pcommon.SpanID {
 		from = start.Add(time.Duration(w.hidden.Int64N(length + 1)))
 		to = from.Add(time.Duration(w.hidden.Int64N(int64(end.Sub(from)) + 1)))
 	}
-	if !any {
+	if !some {
 		return func() pcommon.SpanID { return entry.SpanID() }
 	}
 	var ids []pcommon.SpanID
@@ -319,13 +318,13 @@ func (w *World) content(service string, s ptrace.Span) {
 	// What a generalization maps to one class may differ.
 	class := []string{"2", "5"}[shownOf(Web).IntN(2)]
 	s.Attributes().PutStr("http.status", class+fmt.Sprintf("%02d", shownOf().IntN(100)))
-	w.events(service, s, shownOf)
+	w.events(s, shownOf)
 	for range shownOf().IntN(2) * shownOf().IntN(2) {
 		s.Attributes().PutInt("count", int64(shownOf().IntN(10)))
 	}
 }
 
-func (w *World) events(service string, s ptrace.Span, shownOf func(...string) *rand.Rand) {
+func (w *World) events(s ptrace.Span, shownOf func(...string) *rand.Rand) {
 	at := s.StartTimestamp()
 	if shownOf(Web).IntN(2) == 0 {
 		e := s.Events().AppendEmpty()
