@@ -46,7 +46,7 @@ type searching struct {
 	keys map[pcommon.TraceID]int64
 	// cut are organizations that may have more candidates, and their last one.
 	cut map[tenants.OrgID]place
-	// failed says of which organizations nothing more can be had.
+	// failed are organizations of which no more candidates can be had.
 	failed map[tenants.OrgID]bool
 }
 
@@ -79,7 +79,7 @@ func (f *Federated) answerSearch(ctx context.Context, q Question, members []Memb
 			return nil, s.completeness(), err
 		}
 		found, enough := s.found()
-		if enough || wanted == most {
+		if enough || wanted == most || !s.more() {
 			if !enough {
 				s.sayCut(most)
 			}
@@ -89,7 +89,7 @@ func (f *Federated) answerSearch(ctx context.Context, q Question, members []Memb
 }
 
 func newSearching(c FederatedConfig, q Question, expr *traceql.Expr, members []Member) *searching {
-	s := &searching{gathering: newGathering(c, q, members), expr: expr, perSpan: expr.OneFilter(), failed: map[tenants.OrgID]bool{}}
+	s := &searching{gathering: newGathering(c, q, members), expr: expr, perSpan: expr.OneFilter(), cut: map[tenants.OrgID]place{}, failed: map[tenants.OrgID]bool{}}
 	var texts []string
 	for _, f := range expr.Filters() {
 		if f.OnTrace() {
@@ -118,14 +118,20 @@ func (s *searching) ask(ctx context.Context, wanted int) error {
 		q.Expression, q.Limit = s.candidates, wanted
 		return q, !s.failed[m.Org] && s.concerns(m.Org)
 	})
-	s.keys, s.cut = map[pcommon.TraceID]int64{}, map[tenants.OrgID]place{}
+	s.keys = map[pcommon.TraceID]int64{}
 	found := map[pcommon.TraceID]bool{}
 	for _, a := range all {
-		s.searched[a.member.Org] = append(s.searched[a.member.Org], a.part)
 		if a.err != nil {
 			s.failed[a.member.Org] = true
+			if _, before := s.cut[a.member.Org]; before {
+				a.part.Status, a.part.Reason = federation.Partial, "more of its traces could not be looked at: "+a.part.Reason
+			}
+		}
+		s.searched[a.member.Org] = append(s.searched[a.member.Org], a.part)
+		if a.err != nil {
 			continue
 		}
+		delete(s.cut, a.member.Org)
 		last := place{key: math.MaxInt64}
 		traces := limited(a.released.traces, wanted)
 		for _, t := range traces {
@@ -139,7 +145,7 @@ func (s *searching) ask(ctx context.Context, wanted int) error {
 		}
 		s.take(a, func(id pcommon.TraceID) bool { return found[id] })
 	}
-	if _, err := all.outcome(); err != nil {
+	if _, err := all.outcome(); err != nil && len(s.pieces) == 0 {
 		return err
 	}
 	s.complete(ctx)
@@ -233,9 +239,22 @@ func (s *searching) sure(id pcommon.TraceID) bool {
 	return true
 }
 
+// more says whether more candidates can be had.
+func (s *searching) more() bool {
+	for org := range s.cut {
+		if !s.failed[org] {
+			return true
+		}
+	}
+	return false
+}
+
 // sayCut says of the organizations that may have more candidates that they do.
 func (s *searching) sayCut(most int) {
 	for org := range s.cut {
+		if s.failed[org] {
+			continue // its part says why
+		}
 		s.searched[org] = append(s.searched[org], federation.Part{
 			Org: org, Status: federation.Partial,
 			Reason: fmt.Sprintf("of its traces with a span that meets a part of the query, the latest %d were looked at; ask for a shorter time, or narrow the query", most),

@@ -220,3 +220,40 @@ func TestSearchAsksWhomItConcerns(t *testing.T) {
 		t.Errorf("searched are %v, %v", searched, err)
 	}
 }
+
+// Who can't give more candidates gave those before, and the answer says that there
+// may be more.
+func TestSearchWithWhatThereWas(t *testing.T) {
+	l := newLibrary(1, 40)
+	members := l.members()
+	for i, m := range members {
+		members[i].Ask = func(ctx context.Context, q Question) (*Released, federation.Part, error) {
+			if q.Kind == policy.Search && q.Limit > 4 && m.Org == "org0" {
+				return nil, federation.Part{}, federation.Errorf(federation.OverLimit, "too many spans")
+			}
+			return m.Ask(ctx, q)
+		}
+	}
+	q := Question{
+		Kind: policy.Search, Expression: `{ resource.parley.org = "org0" } >> { resource.parley.org = "org1" && span.color = "red" }`, Limit: 2,
+		Start: time.Unix(0, base).Add(-time.Minute), End: time.Unix(0, base).Add(time.Hour),
+	}
+	whole, _, err := NewFederated(FederatedConfig{}).Answer(t.Context(), q, l.members())
+	if err != nil {
+		t.Fatal(err)
+	}
+	q.Limit = 20
+	released, completeness, err := NewFederated(FederatedConfig{}).Answer(t.Context(), q, members)
+	if err != nil || len(whole.Traces()) == 0 {
+		t.Fatal(completeness, err)
+	}
+	if part := completeness[0]; part.Status != federation.Denied || len(released.Traces()) == 0 {
+		t.Errorf("%d traces, %+v", len(released.Traces()), part)
+	}
+	q.Limit = 2
+	q.Expression = `{ resource.parley.org = "org0" } && { span.color = "nothing" }`
+	_, completeness, err = NewFederated(FederatedConfig{}).Answer(t.Context(), q, members)
+	if part := completeness[0]; err != nil || part.Status != federation.Partial || part.Reason != "more of its traces could not be looked at: too many spans" {
+		t.Errorf("%v, %+v", err, part)
+	}
+}
