@@ -101,7 +101,7 @@ func (s *searching) beside(listed federation.Completeness) federation.Completene
 		}
 		if s.isCut(part.Org) {
 			parts = append(parts, federation.Part{Status: federation.Partial, Reason: fmt.Sprintf(
-				"its calls to and from others are counted in its latest %d traces; ask for a shorter time", s.q.Limit)})
+				"its calls to and from others are counted in its latest %d traces; ask for a shorter time", s.looked[part.Org])})
 		}
 		out = append(out, federation.Sum(part.Org, append(parts, part)))
 	}

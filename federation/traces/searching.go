@@ -46,6 +46,8 @@ type searching struct {
 	keys map[pcommon.TraceID]int64
 	// cut are organizations that may have more candidates, and their last one.
 	cut map[tenants.OrgID]place
+	// looked is how many candidates each gave at most.
+	looked map[tenants.OrgID]int
 	// failed are organizations of which no more candidates can be had.
 	failed map[tenants.OrgID]bool
 }
@@ -81,7 +83,7 @@ func (f *Federated) answerSearch(ctx context.Context, q Question, members []Memb
 		found, enough := s.found()
 		if enough || wanted == most || !s.more() {
 			if !enough {
-				s.sayCut(most)
+				s.sayCut()
 			}
 			return &Released{traces: found}, s.completeness(), nil
 		}
@@ -89,7 +91,7 @@ func (f *Federated) answerSearch(ctx context.Context, q Question, members []Memb
 }
 
 func newSearching(c FederatedConfig, q Question, expr *traceql.Expr, members []Member) *searching {
-	s := &searching{gathering: newGathering(c, q, members), expr: expr, perSpan: expr.OneFilter(), cut: map[tenants.OrgID]place{}, failed: map[tenants.OrgID]bool{}}
+	s := &searching{gathering: newGathering(c, q, members), expr: expr, perSpan: expr.OneFilter(), cut: map[tenants.OrgID]place{}, looked: map[tenants.OrgID]int{}, failed: map[tenants.OrgID]bool{}}
 	var texts []string
 	for _, f := range expr.Filters() {
 		if f.OnTrace() {
@@ -113,11 +115,10 @@ var anything = &traceql.Filter{}
 // ask asks each owner for candidates, and then all others for what they have of
 // the traces that it found. The error is for when none answered.
 func (s *searching) ask(ctx context.Context, wanted int) error {
-	all := askEach(ctx, s.members, func(m *Member) (Question, bool) {
-		q := s.q
-		q.Expression, q.Limit = s.candidates, wanted
-		return q, !s.failed[m.Org] && s.concerns(m.Org)
-	})
+	all := s.askCandidates(ctx, s.members, wanted)
+	for less := wanted / growth; less > 0; less /= growth {
+		all = s.askAgain(ctx, all, less)
+	}
 	s.keys = map[pcommon.TraceID]int64{}
 	found := map[pcommon.TraceID]bool{}
 	for _, a := range all {
@@ -133,14 +134,16 @@ func (s *searching) ask(ctx context.Context, wanted int) error {
 		}
 		delete(s.cut, a.member.Org)
 		last := place{key: math.MaxInt64}
-		traces := limited(a.released.traces, wanted)
+		s.looked[a.member.Org] = a.q.Limit
+		s.failed[a.member.Org] = a.q.Limit < wanted
+		traces := limited(a.released.traces, a.q.Limit)
 		for _, t := range traces {
 			found[t.ID] = true
 			if key, ok := s.key(t.Spans); ok && last.compare(place{key, t.ID}) < 0 {
 				last = place{key, t.ID}
 			}
 		}
-		if len(traces) == wanted {
+		if len(traces) == a.q.Limit {
 			s.cut[a.member.Org] = last
 		}
 		s.take(a, func(id pcommon.TraceID) bool { return found[id] })
@@ -157,6 +160,33 @@ func (s *searching) ask(ctx context.Context, wanted int) error {
 		}
 	}
 	return nil
+}
+
+// askCandidates asks owners for candidates.
+func (s *searching) askCandidates(ctx context.Context, members []Member, wanted int) answers {
+	return askEach(ctx, members, func(m *Member) (Question, bool) {
+		q := s.q
+		q.Expression, q.Limit = s.candidates, wanted
+		return q, !s.failed[m.Org] && s.concerns(m.Org)
+	})
+}
+
+// askAgain asks those for fewer of whom so many would be more than is agreed.
+func (s *searching) askAgain(ctx context.Context, all answers, wanted int) answers {
+	var again []Member
+	for _, a := range all {
+		if a.err != nil && federation.AsError(a.err).Kind == federation.OverLimit {
+			again = append(again, *a.member)
+		}
+	}
+	for _, fewer := range s.askCandidates(ctx, again, wanted) {
+		for i := range all {
+			if all[i].member.Org == fewer.member.Org {
+				all[i] = fewer
+			}
+		}
+	}
+	return all
 }
 
 // orgAttribute is whose a span is, as TraceQL names it.
@@ -250,14 +280,11 @@ func (s *searching) more() bool {
 }
 
 // sayCut says of the organizations that may have more candidates that they do.
-func (s *searching) sayCut(most int) {
+func (s *searching) sayCut() {
 	for org := range s.cut {
-		if s.failed[org] {
-			continue // its part says why
-		}
 		s.searched[org] = append(s.searched[org], federation.Part{
 			Org: org, Status: federation.Partial,
-			Reason: fmt.Sprintf("of its traces with a span that meets a part of the query, the latest %d were looked at; ask for a shorter time, or narrow the query", most),
+			Reason: fmt.Sprintf("of its traces with a span that meets a part of the query, the latest %d were looked at; ask for a shorter time, or narrow the query", s.looked[org]),
 		})
 	}
 }
