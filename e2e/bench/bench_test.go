@@ -19,6 +19,10 @@
 //	BenchmarkLogs/own/rate one Loki of millions of lines (-lines), through its own
 //	                       organization's gateway or a partner's, against that Loki
 //	BenchmarkLines/shape   in process: lines a second and core, by kind of rule
+//	BenchmarkTraces/large  three organizations' traces through acme's gateway, against
+//	                       their three Jaegers, at once and the slowest alone
+//	BenchmarkStitch        in process: what three organizations have of one trace
+//	BenchmarkSpans/shape   in process: spans a second and core, by what leaves of them
 //
 // The servers and the gateways are real and run as processes of their own, with
 // mTLS, policy and audit, as in production. What of the servers' caches can be

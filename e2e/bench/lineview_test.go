@@ -129,7 +129,7 @@ func redactedLines(b *testing.B, lines []string, rule policy.Line) float64 {
 	if err != nil {
 		b.Fatal(err)
 	}
-	return aSecondOfACore(b, func() {
+	return aSecondOfACore(b, viewedLines, func() {
 		var fired line.Fired
 		for _, text := range lines {
 			redactor.Redact(text, &fired)
@@ -145,7 +145,7 @@ func countedLines(b *testing.B, local *logs.Local, rule policy.Line) float64 {
 		Labels: map[string]policy.LabelRule{"service": {Mode: policy.Keep}}, Line: rule,
 	}}}}
 	question := logs.Question{Kind: policy.Instant, Expression: `sum(count_over_time({service="checkout"}[7h]))`, Start: logsEnd(), End: logsEnd()}
-	return aSecondOfACore(b, func() {
+	return aSecondOfACore(b, viewedLines, func() {
 		released, _, err := local.Answer(b.Context(), question, decision, lineAsking)
 		if err != nil {
 			b.Fatal(err)
@@ -160,16 +160,16 @@ func countedLines(b *testing.B, local *logs.Local, rule policy.Line) float64 {
 	})
 }
 
-// aSecondOfACore runs something about all lines again and again and returns how
-// many lines that is in a second of CPU time, which unlike a clock's says the
-// same when others are at work.
-func aSecondOfACore(b *testing.B, aboutAll func()) float64 {
+// aSecondOfACore runs something about so many lines or spans again and again and
+// returns how many of them that is in a second of CPU time, which unlike a clock's
+// says the same when others are at work.
+func aSecondOfACore(b *testing.B, many int, aboutAll func()) float64 {
 	b.Helper()
 	start := ownCPUTime(b)
 	for runs := 1; ; runs++ {
 		aboutAll()
 		if used := ownCPUTime(b) - start; used > time.Second {
-			return viewedLines * float64(runs) / used.Seconds()
+			return float64(many) * float64(runs) / used.Seconds()
 		}
 	}
 }

@@ -25,6 +25,10 @@ BenchmarkLogs/own/rate-2       	       1	4710203866 ns/op	   5000000 lines	     
 BenchmarkLogs/partner/ruled-count-2       	       1	31755527378 ns/op	   5000000 lines	        311 peak-MiB	        19.93 x-cpu	        13.00 x-direct
 BenchmarkLines/keep-drop-2    	       1	11102530095 ns/op	    903704 lines/s/core	    803571 view-lines/s/core
 BenchmarkLines/three-detectors-2    	       1	11102530095 ns/op	    603704 lines/s/core	    503571 view-lines/s/core
+BenchmarkTraces/large-2       	       5	  36860132 ns/op	     36492 border-B	        99.62 peak-MiB	         0.6585 x-cpu	         0.7442 x-direct	         1.454 x-slowest
+BenchmarkTraces/small-2       	       5	   2793589 ns/op	      1394 border-B	        63.76 peak-MiB	         2.232 x-direct	         5.678 x-slowest
+BenchmarkStitch-2             	       1	 364137736 ns/op	       122.9 peak-MiB
+BenchmarkSpans/shape-2        	       1	1071719710 ns/op	    172549 spans/s/core
 PASS
 `
 
@@ -47,6 +51,8 @@ func TestReport(t *testing.T) {
 		"million lines: 5\n", "| its own organization | **1.80** | 1.5 | 4.71s | 0.98 | 79 MiB | 256 MiB |",
 		"| a partner, rules on lines | 13.00 |  | 31.8s | 19.93 | **311 MiB** | 256 MiB |",
 		"the others dropped | **0.90 M** | 1.0 M | 0.80 M |", "| three detectors | 0.60 M | 0.3 M | 0.50 M |", "| the template | not measured |  | not measured |",
+		"3,001 spans, by its id | **1.45** | 1.3 | 0.74 | 36.9ms | 0.66 | 100 MiB |", "11 spans, by its id | 5.68 |  | 2.23 | 2.79ms | not measured | 64 MiB |",
+		"| **364ms** | 300ms | 123 MiB | 500 MiB |", "| time and kind | 173 k |", "| nothing | not measured |",
 		"| 21s | 60s |", "| **71s** | 60s |",
 	} {
 		if !strings.Contains(text, want) {

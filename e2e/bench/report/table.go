@@ -44,6 +44,7 @@ func (r *results) render(goVersion, date string) string {
 	r.replay(&b)
 	r.logs(&b)
 	r.lines(&b)
+	r.traces(&b)
 	b.WriteByte('\n')
 	return b.String()
 }
