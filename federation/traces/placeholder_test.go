@@ -121,3 +121,30 @@ func TestNobodyAnswers(t *testing.T) {
 		}
 	}
 }
+
+// Whose a missing span would be isn't sure where two organizations have spans inside
+// of it.
+func TestMissingOfOneOrAnother(t *testing.T) {
+	h := &holders{parts: federation.Completeness{{Org: "acme", Status: federation.Complete}, {Org: "globex", Status: federation.Complete}}}
+	ids := []pcommon.TraceID{{1}}
+	for _, test := range []struct {
+		orgs []tenants.OrgID
+		want tenants.OrgID
+	}{
+		{[]tenants.OrgID{"acme"}, "acme"},
+		{[]tenants.OrgID{"acme", "acme"}, "acme"},
+		{[]tenants.OrgID{"acme", "globex"}, ""},
+		{[]tenants.OrgID{"acme", "globex", "acme"}, ""},
+	} {
+		var pieces []piece
+		for i, org := range test.orgs {
+			spans := ptrace.NewTraces()
+			spanIn(spans, 1, byte(i+1), 9, 1, 5).SetKind(ptrace.SpanKindInternal)
+			pieces = append(pieces, piece{org: org, id: ids[0], spans: spans})
+		}
+		got := grow(ids, pieces, nil, h).stitch(ids, nil, h)
+		if len(got) != 1 || len(got[0].Report.Missing) != 1 || got[0].Report.Missing[0].Span.Org != test.want || got[0].Report.Missing[0].Children != len(test.orgs) {
+			t.Errorf("%v: %+v", test.orgs, got[0].Report.Missing)
+		}
+	}
+}
