@@ -105,6 +105,37 @@ func (j *Jaeger) searchRaw(ctx context.Context, s selection, seen func(start int
 	}
 }
 
+func (j *Jaeger) servicesRaw(ctx context.Context) ([]string, error) {
+	services, err := j.api.services(ctx)
+	if err != nil {
+		return nil, unavailable("list services", j.where, err)
+	}
+	return services, nil
+}
+
+// someRaw asks for a single trace.
+func (j *Jaeger) someRaw(ctx context.Context, s selection) ([]ptrace.Traces, error) {
+	var out []ptrace.Traces
+	for _, service := range s.services {
+		var h haul
+		if err := j.api.find(ctx, s.query(service, 1), h.take); err != nil {
+			return nil, unavailable("search traces", j.where, err)
+		}
+		for id := range h.traces {
+			out = append(out, h.traces[id])
+		}
+	}
+	return out, nil
+}
+
+// query asks for traces of a service. Some stores have microseconds.
+func (s selection) query(service string, depth int) jaegerQuery {
+	return jaegerQuery{
+		service: service, operation: s.operation, depth: depth,
+		start: time.Unix(0, s.start).Truncate(time.Microsecond), end: time.Unix(0, s.end),
+	}
+}
+
 // servicesOf are those that have to be asked for. Jaeger's stores don't all
 // search without.
 func (j *Jaeger) servicesOf(ctx context.Context, s selection) ([]string, error) {
@@ -118,11 +149,8 @@ func (j *Jaeger) within(ctx context.Context, s selection, w window, services []s
 	all := haul{}
 	for _, service := range services {
 		var h haul
-		err := j.api.find(ctx, jaegerQuery{
-			service: service, operation: s.operation, depth: j.depth,
-			// Some stores have microseconds.
-			start: time.Unix(0, w.start).Truncate(time.Microsecond), end: time.Unix(0, w.end),
-		}, h.take)
+		s.start, s.end = w.start, w.end
+		err := j.api.find(ctx, s.query(service, j.depth), h.take)
 		if err != nil {
 			return haul{}, err
 		}

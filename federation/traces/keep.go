@@ -268,6 +268,42 @@ func (k *Keeping) tracesRaw(ctx context.Context, ids []pcommon.TraceID) iter.Seq
 	}
 }
 
+// servicesRaw are those of the store and of the kept traces; of a store that doesn't
+// know its own, errNotListed.
+func (k *Keeping) servicesRaw(ctx context.Context) ([]string, error) {
+	from, ok := k.Source.(lister)
+	if !ok {
+		return nil, errNotListed
+	}
+	services, err := from.servicesRaw(ctx)
+	if err != nil {
+		return nil, err
+	}
+	kept, err := k.there(func(pcommon.TraceID, *keptTrace) bool { return true })
+	if err != nil {
+		return nil, err
+	}
+	for _, trace := range kept {
+		for p := range placedSpans(trace) {
+			services = append(services, serviceOf(p.resource.Resource()))
+		}
+	}
+	slices.Sort(services)
+	return slices.Compact(services), nil
+}
+
+func (k *Keeping) someRaw(ctx context.Context, s selection) ([]ptrace.Traces, error) {
+	from, ok := k.Source.(lister)
+	if !ok {
+		return nil, errNotListed
+	}
+	some, err := from.someRaw(ctx, s)
+	if err != nil || len(some) > 0 {
+		return some, err
+	}
+	return k.there(func(_ pcommon.TraceID, trace *keptTrace) bool { return trace.first < s.end && trace.last >= s.start })
+}
+
 // searchRaw is that of the store, with the kept traces among it.
 func (k *Keeping) searchRaw(ctx context.Context, s selection, seen func(start int64) bool) iter.Seq2[ptrace.Traces, error] {
 	return func(yield func(ptrace.Traces, error) bool) {

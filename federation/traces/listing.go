@@ -2,6 +2,7 @@ package traces
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"go.opentelemetry.io/collector/pdata/ptrace"
@@ -16,6 +17,11 @@ import (
 // question's time: never from what a store says there is, which is of the raw
 // ones.
 func (l *Local) list(ctx context.Context, q Question, v *view, limits tenants.Limits) (*Released, error) {
+	if from, ok := l.config.Source.(lister); ok && asksForServices(q) {
+		if released, err := l.listServices(ctx, q, v, from, limits); !errors.Is(err, errNotListed) {
+			return released, err
+		}
+	}
 	list, err := newListing(q, limits)
 	if err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -304,4 +305,29 @@ func give(ctx context.Context, chunks [][]byte, yield func(ptrace.Traces, error)
 		return false
 	}
 	return yield(trace, nil)
+}
+
+func (s *Store) servicesRaw(context.Context) ([]string, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	found := map[string]bool{}
+	for _, t := range s.byTime {
+		for _, m := range t.marks {
+			found[m.service.Value()] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(found)), nil
+}
+
+// someRaw gives the latest.
+func (s *Store) someRaw(_ context.Context, sel selection) ([]ptrace.Traces, error) {
+	hits := s.hits(sel)
+	if len(hits) == 0 {
+		return nil, nil
+	}
+	trace, err := unmarshal(hits[0].chunks)
+	if err != nil {
+		return nil, fmt.Errorf("read traces store: %w", err)
+	}
+	return []ptrace.Traces{trace}, nil
 }
