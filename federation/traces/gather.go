@@ -155,7 +155,7 @@ func (g *gathering) bounded(ids []pcommon.TraceID, round int) []pcommon.TraceID 
 			continue
 		}
 		if round == maxRounds || len(g.ids)-len(g.q.IDs)+len(next) >= maxJoined {
-			if !slices.Contains(g.unfollowed, id) {
+			if len(g.unfollowed) < maxJoined && !slices.Contains(g.unfollowed, id) {
 				g.unfollowed = append(g.unfollowed, id)
 			}
 			continue

@@ -2,9 +2,11 @@ package traces
 
 import (
 	"bytes"
+	"encoding/binary"
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -305,5 +307,28 @@ func TestWhateverIsSent(t *testing.T) {
 	}
 	if joined < 500 {
 		t.Errorf("only %d were joined", joined)
+	}
+}
+
+// Spans of one id with very many attributes, links to very many traces: they are
+// told in time.
+func TestLargeSpans(t *testing.T) {
+	const many = 100_000
+	acme, globex := ptrace.NewTraces(), ptrace.NewTraces()
+	raw := map[string]any{}
+	first := spanIn(acme, 1, 1, 0, 1, 9)
+	for i := range many {
+		raw[strconv.Itoa(i)] = true
+		link := first.Links().AppendEmpty()
+		link.SetTraceID(pcommon.TraceID(append([]byte{9, 9, 9, 9, 9, 9, 9, 9}, binary.BigEndian.AppendUint64(nil, uint64(i))...)))
+	}
+	if err := first.Attributes().FromRaw(raw); err != nil {
+		t.Fatal(err)
+	}
+	first.CopyTo(spanIn(acme, 1, 1, 0, 1, 9))
+	first.CopyTo(spanIn(globex, 1, 1, 0, 1, 9))
+	got := stitched(t, acme, globex)
+	if len(got) != 1 || len(got[0].Report.Conflicts) != 2 { // ours counts, and both of the other's are of another organization
+		t.Fatalf("%d traces", len(got))
 	}
 }

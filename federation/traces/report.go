@@ -22,7 +22,7 @@ type Report struct {
 	// Broken are spans that could not be taken as they are.
 	Broken []Broken
 	// Unfollowed are further ids under which the trace seems to go on, which were
-	// not asked for because it has too many.
+	// not asked for because it has too many; the first sixteen.
 	Unfollowed []pcommon.TraceID
 	// Clocks are those of the organizations in the trace, in order of their names.
 	Clocks []Clock
