@@ -58,7 +58,8 @@ var table = []rule{
 	{"deploy/...", []string{"tenants/...", "policy/...", "federation/...", "gateway/..."}},
 	// An attacker writes the messages himself.
 	{"e2e/attacks", []string{"tenants/...", "policy/...", "federation/...", "gateway/...", "tools/...", "e2e/...", "proto/..."}},
-	{"e2e/...", []string{"tenants/...", "policy/...", "federation/...", "gateway/...", "tools/...", "e2e/..."}},
+	// Its tests ask as Jaeger's clients do.
+	{"e2e/...", []string{"tenants/...", "policy/...", "federation/...", "gateway/...", "tools/...", "e2e/...", "proto/jaeger/..."}},
 }
 
 // forTests is what tests may import besides.

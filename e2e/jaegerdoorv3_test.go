@@ -17,7 +17,7 @@ import (
 	"github.com/parley-gateway/parley/e2e/servers"
 )
 
-// TestJaegerDoorVersion3 is TestJaegerDoor for /api/v3, as Grafana's data source
+// TestJaegerDoorVersion3 is TestJaegerDoor for /api/v3, over HTTP and gRPC, as Grafana's data source
 // with its toggle and Jaeger's newer UI use it. The UI's list of what it found is
 // later than these Jaegers: that is compared with the traces themselves.
 func TestJaegerDoorVersion3(t *testing.T) {
@@ -29,6 +29,7 @@ func TestJaegerDoorVersion3(t *testing.T) {
 			d.traces(t)
 			d.searches(t)
 			d.summaries(t)
+			d.overGRPC(t)
 		})
 	}
 }
@@ -88,7 +89,7 @@ func (d jaegerDoorV3) lists(t *testing.T) {
 }
 
 // otlpIn are the spans of an answer in words, without what gateways say.
-func otlpIn(t *testing.T, r reply) (out []string) {
+func otlpIn(t *testing.T, r reply) []string {
 	t.Helper()
 	var body struct{ Result json.RawMessage }
 	if err := json.Unmarshal([]byte(r.body), &body); err != nil {
@@ -102,6 +103,10 @@ func otlpIn(t *testing.T, r reply) (out []string) {
 	if err != nil {
 		t.Fatalf("%v: %s", err, body.Result)
 	}
+	return otlpLines(spans)
+}
+
+func otlpLines(spans ptrace.Traces) (out []string) {
 	for _, resource := range spans.ResourceSpans().All() {
 		resource.Resource().Attributes().RemoveIf(func(name string, _ pcommon.Value) bool { return strings.HasPrefix(name, "parley.") })
 		for _, scope := range resource.ScopeSpans().All() {
