@@ -22,6 +22,7 @@ import (
 
 	"github.com/parley-gateway/parley/e2e/servers"
 	"github.com/parley-gateway/parley/federation"
+	"github.com/parley-gateway/parley/gateway/front"
 )
 
 // tracesWorld is three organizations whose services call one another. acme has its
@@ -51,6 +52,7 @@ func TestTraces(t *testing.T) {
 		{"what there is to search for", tracesListed},
 		{"Jaeger's clients get the same trace", jaegerAsks},
 		{"the command line draws it", commandLine},
+		{"both sides have evidence of what was shown", spansShown},
 		{"globex's gateway is down", globexsGatewayIsDown},
 		{"globex's Jaeger is down", globexsJaegerIsDown},
 	} {
@@ -605,6 +607,33 @@ func commandLine(t *testing.T, w *tracesWorld) {
 	}
 	if _, said, err := w.parleyTrace(t, strings.Repeat("0", 31)+"1"); err == nil || !strings.Contains(said, "nobody shows a trace of the id "+strings.Repeat("0", 31)+"1") {
 		t.Errorf("a trace that isn't there: %v %s", err, said)
+	}
+}
+
+func spansShown(t *testing.T, w *tracesWorld) {
+	id := w.paid.String()
+	a := w.acme.tempoTrace(t, id, front.CaseHeader, "INC-42")
+	exchange, shown := a.header.Get(front.ExchangeHeader), map[string]int{}
+	for _, l := range linesOf(a.spans) {
+		shown[l.org]++
+	}
+	asked := records(t, w.acme, exchange)
+	if len(asked) != 1 || asked[0].Door != "front" || asked[0].Query != id || asked[0].Outcome != "answered" || len(asked[0].Completeness) != 3 {
+		t.Errorf("acme recorded %+v", asked)
+	}
+	for _, o := range []*org{w.globex, w.initech} {
+		spans := 0
+		for _, record := range records(t, o, exchange) {
+			p := record.Principal
+			if record.Door != "peer" || p.Org != "acme" || p.Workload != "spiffe://acme.example/parley" || p.Case != "INC-42" || !record.Decision.Allow || record.Decision.Revision == "" {
+				t.Errorf("%s recorded %+v", o.name, record)
+			}
+			// What follows the trace under other ids is of no trace, or of another.
+			spans += record.Spans
+		}
+		if spans < shown[o.name] || shown[o.name] == 0 {
+			t.Errorf("%s showed %d spans, and recorded %d", o.name, shown[o.name], spans)
+		}
 	}
 }
 
