@@ -25,6 +25,7 @@ import (
 type traceCommand struct {
 	Show   traceShowCommand   `cmd:"" default:"withargs" help:"Draw a trace across organizations: parley trace ID."`
 	Search traceSearchCommand `cmd:"" help:"Find traces, in TraceQL."`
+	Blame  traceBlameCommand  `cmd:"" help:"Say who spends the time of workflows, over many traces."`
 	Keep   traceKeepCommand   `cmd:"" help:"Ask all organizations to keep a trace."`
 }
 

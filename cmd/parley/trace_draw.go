@@ -291,16 +291,20 @@ func describeTrace(r front.TraceReport, w *waterfall) []string {
 func describeShares(r front.TraceReport) []string {
 	out := make([]string, 0, len(r.Shares))
 	for _, s := range r.Shares {
-		whose := printable(string(s.Org))
-		switch {
-		case s.To != "":
-			whose = "the network from " + whose + " to " + printable(string(s.To))
-		case whose == "":
-			whose = "nobody that is known"
-		}
-		out = append(out, fmt.Sprintf("%s %s (%s)", whose, between(s.MinNs, s.MaxNs), percents(s, r.DurationNs)))
+		out = append(out, fmt.Sprintf("%s %s (%s)", whose(string(s.Org), string(s.To)), between(s.MinNs, s.MaxNs), percents(s, r.DurationNs)))
 	}
 	return out
+}
+
+// whose is whose time it was, as a share has it.
+func whose(org, to string) string {
+	switch {
+	case to != "":
+		return "the network from " + printable(org) + " to " + printable(to)
+	case org == "":
+		return "nobody that is known"
+	}
+	return printable(org)
 }
 
 func between(least, most int64) string {

@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/url"
 	"os"
 	"os/signal"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -63,20 +61,9 @@ func (c *traceSearchCommand) ask(ctx context.Context, now time.Time, stdout, std
 	if err != nil {
 		return usage("not TraceQL: %w", err)
 	}
-	end, err := moment(c.Time, now)
+	form, err := searchForm(c.Expression, c.Since, c.Time, c.Limit, now)
 	if err != nil {
 		return err
-	}
-	switch {
-	case time.Duration(c.Since) <= 0:
-		return usage("--since 0s is no time at all; give one such as 1h")
-	case c.Limit <= 0:
-		return usage("--limit must be above 0")
-	}
-	seconds := func(t time.Time) string { return strconv.FormatInt(t.Unix(), 10) }
-	form := url.Values{
-		"q": {c.Expression}, "limit": {strconv.Itoa(c.Limit)},
-		"start": {seconds(end.Add(-time.Duration(c.Since)))}, "end": {seconds(end.Add(time.Second - 1))}, // of which it is part
 	}
 	ofNobody := func(parts federation.Completeness) []*labels.Matcher { return organizationsOfNobody(expr, parts) }
 	answer, header, err := c.tracesAnswer(ctx, "api/parley/v1/traces", form, stderr, ofNobody)

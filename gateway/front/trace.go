@@ -28,6 +28,7 @@ const (
 var parleyEndpoints = under(parleyPrefix, nil, []endpoint{
 	{path: parleyTrace + "<name>", methods: getOrPost, params: tempoTimes, serve: serveParleyTrace},
 	{path: "traces", methods: getOrPost, params: append([]param{tempoTraceQL, one("limit")}, tempoTimes...), serve: serveParleySearch},
+	{path: "workflows", methods: getOrPost, params: append([]param{tempoTraceQL, one("limit")}, tempoTimes...), serve: serveWorkflows},
 	{path: parleyKept + "<name>", methods: postOnly, serve: serveKeepTrace},
 })
 
@@ -51,21 +52,28 @@ func serveParleyTrace(f *Front, w http.ResponseWriter, r *http.Request) {
 
 // serveParleySearch answers the traces that TraceQL finds, the latest first.
 func serveParleySearch(f *Front, w http.ResponseWriter, r *http.Request) {
-	q := traces.Question{Kind: policy.Search}
-	expr, err := traceql.Parse(r.FormValue("q"))
-	if err == nil {
-		q.Limit, err = positive(r, "limit", defaultTempoLimit)
-	}
-	if err == nil {
-		now := f.config.Now()
-		q.Start, q.End, err = tempoSpan(r, now, now.Add(-defaultTracesSpan))
-	}
+	q, err := f.parleySearch(r, defaultTempoLimit)
 	if err != nil {
 		writeError(w, badRequest(err))
 		return
 	}
-	q.Expression = expr.String()
 	answerParleyTraces(w, r, q)
+}
+
+// parleySearch is the search that a request asks for.
+func (f *Front) parleySearch(r *http.Request, limit int) (traces.Question, error) {
+	q := traces.Question{Kind: policy.Search}
+	expr, err := traceql.Parse(r.FormValue("q"))
+	if err != nil {
+		return q, err
+	}
+	q.Expression = expr.String()
+	if q.Limit, err = positive(r, "limit", limit); err != nil {
+		return q, err
+	}
+	now := f.config.Now()
+	q.Start, q.End, err = tempoSpan(r, now, now.Add(-defaultTracesSpan))
+	return q, err
 }
 
 func answerParleyTraces(w http.ResponseWriter, r *http.Request, q traces.Question) {
