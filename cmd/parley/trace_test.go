@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -33,9 +34,15 @@ func tracing(t *testing.T, g *gatewayStub, args ...string) (stdout, stderr strin
 		return "", "", err
 	}
 	var out, notes bytes.Buffer
-	if strings.HasPrefix(k.Command(), "search") {
-		err = c.Search.ask(t.Context(), time.Unix(1_700_003_600, 0), &out, &notes)
-	} else {
+	now := time.Unix(1_700_003_600, 0)
+	switch command, _, _ := strings.Cut(k.Command(), " "); command {
+	case "search":
+		err = c.Search.ask(t.Context(), now, &out, &notes)
+	case "blame":
+		err = c.Blame.ask(t.Context(), now, &out, &notes)
+	case "keep":
+		err = c.Keep.ask(t.Context(), &out, &notes)
+	default:
 		err = c.Show.ask(t.Context(), &out, &notes)
 	}
 	return out.String(), strings.ReplaceAll(notes.String(), server.URL, "GATEWAY"), err
@@ -220,5 +227,82 @@ func TestTraceSearch(t *testing.T) {
 	g.body = `{"traces":[]}`
 	if stdout, _, err = tracing(t, g, "search", "{}"); err != nil || stdout != "no traces\n" {
 		t.Errorf("%q, %v", stdout, err)
+	}
+}
+
+func TestTraceBlame(t *testing.T) {
+	ms := func(n int64) int64 { return n * 1_000_000 }
+	took := func(n int64) front.Durations { return front.Durations{P50: ms(n), P95: ms(2 * n), P99: ms(3 * n), SlowestTrace: "0f"} }
+	known := func(n int64) front.Between { return front.Between{Min: ms(n), Max: ms(n)} }
+	text, err := json.Marshal(front.WorkflowsAnswer{Workflows: []front.WorkflowSummary{
+		{
+			Workflow: "order\x1b[2J", Traces: 2, Durations: took(100),
+			Shares: []front.WorkflowShare{
+				{Org: "globex", P50: known(60), P95: front.Between{Min: ms(100), Max: ms(120)}, P99: known(180)},
+				{Org: "acme", To: "globex", P50: known(10), P95: known(20), P99: known(30)}, {P50: known(1), P95: known(1), P99: known(1)},
+			},
+			Slowest: []front.SlowHop{{From: "acme", Caller: "shop", To: "globex", Service: "bank", Operation: "pay", Calls: 1, Durations: took(70)}},
+			Errors:  []front.ErrorSource{{Org: "globex", Service: "bank", Operation: "pay", Traces: 1, Trace: "0f"}},
+		},
+		{Workflow: "refund", Traces: 1, Durations: took(7)},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &gatewayStub{completeness: twoParts, body: string(text)}
+	stdout, stderr, err := tracing(t, g, "blame", "--since", "30m", "{ kind = server }")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = `order\x1b[2J, 2 traces
+                                   P50    P95             P99
+  end to end                       100ms  200ms           300ms  slowest 0f
+  globex                           60ms   100ms to 120ms  180ms
+  the network from acme to globex  10ms   20ms            30ms
+  nobody that is known             1ms    1ms             1ms
+  acme → globex: bank: pay         70ms   140ms           210ms  1 call, slowest 0f
+  errors began in globex bank: pay in 1 trace, such as 0f
+
+refund, 1 trace
+              P50  P95   P99
+  end to end  7ms  14ms  21ms  slowest 0f
+`
+	if stdout != want {
+		t.Errorf("got\n%s\nnot\n%s", stdout, want)
+	}
+	if !strings.Contains(stderr, "globex") || url.Values(g.form).Get("q") != "{ kind = server }" || url.Values(g.form).Get("limit") != "100" || url.Values(g.form).Get("start") != "1700001800" {
+		t.Errorf("%s, asked %v", stderr, g.form)
+	}
+	for _, c := range []struct {
+		body, want string
+		args       []string
+	}{
+		{`{"workflows":[]}`, "", nil}, {`{"status":"error","error":"no such thing"}`, "no such thing", nil}, {`<html>`, "isn't workflows", nil},
+		{"", "not TraceQL", []string{"{"}}, {"", "--limit", []string{"--limit", "0"}}, {"", "--since", []string{"--since", "0s"}},
+	} {
+		g.body = c.body
+		stdout, _, err := tracing(t, g, append([]string{"blame"}, c.args...)...)
+		if c.want == "" && (err != nil || stdout != "no traces\n") || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s %v: %q, %v", c.body, c.args, stdout, err)
+		}
+	}
+}
+
+func TestTraceIsKept(t *testing.T) {
+	g := &gatewayStub{completeness: twoParts, body: `{"traceID":"0000000000000000000000000000000f","by":["acme","globex"]}`}
+	if stdout, _, err := tracing(t, g, "keep", "f"); err != nil || stdout != "kept by acme, globex\n" {
+		t.Errorf("%q, %v", stdout, err)
+	}
+	for body, want := range map[string]string{
+		`{"traceID":"0000000000000000000000000000000f","by":[]}`: "nobody shows a trace", `{"status":"error","error":"no more traces are kept"}`: "no more traces are kept",
+		`{}`: "is it a parley gateway?",
+	} {
+		g.body = body
+		if _, _, err := tracing(t, g, "keep", "f"); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", body, err)
+		}
+	}
+	if _, _, err := tracing(t, g, "keep", "xyz"); err == nil {
+		t.Error("no id was taken for one")
 	}
 }
