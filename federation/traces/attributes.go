@@ -11,6 +11,9 @@ const (
 	// RedactionAttribute says of a span what became of it, where that isn't
 	// nothing: a Redaction.
 	RedactionAttribute = "parley.redaction"
+	// StatusAttribute says of a span that its status isn't what was recorded, but
+	// StatusWithheld.
+	StatusAttribute = "parley.status"
 	// FoldedAttribute is how many spans a withheld one stands for, where policy
 	// tells it.
 	FoldedAttribute = "parley.folded_spans"
@@ -50,6 +53,9 @@ const (
 	// Placeholder: it stands for the parent of spans, which no answer has.
 	Placeholder Redaction = "placeholder"
 )
+
+// StatusWithheld is the only value of StatusAttribute.
+const StatusWithheld = "withheld"
 
 // WithheldName is the name of spans whose own isn't released.
 const WithheldName = "withheld"

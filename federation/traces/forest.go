@@ -179,8 +179,8 @@ func (f *forest) take(span ptrace.Span, t, org int32) bool {
 	}
 	redaction, redacted := span.Attributes().Get(RedactionAttribute)
 	n.withheld = redacted && redaction.Str() == string(Withheld)
-	hidden := redacted && span.Status().Code() == ptrace.StatusCodeUnset // its status, maybe
-	n.gaveUp = (n.failed || hidden) && !responded(span.Attributes())
+	_, unknown := span.Attributes().Get(StatusAttribute)
+	n.gaveUp = (n.failed || unknown) && !responded(span.Attributes())
 	f.byID[t][id] = int32(len(f.nodes))
 	f.nodes = append(f.nodes, n)
 	return true

@@ -92,6 +92,7 @@ func forget(spans ptrace.Traces) {
 			for _, span := range ss.Spans().All() {
 				span.Attributes().Remove(traces.RedactionAttribute)
 				span.Attributes().Remove(traces.FoldedAttribute)
+				span.Attributes().Remove(traces.StatusAttribute)
 			}
 		}
 	}

@@ -58,7 +58,7 @@ func checkSpan(span ptrace.Span, trace pcommon.TraceID) error {
 		return errors.New("a span without an id")
 	case span.EndTimestamp() < span.StartTimestamp():
 		return errors.New("a span that ends before it begins")
-	case !says(span.Attributes(), RedactionAttribute, FoldedAttribute):
+	case !says(span.Attributes(), RedactionAttribute, StatusAttribute, FoldedAttribute):
 		return errSaid
 	}
 	if how, ok := span.Attributes().Get(RedactionAttribute); ok {

@@ -83,6 +83,7 @@ func (r *redacted) withhold(w *withheld) {
 		span.Attributes().PutInt(FoldedAttribute, int64(w.count))
 	}
 	span.Attributes().PutStr(RedactionAttribute, string(Withheld))
+	span.Attributes().PutStr(StatusAttribute, StatusWithheld)
 	seen := sharedSeen{resource: ptrace.NewResourceSpans(), scope: ptrace.NewScopeSpans()}
 	r.identify(&seen)
 	r.spans = append(r.spans, redactedSpan{shared: seen, span: span})

@@ -220,6 +220,9 @@ func (r *redacted) add(n *node) {
 	if how := n.redaction(); how != "" {
 		span.Attributes().PutStr(RedactionAttribute, string(how))
 	}
+	if n.rule(policy.SpanStatus).Mode != policy.Keep {
+		span.Attributes().PutStr(StatusAttribute, StatusWithheld)
+	}
 	r.events(n, span.Events())
 	r.links(n, span.Links())
 	r.spans = append(r.spans, redactedSpan{shared: r.sharedOf(n), span: span})
