@@ -36,10 +36,10 @@ type node struct {
 	start, end int64 // as the view has them
 	// parent is the id of the span it hangs on; up is that span, -1 when it isn't
 	// in the trace.
-	parent  pcommon.SpanID
-	up      int
-	spliced bool // something hidden was between
-	folded  bool
+	parent pcommon.SpanID
+	up     int
+	flags  uint32
+	folded bool
 	// anchor is, of what is folded, the span that is left in which it is; -1: none.
 	anchor int
 }
@@ -69,7 +69,7 @@ func order(nodes []node) {
 
 // visible takes out what isn't there, and hangs the rest on what is.
 func visible(raw []node) []node {
-	gone := map[pcommon.SpanID]pcommon.SpanID{} // hidden spans, with their parents
+	gone := map[pcommon.SpanID]hiddenSpan{}
 	var left []node
 	at := map[pcommon.SpanID]int{}
 	for _, n := range raw {
@@ -85,21 +85,27 @@ func visible(raw []node) []node {
 		if _, there := at[n.span.SpanID()]; n.membership == nil && !there {
 			// Of several, the one with the least parent, whatever order they are in.
 			id, parent := n.span.SpanID(), n.span.ParentSpanID()
-			if known, ok := gone[id]; !ok || bytes.Compare(parent[:], known[:]) < 0 {
-				gone[id] = parent
+			remote := remoteParent(n.span.Flags())
+			switch known, ok := gone[id]; {
+			case !ok || bytes.Compare(parent[:], known.parent[:]) < 0:
+				gone[id] = hiddenSpan{parent, remote}
+			case parent == known.parent:
+				gone[id] = hiddenSpan{parent, remote || known.remote}
 			}
 		}
 	}
 	for i := range left {
 		n := &left[i]
-		n.parent = n.span.ParentSpanID()
+		n.parent, n.flags = n.span.ParentSpanID(), n.span.Flags()
 		for steps := 0; ; steps++ {
 			above, hidden := gone[n.parent]
 			if !hidden {
 				break
 			}
-			n.spliced = true
-			if n.parent = above; steps > len(gone) { // hidden spans that go round
+			if above.remote && n.flags&flagParentKnown != 0 {
+				n.flags |= flagParentRemote // that which it hangs on now
+			}
+			if n.parent = above.parent; steps > len(gone) { // hidden spans that go round
 				n.parent = pcommon.SpanID{}
 				break
 			}
@@ -113,6 +119,13 @@ func visible(raw []node) []node {
 	}
 	breakCycles(left)
 	return left
+}
+
+// hiddenSpan is where what hangs on it hangs instead, and whether its own parent is
+// of another process.
+type hiddenSpan struct {
+	parent pcommon.SpanID
+	remote bool
 }
 
 // breakCycles makes a tree of spans that are each other's ancestors: the first of
@@ -175,15 +188,17 @@ func enters(n *node) bool {
 		return false
 	}
 	kind := n.span.Kind()
-	return n.parent.IsEmpty() || kind == ptrace.SpanKindServer || kind == ptrace.SpanKindConsumer || n.span.Flags()&flagParentRemote == flagParentRemote
+	return n.parent.IsEmpty() || kind == ptrace.SpanKindServer || kind == ptrace.SpanKindConsumer || remoteParent(n.flags)
 }
 
-// flagParentRemote are the bits of a span's flags that say that it is known whether
-// its parent is of another process, and that it is (OTLP, SpanFlags).
+// The bits of a span's flags that say that it is known whether its parent is of
+// another process, and that it is (OTLP, SpanFlags).
 const (
-	flagParentRemote = 0x300
-	flagsTrace       = 0xff // those of W3C Trace Context
+	flagParentKnown  = 0x100
+	flagParentRemote = flagParentKnown | 0x200
 )
+
+func remoteParent(flags uint32) bool { return flags&flagParentRemote == flagParentRemote }
 
 // leaves says whether a request leaves with a span: it calls, nothing here is
 // called by it, and it isn't a call of a database.

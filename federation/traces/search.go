@@ -25,7 +25,7 @@ func (l *Local) search(ctx context.Context, q Question, v *view, limits tenants.
 	if err != nil {
 		return nil, err
 	}
-	found := &latestTraces{most: q.Limit}
+	found := &latestTraces{most: q.Limit, mostSpans: limits.Spans}
 	sel := v.selection(q, expr.Filters())
 	sel.wanted = q.Limit
 	err = v.read(ctx, l.config.Source, sel, func(trace ptrace.Traces) error {
@@ -35,14 +35,14 @@ func (l *Local) search(ctx context.Context, q Question, v *view, limits tenants.
 		}
 		if at, ok := lastMatch(expr, indexed, q); ok {
 			found.add(Trace{ID: idOf(trace), Spans: trace}, at)
-			if found.spans > limits.Spans {
-				return tooManySpans(limits)
-			}
 		}
 		return nil
 	}, func(start int64) bool { return !found.complete(start) })
 	if err != nil {
 		return nil, err
+	}
+	if found.tooMany(math.MinInt64) {
+		return nil, tooManySpans(limits)
 	}
 	return &Released{traces: found.traces()}, nil
 }
@@ -73,16 +73,18 @@ func lastMatch(expr *traceql.Expr, t *traceql.Trace, q Question) (at int64, ok b
 	return at, ok
 }
 
-// latestTraces are the latest traces that were found.
+// latestTraces are the latest traces that were found. In which order they come is
+// a matter of the source, which knows what is hidden: nothing is decided before it
+// is sure that no later trace comes.
 type latestTraces struct {
-	most  int
-	found []foundTrace // in order
-	spans int          // of those found
+	most, mostSpans int
+	found           []foundTrace // in order
 }
 
 type foundTrace struct {
 	Trace
-	at int64
+	at    int64
+	spans int // of the trace; it has none any more where it is of no use
 }
 
 // compareFound is the order of traces that were found: the latest first, and of
@@ -92,20 +94,39 @@ func compareFound(a, b foundTrace) int {
 }
 
 func (l *latestTraces) add(t Trace, at int64) {
-	f := foundTrace{t, at}
+	f := foundTrace{t, at, t.Spans.SpanCount()}
 	i, _ := slices.BinarySearchFunc(l.found, f, compareFound)
 	l.found = slices.Insert(l.found, i, f)
-	l.spans += t.Spans.SpanCount()
 	if len(l.found) > l.most {
-		l.spans -= l.found[l.most].Spans.SpanCount()
 		l.found = l.found[:l.most]
+	}
+	// What comes after more spans than an answer may have is in no answer, as those
+	// before it then are too.
+	spans := 0
+	for i := range l.found {
+		if spans += l.found[i].spans; spans > l.mostSpans {
+			l.found[i].Spans = ptrace.NewTraces()
+		}
 	}
 }
 
-// complete says whether those that are wanted were found, when all that begins at
-// or after a time has been read.
+// complete says whether what the answer is was found, when all that begins at or
+// after a time has been read: those that are wanted, or too much.
 func (l *latestTraces) complete(start int64) bool {
-	return len(l.found) == l.most && l.found[l.most-1].at >= start
+	return len(l.found) == l.most && l.found[l.most-1].at >= start || l.tooMany(start)
+}
+
+// tooMany says whether those that begin at or after a time have more spans than an
+// answer may have.
+func (l *latestTraces) tooMany(start int64) bool {
+	spans := 0
+	for _, f := range l.found {
+		if f.at < start {
+			break
+		}
+		spans += f.spans
+	}
+	return spans > l.mostSpans
 }
 
 func (l *latestTraces) traces() []Trace {

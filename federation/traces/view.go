@@ -194,15 +194,13 @@ func (r *redacted) add(n *node) {
 	span.SetTraceID(n.span.TraceID())
 	span.SetSpanID(n.span.SpanID())
 	span.SetParentSpanID(n.parent)
-	span.SetKind(n.span.Kind())
+	if kind := n.span.Kind(); kindName(kind) != kindName(ptrace.SpanKindUnspecified) {
+		span.SetKind(kind) // any other number means nothing, and could be any
+	}
 	span.SetStartTimestamp(pcommon.Timestamp(n.start))
 	span.SetEndTimestamp(pcommon.Timestamp(n.end))
 	if full {
-		flags := n.span.Flags()
-		if n.spliced {
-			flags &= flagsTrace // who its parent is has changed
-		}
-		span.SetFlags(flags)
+		span.SetFlags(n.flags)
 		span.SetDroppedAttributesCount(n.span.DroppedAttributesCount())
 		span.SetDroppedEventsCount(n.span.DroppedEventsCount())
 		span.SetDroppedLinksCount(n.span.DroppedLinksCount())
@@ -307,10 +305,13 @@ func (r *redacted) value(m *membership, name, value string) (_ string, shown boo
 	return "", false
 }
 
-// attributes copies what is seen of attributes, in order of their names.
+// attributes copies what is seen of attributes, in order of their names. OTLP may
+// have one twice: the first counts, which is the one that selectors look at.
 func (r *redacted) attributes(m *membership, prefix string, from, to pcommon.Map) {
 	for key, value := range from.All() {
-		r.attribute(m, prefix, key, value, to)
+		if first, _ := from.Get(key); first == value {
+			r.attribute(m, prefix, key, value, to)
+		}
 	}
 	sortAttributes(to)
 }
@@ -320,7 +321,7 @@ func (r *redacted) attribute(m *membership, prefix, key string, value pcommon.Va
 	if m.rule(prefix+key).Mode == policy.Keep {
 		kept := to.PutEmpty(key)
 		value.CopyTo(kept)
-		validate(kept)
+		validate(kept, maxShownNesting)
 		return
 	}
 	if seen, shown := r.value(m, prefix+key, value.AsString()); shown {
@@ -378,26 +379,45 @@ func idOf(t ptrace.Traces) pcommon.TraceID {
 // valid is text as it can be carried: a store may hold bytes that are none.
 func valid(text string) string { return strings.ToValidUTF8(text, "\uFFFD") }
 
-// validate makes all text in a value valid.
-func validate(value pcommon.Value) {
+// maxShownNesting is how deep a value is nested at most that leaves as it is: no
+// gateway takes what is much deeper.
+const maxShownNesting = 16
+
+// validate makes of a value one that can be carried: all text in it is valid. What
+// has parts that can't be is its JSON, which is what selectors look at.
+func validate(value pcommon.Value, left int) {
 	switch value.Type() {
 	case pcommon.ValueTypeStr:
 		if text := valid(value.Str()); text != value.Str() {
 			value.SetStr(text)
 		}
 	case pcommon.ValueTypeSlice:
+		if left == 0 {
+			value.SetStr(valid(value.AsString()))
+			return
+		}
 		for _, item := range value.Slice().All() {
-			validate(item)
+			validate(item, left-1)
 		}
 	case pcommon.ValueTypeMap:
-		for _, item := range value.Map().All() {
-			validate(item)
+		if left == 0 || !carriesKeys(value.Map()) {
+			value.SetStr(valid(value.AsString()))
+			return
 		}
-		for key := range value.Map().All() {
-			if key != valid(key) {
-				value.SetStr(valid(value.AsString())) // JSON: its keys can't be changed
-				return
-			}
+		for _, item := range value.Map().All() {
+			validate(item, left-1)
 		}
 	}
+}
+
+// carriesKeys says whether the keys of a map are valid text and each is there once.
+func carriesKeys(m pcommon.Map) bool {
+	known := make(map[string]struct{}, m.Len())
+	for key := range m.All() {
+		if _, twice := known[key]; twice || key != valid(key) {
+			return false
+		}
+		known[key] = struct{}{}
+	}
+	return true
 }

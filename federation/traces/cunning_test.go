@@ -1,0 +1,202 @@
+package traces_test
+
+import (
+	"bytes"
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"go.opentelemetry.io/collector/pdata/pcommon"
+	"go.opentelemetry.io/collector/pdata/ptrace"
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/parley-gateway/parley/federation"
+	"github.com/parley-gateway/parley/federation/traces"
+	"github.com/parley-gateway/parley/federation/traces/tracestest"
+	"github.com/parley-gateway/parley/policy"
+	"github.com/parley-gateway/parley/tenants"
+)
+
+// Stores that are made to betray what is hidden in them, each by something that a
+// random one doesn't have.
+
+// cunningSpan is one of a trace, a number of seconds after the start.
+type cunningSpan struct {
+	service, name string
+	id, parent    byte
+	at            int
+	kind          ptrace.SpanKind
+	flags         uint32
+	attributes    func(pcommon.Map)
+}
+
+// cunningTrace is of the spans.
+func cunningTrace(id byte, spans ...cunningSpan) ptrace.Traces {
+	out := ptrace.NewTraces()
+	for _, c := range spans {
+		rs := out.ResourceSpans().AppendEmpty()
+		rs.Resource().Attributes().PutStr("service.name", c.service)
+		s := rs.ScopeSpans().AppendEmpty().Spans().AppendEmpty()
+		s.SetTraceID(pcommon.TraceID{id})
+		s.SetSpanID(pcommon.SpanID{c.id})
+		if c.parent != 0 {
+			s.SetParentSpanID(pcommon.SpanID{c.parent})
+		}
+		s.SetName(c.name)
+		s.SetKind(c.kind)
+		s.SetFlags(c.flags)
+		at := tracestest.Start.Add(time.Duration(c.at) * time.Second)
+		s.SetStartTimestamp(pcommon.NewTimestampFromTime(at))
+		s.SetEndTimestamp(pcommon.NewTimestampFromTime(at.Add(time.Second)))
+		if c.attributes != nil {
+			c.attributes(s.Attributes())
+		}
+	}
+	return out
+}
+
+func cunningStore(t *testing.T, all ...ptrace.Traces) *traces.Store {
+	t.Helper()
+	s := traces.NewStore(traces.StoreConfig{Now: func() time.Time { return tracestest.Start.Add(2 * tracestest.Length) }})
+	for _, trace := range all {
+		if err := s.Append(trace); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s
+}
+
+// openly releases the service open as it is, and nothing else.
+func openly(mode policy.SpanMode, matchers ...*labels.Matcher) policy.Obligations {
+	// No source knows which services these are.
+	service := labels.MustNewMatcher(labels.MatchRegexp, "resource.service.name", "op.*")
+	return policy.Obligations{
+		Limits: tenants.Limits{Spans: 3},
+		Datasets: []policy.Dataset{{
+			Name: "open", Release: policy.Row, Spans: []policy.Selector{append(matchers, service)}, Span: policy.Span{Mode: mode},
+		}},
+	}
+}
+
+// toldOf is all that acme is told by globex.
+func toldOf(t *testing.T, s *traces.Store, o policy.Obligations, q traces.Question) string {
+	t.Helper()
+	local, err := traces.NewLocal(traces.LocalConfig{Org: "globex", Source: s, Secret: testSecret, Now: func() time.Time { return tracestest.Start.Add(2 * tracestest.Length) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	released, _, err := local.Answer(context.Background(), q, policy.Decision{Allow: true, Obligations: o}, federation.Asking{Org: "acme", ExchangeID: federation.NewExchangeID(tracestest.Start)})
+	if err != nil {
+		return federation.AsError(err).Message
+	}
+	return shownAs(t, released)
+}
+
+// A source gives traces by when their last span begins, of whomever it is. A trace
+// that is too large to be told, but not among the latest of the view, comes first
+// where something hidden in it is late.
+func TestHiddenSpansDontMakeASearchTooLarge(t *testing.T) {
+	span := func(id byte, at int) cunningSpan { return cunningSpan{service: "open", name: "call", id: id, at: at} }
+	large := []cunningSpan{span(1, 1), span(2, 1), span(3, 1), span(4, 1)}
+	hidden := cunningSpan{service: "secret", id: 5, at: 50}
+	small := cunningTrace(2, span(1, 10))
+	q := traces.Question{Kind: policy.Search, Expression: `{ name = "call" }`, Limit: 1, Start: tracestest.Start, End: tracestest.Start.Add(tracestest.Length)}
+	without := toldOf(t, cunningStore(t, cunningTrace(1, large...), small), openly(policy.SpanFull), q)
+	with := toldOf(t, cunningStore(t, cunningTrace(1, append(large, hidden)...), small), openly(policy.SpanFull), q)
+	if with != without || !strings.Contains(with, `"call"`) {
+		t.Errorf("with something hidden: %s\nwithout it: %s", with, without)
+	}
+	q.Limit = 2
+	if text := toldOf(t, cunningStore(t, cunningTrace(1, large...), small), openly(policy.SpanFull), q); !strings.Contains(text, "more than 3 spans") {
+		t.Errorf("what is too large is told: %s", text)
+	}
+}
+
+// Flags say whether a span's parent is known to be of another process. Those of a
+// span that something hidden called are as if that had never been recorded.
+func TestFlagsDontTellWhatIsBetween(t *testing.T) {
+	const known, remote = 0x101, 0x301
+	root := cunningSpan{service: "open", id: 1, at: 1, flags: known}
+	call := func(parent byte, flags uint32) cunningSpan {
+		return cunningSpan{service: "open", id: 2, parent: parent, at: 2, flags: flags}
+	}
+	for name, c := range map[string]struct{ between, child, without uint32 }{
+		"all in one process":       {known, known, known},
+		"called from another":      {remote, known, remote},
+		"calls another":            {known, remote, remote},
+		"nobody says":              {1, 1, 1},
+		"only what is hidden says": {remote, 1, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			q := traces.Question{Kind: policy.Trace, IDs: []pcommon.TraceID{{1}}}
+			hidden := cunningSpan{service: "secret", id: 9, parent: 1, at: 1, flags: c.between}
+			with := toldOf(t, cunningStore(t, cunningTrace(1, root, hidden, call(9, c.child))), openly(policy.SpanFull), q)
+			without := toldOf(t, cunningStore(t, cunningTrace(1, root, call(1, c.without))), openly(policy.SpanFull), q)
+			if with != without {
+				t.Errorf("with something hidden: %s\nwithout it: %s", with, without)
+			}
+		})
+	}
+}
+
+// A kind that there isn't could be any number, and is none of what modes show.
+func TestKindsThatThereArentAreNone(t *testing.T) {
+	q := traces.Question{Kind: policy.Trace, IDs: []pcommon.TraceID{{1}}}
+	span := cunningSpan{service: "open", id: 1, kind: 4711}
+	if text := toldOf(t, cunningStore(t, cunningTrace(1, span)), openly(policy.SpanShape), q); strings.Contains(text, "4711") {
+		t.Error(text)
+	}
+}
+
+// twice is the attributes with some more, which may be there already.
+func twice(t *testing.T, trace ptrace.Traces, key, value string) ptrace.Traces {
+	t.Helper()
+	const placeholder = "zzzzzz"
+	trace.ResourceSpans().At(0).ScopeSpans().At(0).Spans().At(0).Attributes().PutStr(placeholder[:len(key)], value)
+	var marshaler ptrace.ProtoMarshaler
+	text, err := marshaler.MarshalTraces(trace)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = bytes.ReplaceAll(text, protowire.AppendString(nil, placeholder[:len(key)]), protowire.AppendString(nil, key))
+	out, err := traces.Decode(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// Of an attribute that is there twice selectors look at one, and that one is shown.
+func TestWhatIsThereTwiceIsShownAsItWasChosen(t *testing.T) {
+	span := cunningSpan{service: "open", id: 1, attributes: func(m pcommon.Map) { m.PutStr("kept", "public") }}
+	trace := twice(t, cunningTrace(1, span), "kept", "secret")
+	q := traces.Question{Kind: policy.Trace, IDs: []pcommon.TraceID{{1}}}
+	public := labels.MustNewMatcher(labels.MatchEqual, "span.kept", "public")
+	text := toldOf(t, cunningStore(t, trace), openly(policy.SpanFull, public), q)
+	if strings.Contains(text, "secret") || !strings.Contains(text, "public") {
+		t.Error(text)
+	}
+}
+
+// What is nested deeper than gateways take is told as its JSON.
+func TestWhatIsDeepIsToldAsText(t *testing.T) {
+	deep := func(m pcommon.Map) {
+		for range 40 {
+			m = m.PutEmptyMap("deeper")
+		}
+		m.PutStr("bottom", "seen")
+	}
+	trace := answerOf(t, cunningStore(t, cunningTrace(1, cunningSpan{service: "open", id: 1, attributes: deep})), openly(policy.SpanFull),
+		traces.Question{Kind: policy.Trace, IDs: []pcommon.TraceID{{1}}}).Traces()[0]
+	at, levels := trace.Spans.ResourceSpans().At(0).ScopeSpans().At(0).Spans().At(0).Attributes(), 0
+	value, ok := at.Get("deeper")
+	for ; ok && value.Type() == pcommon.ValueTypeMap; levels++ {
+		value, ok = value.Map().Get("deeper")
+	}
+	if !ok || levels > 17 || !strings.Contains(value.AsString(), `"bottom":"seen"`) {
+		t.Errorf("after %d levels: %s", levels, value.AsString())
+	}
+}
