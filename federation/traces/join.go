@@ -2,6 +2,7 @@ package traces
 
 import (
 	"cmp"
+	"container/heap"
 	"slices"
 	"strings"
 
@@ -49,28 +50,36 @@ func (f *forest) join(correlation []string, h *holders) {
 	}
 	outer := f.outermost()
 	before := int32(len(f.nodes))
-	links, boundaries := f.byLinks(outer), f.byBoundary(outer, correlation)
+	links, entering := f.byLinks(outer), f.entering(outer, correlation)
 	f.sort(links)
-	f.sort(boundaries)
 	trees, ids := newSets(len(f.nodes)), newSets(len(f.ids))
 	for i := range f.nodes {
 		if p := f.nodes[i].parent; p != none {
 			trees.unite(int32(i), p)
 		}
 	}
-	for _, c := range append(links, boundaries...) {
-		if parent := f.joined(c, &trees); parent != none {
-			ids.unite(f.nodes[c.child].trace, c.trace)
-			f.joins = append(f.joins, found[Join]{c.trace, Join{
-				By: c.by, Trace: f.ids[f.nodes[c.child].trace], Parent: f.ref(parent), Child: f.ref(c.child), Attribute: c.attribute,
-			}})
+	made := func(c candidate) bool {
+		parent := f.joined(c, &trees)
+		if parent == none {
+			return false
 		}
+		ids.unite(f.nodes[c.child].trace, c.trace)
+		f.joins = append(f.joins, found[Join]{c.trace, Join{
+			By: c.by, Trace: f.ids[f.nodes[c.child].trace], Parent: f.ref(parent), Child: f.ref(c.child), Attribute: c.attribute,
+		}})
+		return true
 	}
-	made := make([]int32, 0, int32(len(f.nodes))-before)
+	for _, c := range links {
+		made(c)
+	}
+	for _, e := range entering {
+		e.each(f, func(c candidate) bool { return !made(c) })
+	}
+	added := make([]int32, 0, int32(len(f.nodes))-before)
 	for i := before; i < int32(len(f.nodes)); i++ {
-		made = append(made, i)
+		added = append(added, i)
 	}
-	f.describe(made, h)
+	f.describe(added, h)
 	for t := range f.journeys {
 		f.journeys[t] = ids.find(int32(t))
 	}
@@ -195,9 +204,31 @@ func (f *forest) linked(i, t int32, id pcommon.SpanID, outer []int32) (candidate
 	return candidate{by: ByLink, child: child, trace: t, span: id}, child != none
 }
 
-// byBoundary are the joins of spans that carry the same value of an attribute.
-func (f *forest) byBoundary(outer []int32, correlation []string) []candidate {
-	var out []candidate
+// entering is a span on the way into an organization, with where it may hang.
+type entering struct {
+	child int32
+	exits []leaving
+}
+
+// leaving are client and producer spans that carry the same value of an attribute
+// as a span of an organization, in order of trace and span id.
+type leaving struct {
+	org       int32 // not of this one
+	attribute string
+	nodes     []int32
+}
+
+// entering are the spans that may hang on one that carries the same value, in the
+// order in which they are joined. What each may hang on isn't listed: organizations
+// that give many spans the same value would decide how much that is.
+func (f *forest) entering(outer []int32, correlation []string) []entering {
+	type same struct {
+		child, org       int32
+		attribute, value string
+	}
+	seen := map[same]bool{}
+	at := map[int32]int{}
+	var out []entering
 	for _, attribute := range correlation {
 		exits := f.exits(attribute)
 		if len(exits) == 0 {
@@ -208,24 +239,83 @@ func (f *forest) byBoundary(outer []int32, correlation []string) []candidate {
 			if n.placeholder || !entry(n.kind) {
 				continue
 			}
-			child := f.restarts(int32(i), outer)
-			if child == none {
+			child, value := f.restarts(int32(i), outer), carried(n.span, attribute)
+			is := same{child, n.org, attribute, value}
+			if child == none || len(exits[value]) == 0 || seen[is] {
 				continue
 			}
-			for _, e := range exits[carried(n.span, attribute)] {
-				if x := &f.nodes[e]; x.org != n.org && x.trace != n.trace {
-					out = append(out, candidate{by: ByBoundary, child: child, trace: x.trace, span: x.id, attribute: attribute})
-				}
+			seen[is] = true
+			k, known := at[child]
+			if !known {
+				k = len(out)
+				at[child] = k
+				out = append(out, entering{child: child})
 			}
+			out[k].exits = append(out[k].exits, leaving{n.org, attribute, exits[value]})
 		}
 	}
+	slices.SortFunc(out, func(a, b entering) int {
+		return cmp.Or(cmp.Compare(f.nodes[a.child].trace, f.nodes[b.child].trace), f.compare(a.child, b.child))
+	})
 	return out
 }
 
+// each calls try with where the span may hang, in order, until it says not to go
+// on.
+func (e entering) each(f *forest, try func(candidate) (goOn bool)) {
+	left := leavings{f, slices.Clone(e.exits)}
+	heap.Init(&left)
+	for len(left.all) > 0 {
+		first := &left.all[0]
+		x := &f.nodes[first.nodes[0]]
+		c := candidate{by: ByBoundary, child: e.child, trace: x.trace, span: x.id, attribute: first.attribute}
+		other := x.org != first.org && x.trace != f.nodes[e.child].trace
+		if first.nodes = first.nodes[1:]; len(first.nodes) == 0 {
+			heap.Pop(&left)
+		} else {
+			heap.Fix(&left, 0)
+		}
+		if other && !try(c) {
+			return
+		}
+	}
+}
+
+// leavings is a heap, by what comes next of each.
+type leavings struct {
+	f   *forest
+	all []leaving
+}
+
+func (l *leavings) Len() int      { return len(l.all) }
+func (l *leavings) Swap(i, j int) { l.all[i], l.all[j] = l.all[j], l.all[i] }
+func (l *leavings) Push(x any)    { l.all = append(l.all, x.(leaving)) } //nolint:forcetypeassert // ours alone
+
+func (l *leavings) Less(i, j int) bool {
+	a, b := &l.all[i], &l.all[j]
+	return cmp.Or(l.f.byIDs(a.nodes[0], b.nodes[0]), strings.Compare(a.attribute, b.attribute)) < 0
+}
+
+func (l *leavings) Pop() any {
+	last := l.all[len(l.all)-1]
+	l.all = l.all[:len(l.all)-1]
+	return last
+}
+
+// byIDs is the order of nodes by trace and span id.
+func (f *forest) byIDs(a, b int32) int {
+	x, y := &f.nodes[a], &f.nodes[b]
+	return cmp.Or(cmp.Compare(x.trace, y.trace), slices.Compare(x.id[:], y.id[:]))
+}
+
 // exits are the client and producer spans that carry a value of an attribute: the
-// first of each organization and trace id.
+// first of each organization and trace id, in order of trace and span id.
 func (f *forest) exits(attribute string) map[string][]int32 {
-	exits := map[string][]int32{}
+	type of struct {
+		value      string
+		org, trace int32
+	}
+	first := map[of]int32{}
 	for i := range f.nodes {
 		n := &f.nodes[i]
 		if n.placeholder || !exit(n.kind) {
@@ -235,13 +325,17 @@ func (f *forest) exits(attribute string) map[string][]int32 {
 		if value == "" {
 			continue
 		}
-		same := slices.IndexFunc(exits[value], func(e int32) bool { return f.nodes[e].org == n.org && f.nodes[e].trace == n.trace })
-		switch {
-		case same < 0:
-			exits[value] = append(exits[value], int32(i))
-		case f.before(int32(i), exits[value][same]):
-			exits[value][same] = int32(i)
+		is := of{value, n.org, n.trace}
+		if was, known := first[is]; !known || f.before(int32(i), was) {
+			first[is] = int32(i)
 		}
+	}
+	exits := map[string][]int32{}
+	for is, i := range first {
+		exits[is.value] = append(exits[is.value], i)
+	}
+	for _, nodes := range exits {
+		slices.SortFunc(nodes, func(a, b int32) int { return cmp.Or(f.byIDs(a, b), cmp.Compare(a, b)) })
 	}
 	return exits
 }
