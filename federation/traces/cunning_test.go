@@ -151,17 +151,17 @@ func TestKindsThatThereArentAreNone(t *testing.T) {
 	}
 }
 
-// twice is the attributes with some more, which may be there already.
-func twice(t *testing.T, trace ptrace.Traces, key, value string) ptrace.Traces {
+// twice is a trace with one more attribute, of a name that may be there already.
+func twice(t *testing.T, trace ptrace.Traces, attributes pcommon.Map, key, value string) ptrace.Traces {
 	t.Helper()
-	const placeholder = "zzzzzz"
-	trace.ResourceSpans().At(0).ScopeSpans().At(0).Spans().At(0).Attributes().PutStr(placeholder[:len(key)], value)
+	other := strings.Repeat("z", len(key))
+	attributes.PutStr(other, value)
 	var marshaler ptrace.ProtoMarshaler
 	text, err := marshaler.MarshalTraces(trace)
 	if err != nil {
 		t.Fatal(err)
 	}
-	text = bytes.ReplaceAll(text, protowire.AppendString(nil, placeholder[:len(key)]), protowire.AppendString(nil, key))
+	text = bytes.ReplaceAll(text, protowire.AppendString(nil, other), protowire.AppendString(nil, key))
 	out, err := traces.Decode(text)
 	if err != nil {
 		t.Fatal(err)
@@ -169,10 +169,15 @@ func twice(t *testing.T, trace ptrace.Traces, key, value string) ptrace.Traces {
 	return out
 }
 
+func theSpan(trace ptrace.Traces) ptrace.Span {
+	return trace.ResourceSpans().At(0).ScopeSpans().At(0).Spans().At(0)
+}
+
 // Of an attribute that is there twice selectors look at one, and that one is shown.
 func TestWhatIsThereTwiceIsShownAsItWasChosen(t *testing.T) {
 	span := cunningSpan{service: "open", id: 1, attributes: func(m pcommon.Map) { m.PutStr("kept", "public") }}
-	trace := twice(t, cunningTrace(1, span), "kept", "secret")
+	trace := cunningTrace(1, span)
+	trace = twice(t, trace, theSpan(trace).Attributes(), "kept", "secret")
 	q := traces.Question{Kind: policy.Trace, IDs: []pcommon.TraceID{{1}}}
 	public := labels.MustNewMatcher(labels.MatchEqual, "span.kept", "public")
 	text := toldOf(t, cunningStore(t, trace), openly(policy.SpanFull, public), q)
@@ -198,5 +203,42 @@ func TestWhatIsDeepIsToldAsText(t *testing.T) {
 	}
 	if !ok || levels > 17 || !strings.Contains(value.AsString(), `"bottom":"seen"`) {
 		t.Errorf("after %d levels: %s", levels, value.AsString())
+	}
+}
+
+// What parley says of spans a partner says once, of itself, and in its form: which
+// of two counts would depend on who reads them.
+func TestWhatAPartnerSaysTwice(t *testing.T) {
+	of := func(change func(resource, span pcommon.Map, s ptrace.Span)) ptrace.Traces {
+		trace := cunningTrace(1, cunningSpan{service: "bank", id: 1})
+		resource := trace.ResourceSpans().At(0).Resource().Attributes()
+		resource.PutStr(traces.OrgAttribute, "globex")
+		theSpan(trace).Attributes().PutStr(traces.RedactionAttribute, string(traces.Withheld))
+		change(resource, theSpan(trace).Attributes(), theSpan(trace))
+		return trace
+	}
+	as := func(where func(ptrace.Traces) pcommon.Map, key, value string) ptrace.Traces {
+		trace := of(func(_, _ pcommon.Map, _ ptrace.Span) {})
+		return twice(t, trace, where(trace), key, value)
+	}
+	resource := func(trace ptrace.Traces) pcommon.Map { return trace.ResourceSpans().At(0).Resource().Attributes() }
+	span := func(trace ptrace.Traces) pcommon.Map { return theSpan(trace).Attributes() }
+	if _, err := traces.CheckReceived("globex", of(func(_, _ pcommon.Map, _ ptrace.Span) {})); err != nil {
+		t.Fatal(err)
+	}
+	for name, trace := range map[string]ptrace.Traces{
+		"another organization":    as(resource, traces.OrgAttribute, "acme"),
+		"another redaction":       as(span, traces.RedactionAttribute, "placeholder"),
+		"a kind that there isn't": of(func(_, _ pcommon.Map, s ptrace.Span) { s.SetKind(6) }),
+		"a kind below all":        of(func(_, _ pcommon.Map, s ptrace.Span) { s.SetKind(-1) }),
+		"a text for a number":     of(func(_, m pcommon.Map, _ ptrace.Span) { m.PutStr(traces.FoldedAttribute, "no") }),
+		"fewer spans than none":   of(func(_, m pcommon.Map, _ ptrace.Span) { m.PutInt(traces.FoldedAttribute, -1) }),
+		"a list of redactions": of(func(_, m pcommon.Map, _ ptrace.Span) {
+			m.PutEmptySlice(traces.RedactionAttribute).AppendEmpty().SetStr("withheld")
+		}),
+	} {
+		if _, err := traces.CheckReceived("globex", trace); err == nil {
+			t.Errorf("%s: it is taken", name)
+		}
 	}
 }

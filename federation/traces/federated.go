@@ -19,10 +19,11 @@ type Member = federation.Member[Question, *Released]
 // FederatedConfig is how questions are put to several organizations. Its zero value
 // means something safe.
 type FederatedConfig struct {
-	// Correlation are the attributes of spans, beside Traceparent, of which
-	// organizations have agreed that a client span of one and a server span of another
-	// that carry the same value are the same request; nil: none.
-	Correlation func() []string
+	// Correlation are the attributes of spans, beside Traceparent, of which it was
+	// agreed with an organization that a client span of one and a server span of another
+	// that carry the same value are the same request; nil: none. Nobody else is told
+	// the values.
+	Correlation func(tenants.OrgID) []string
 	// Sampling is which traces an organization keeps, as agreed with it; nil: nothing
 	// is agreed.
 	Sampling func(tenants.OrgID) tenants.SamplingProbability

@@ -23,12 +23,15 @@ const (
 	maxClues = 64
 	// maxClueBytes is how long a value may be by which a request is recognized.
 	maxClueBytes = 256
+	// maxApart is by how much what one organization says of time makes others look
+	// further.
+	maxApart = 24 * time.Hour
 )
 
 // gathering is what was gathered for one question.
 type gathering struct {
 	config      FederatedConfig
-	correlation []string // attributes
+	correlation []string // attributes, those of all organizations
 	q           Question
 	members     []Member
 
@@ -48,10 +51,24 @@ func newGathering(c FederatedConfig, q Question, members []Member) *gathering {
 		fetched: map[tenants.OrgID][]federation.Part{}, searched: map[tenants.OrgID][]federation.Part{},
 		correlation: []string{Traceparent},
 	}
-	if c.Correlation != nil {
-		g.correlation = append(g.correlation, c.Correlation()...)
+	for _, m := range members {
+		for _, attribute := range g.agreed(m.Org) {
+			if !slices.Contains(g.correlation, attribute) {
+				g.correlation = append(g.correlation, attribute)
+			}
+		}
 	}
+	slices.Sort(g.correlation[1:])
 	return g
+}
+
+// agreed are the attributes of which it was agreed with an organization that they
+// tell requests.
+func (g *gathering) agreed(org tenants.OrgID) []string {
+	if g.config.Correlation == nil {
+		return nil
+	}
+	return g.config.Correlation(org)
 }
 
 // fetch asks the members for traces, each for those that it hasn't given yet. The
@@ -191,18 +208,18 @@ func (g *gathering) look(ctx context.Context, f *forest, looked map[clue]bool) [
 	if len(clues) == 0 {
 		return nil
 	}
-	terms := make([]string, len(clues))
-	for i, c := range clues {
+	for _, c := range clues {
 		looked[c] = true
-		terms[i] = c.String()
 	}
 	ctx, cancel := context.WithTimeout(ctx, g.config.JoinPatience)
 	defer cancel()
 	start, end := f.extent()
-	all := askAll(ctx, Question{
-		Kind: policy.Search, Expression: "{" + strings.Join(terms, " || ") + "}", Limit: maxJoined,
-		Start: time.Unix(0, start).Add(-g.config.JoinBefore), End: time.Unix(0, end).Add(g.config.JoinAfter),
-	}, g.answering())
+	q := Question{Kind: policy.Search, Limit: maxJoined, Start: time.Unix(0, start).Add(-g.config.JoinBefore), End: time.Unix(0, end).Add(g.config.JoinAfter)}
+	all := askEach(ctx, g.answering(), func(m *Member) (Question, bool) {
+		own := q
+		own.Expression = g.filterOf(m, clues)
+		return own, own.Expression != ""
+	})
 	var ids []pcommon.TraceID
 	for _, a := range all {
 		if a.err != nil {
@@ -219,6 +236,21 @@ func (g *gathering) look(ctx context.Context, f *forest, looked map[clue]bool) [
 	return slices.Compact(ids)
 }
 
+// filterOf is what a member is asked for by clues: by values of attributes if that
+// was agreed with it, as they are told by asking. Empty: nothing.
+func (g *gathering) filterOf(m *Member, clues []clue) string {
+	var terms []string
+	for _, c := range clues {
+		if m.Own || c.attribute == "" || c.attribute == Traceparent || slices.Contains(g.agreed(m.Org), c.attribute) {
+			terms = append(terms, c.String())
+		}
+	}
+	if len(terms) == 0 {
+		return ""
+	}
+	return "{" + strings.Join(terms, " || ") + "}"
+}
+
 // answering are the members that answered when they were asked for the traces.
 func (g *gathering) answering() []Member {
 	var out []Member
@@ -232,13 +264,51 @@ func (g *gathering) answering() []Member {
 	return out
 }
 
-// extent is when the spans begin and end.
+// extent is when the spans begin and end. What an organization says of that is
+// believed as far as it isn't far from what others say: our own spans say it, or
+// else those that say the least.
 func (f *forest) extent() (start, end int64) {
-	start = latest
+	extents := make([]extent, len(f.orgs))
 	for i := range f.nodes {
-		start, end = min(start, f.nodes[i].start), max(end, f.nodes[i].end)
+		if n := &f.nodes[i]; n.org != none && !n.placeholder && !n.broken {
+			extents[n.org].add(n.start, n.end)
+		}
+	}
+	var surest *extent
+	for o := range extents {
+		if e := &extents[o]; e.known && (surest == nil || e.end-e.start < surest.end-surest.start) {
+			surest = e
+		}
+	}
+	if len(f.pieces) > 0 && f.pieces[0].own {
+		if own := &extents[number(f.orgs, f.pieces[0].org)]; own.known {
+			surest = own
+		}
+	}
+	if surest == nil {
+		return 0, 0
+	}
+	start, end = max(surest.start, surest.end-int64(maxApart)), surest.end
+	earliest, last := start-int64(maxApart), end+int64(maxApart)
+	for _, e := range extents {
+		if e.known {
+			start, end = min(start, max(e.start, earliest)), max(end, min(e.end, last))
+		}
 	}
 	return start, end
+}
+
+// extent is when spans begin and end.
+type extent struct {
+	known      bool
+	start, end int64
+}
+
+func (e *extent) add(start, end int64) {
+	if !e.known {
+		*e = extent{true, start, end}
+	}
+	e.start, e.end = min(e.start, start), max(e.end, end)
 }
 
 // named are trace ids that aren't here and that links name: of what has no parent,
@@ -312,7 +382,10 @@ func (f *forest) clues(correlation []string) []clue {
 			case n.placeholder:
 			case open || entry(n.kind) && f.open(int32(i), outer):
 				for _, attribute := range correlation {
-					add(clue{attribute, carried(n.span, attribute)})
+					// All are asked for those, whatever was agreed.
+					if value := carried(n.span, attribute); attribute != Traceparent || isTraceparent(value) {
+						add(clue{attribute, value})
+					}
 				}
 			}
 		}

@@ -169,7 +169,10 @@ func (t *tale) enter(from *told, at int64, kind ptrace.SpanKind) *told {
 	s := t.begin(from, trace, org, kind, at)
 	s.restarted = how
 	if how != "" && how != "link" {
-		value := fmt.Sprintf("%x", t.rand.Uint64())
+		value := fmt.Sprintf("%016x", t.rand.Uint64())
+		if how == Traceparent {
+			value = "00-" + value + value + "-" + value + "-01"
+		}
 		from.attributes[how], s.attributes[how] = value, value
 	}
 	return s

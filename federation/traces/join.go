@@ -27,6 +27,21 @@ import (
 // are the same request: the value of the header of W3C Trace Context.
 const Traceparent = "traceparent"
 
+// isTraceparent says whether a text is such a value: version, trace id, span id and
+// flags, in hex.
+func isTraceparent(text string) bool {
+	const form = "00-00000000000000000000000000000000-0000000000000000-00"
+	if len(text) != len(form) {
+		return false
+	}
+	for i := range len(form) {
+		if form[i] == '-' != (text[i] == '-') || form[i] == '0' && !strings.ContainsRune("0123456789abcdef", rune(text[i])) {
+			return false
+		}
+	}
+	return true
+}
+
 // candidate is a join that may be made: child may hang on the span of another
 // trace id.
 type candidate struct {

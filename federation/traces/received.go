@@ -56,15 +56,20 @@ func checkSpan(span ptrace.Span, trace pcommon.TraceID) error {
 		return errors.New("a trace with spans of another")
 	case span.SpanID().IsEmpty():
 		return errors.New("a span without an id")
+	case span.Kind() < ptrace.SpanKindUnspecified || span.Kind() > ptrace.SpanKindConsumer:
+		return errors.New("a span of a kind that there isn't")
 	case span.EndTimestamp() < span.StartTimestamp():
 		return errors.New("a span that ends before it begins")
 	case !says(span.Attributes(), RedactionAttribute, StatusAttribute, FoldedAttribute):
 		return errSaid
 	}
 	if how, ok := span.Attributes().Get(RedactionAttribute); ok {
-		if !slices.Contains([]Redaction{Attributes, Shape, Boundary, Withheld}, Redaction(how.AsString())) {
+		if how.Type() != pcommon.ValueTypeStr || !slices.Contains([]Redaction{Attributes, Shape, Boundary, Withheld}, Redaction(how.Str())) {
 			return errors.New("a redaction that there isn't")
 		}
+	}
+	if folded, ok := span.Attributes().Get(FoldedAttribute); ok && (folded.Type() != pcommon.ValueTypeInt || folded.Int() < 0) {
+		return errors.New("folded spans that aren't a number of them")
 	}
 	for _, event := range span.Events().All() {
 		if !says(event.Attributes()) {
@@ -79,10 +84,14 @@ func checkSpan(span ptrace.Span, trace pcommon.TraceID) error {
 	return nil
 }
 
-// says tells whether parley says nothing in attributes but under the names given.
+// says tells whether parley says nothing in attributes but under the names given,
+// and once under each: which of two counts would depend on who reads them.
 func says(attributes pcommon.Map, names ...string) bool {
-	for key := range attributes.All() {
-		if strings.HasPrefix(key, attributePrefix) && !slices.Contains(names, key) {
+	for key, value := range attributes.All() {
+		if !strings.HasPrefix(key, attributePrefix) {
+			continue
+		}
+		if first, _ := attributes.Get(key); first != value || !slices.Contains(names, key) {
 			return false
 		}
 	}

@@ -10,12 +10,13 @@ import (
 	"go.opentelemetry.io/collector/pdata/ptrace"
 
 	"github.com/parley-gateway/parley/policy"
+	"github.com/parley-gateway/parley/tenants"
 )
 
 // ask asks for the traces of a tale by one of its ids.
 func (t *tale) ask(tb testing.TB, id pcommon.TraceID) []Trace {
 	tb.Helper()
-	f := NewFederated(FederatedConfig{Correlation: func() []string { return []string{correlationAttribute} }})
+	f := NewFederated(FederatedConfig{Correlation: func(tenants.OrgID) []string { return []string{correlationAttribute} }})
 	released, completeness, err := f.Answer(tb.Context(), Question{Kind: policy.Trace, IDs: []pcommon.TraceID{id}}, t.members())
 	if err != nil {
 		tb.Fatal(err)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/parley-gateway/parley/federation"
 	"github.com/parley-gateway/parley/policy"
+	"github.com/parley-gateway/parley/tenants"
 )
 
 // releasing are the organizations of the tale, of which each lets another part of
@@ -97,7 +98,7 @@ func TestRestartsAreFoundInStores(t *testing.T) {
 	for seed := range uint64(150) {
 		tale := tell(seed, options{restarts: 0.4, async: 0.2, spans: 30})
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			f := NewFederated(FederatedConfig{Correlation: func() []string { return []string{correlationAttribute} }})
+			f := NewFederated(FederatedConfig{Correlation: func(tenants.OrgID) []string { return []string{correlationAttribute} }})
 			id := tale.ids[tale.rand.IntN(len(tale.ids))]
 			released, completeness, err := f.Answer(t.Context(), Question{Kind: policy.Trace, IDs: []pcommon.TraceID{id}}, tale.releasing(t, policy.SpanFull))
 			if err != nil || !completeness.Whole() || len(released.Traces()) != 1 {

@@ -17,7 +17,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -345,15 +344,11 @@ func (g *Gateway) traces() (gateway.Signal, error) {
 	return signal, nil
 }
 
-// correlation are the attributes of spans by which requests are agreed to be
-// recognized.
-func (g *Gateway) correlation() []string {
-	var out []string
-	for _, a := range g.directory.Partners() {
-		out = append(out, a.Traces.Correlation...)
-	}
-	slices.Sort(out)
-	return slices.Compact(out)
+// correlation are the attributes of spans by which requests are recognized, as
+// agreed with a partner.
+func (g *Gateway) correlation(org tenants.OrgID) []string {
+	agreement, _ := g.directory.Partner(org)
+	return agreement.Traces.Correlation
 }
 
 // sampling is which traces a partner keeps, as agreed.
