@@ -27,6 +27,10 @@ const (
 	// span id in a stitched trace than it was recorded with, the ones it had.
 	TraceAttribute = "parley.trace_id"
 	SpanAttribute  = "parley.span_id"
+	// CompletenessAttribute says of the root of a stitched trace which organizations
+	// that were asked for it aren't in it with all they have, and why, in words; or
+	// that it is complete.
+	CompletenessAttribute = "parley.completeness"
 	// ShiftAttribute is, of every resource of an organization whose clock was
 	// reconciled, by how many nanoseconds its spans were moved; the interval of
 	// what it may be is in the other two.

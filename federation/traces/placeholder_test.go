@@ -1,6 +1,7 @@
 package traces
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"testing"
@@ -96,6 +97,10 @@ func TestWhySpansAreMissing(t *testing.T) {
 			attributes := placeholder.Attributes().AsRaw()
 			if attributes[PlaceholderAttribute] != string(test.reason) || attributes[RedactionAttribute] != string(Placeholder) {
 				t.Errorf("its attributes are %v", attributes)
+			}
+			said, _ := allSpans(t, got)[pcommon.SpanID{1}].Attributes().Get(CompletenessAttribute)
+			if want := cmp.Or(completeness.Missing(), "complete"); said.Str() != want {
+				t.Errorf("the trace says %q, not %q", said.Str(), want)
 			}
 			m := got.Report.Missing
 			if len(m) != 1 || m[0].Reason != test.reason || !slices.Equal(m[0].Orgs, test.orgs) || m[0].Span.Org != test.org || m[0].Children != 1 {

@@ -1,6 +1,7 @@
 package traces
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"slices"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/ptrace"
 
+	"github.com/parley-gateway/parley/federation"
 	"github.com/parley-gateway/parley/tenants"
 )
 
@@ -30,7 +32,7 @@ func (f *forest) stitch(ids []pcommon.TraceID, unfollowed []pcommon.TraceID, h *
 		report := &Report{Unfollowed: unfollowed, Clocks: c.report(j), Blame: j.blame(c, len(h.incomplete()) > 0)}
 		j.tell(report)
 		id := j.id(ids)
-		out = append(out, Trace{ID: id, Spans: writer.write(j, c, id), Report: report})
+		out = append(out, Trace{ID: id, Spans: writer.write(j, c, id, h.parts), Report: report})
 	}
 	return out
 }
@@ -85,7 +87,7 @@ func newWriter(f *forest) *writer {
 }
 
 // write moves the spans of a journey into one.
-func (w *writer) write(j *journey, c *clocks, id pcommon.TraceID) ptrace.Traces {
+func (w *writer) write(j *journey, c *clocks, id pcommon.TraceID, asked federation.Completeness) ptrace.Traces {
 	j.rename(id)
 	out := ptrace.NewTraces()
 	for _, i := range j.order {
@@ -103,6 +105,9 @@ func (w *writer) write(j *journey, c *clocks, id pcommon.TraceID) ptrace.Traces 
 		p.spans.ResourceSpans().MoveAndAppendTo(out.ResourceSpans())
 	}
 	j.writePlaceholders(out, id)
+	if root := &w.f.nodes[j.root]; !root.placeholder {
+		root.span.Attributes().PutStr(CompletenessAttribute, cmp.Or(asked.Missing(), string(federation.Complete)))
+	}
 	return out
 }
 
