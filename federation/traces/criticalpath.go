@@ -19,8 +19,8 @@ import (
 // Where a child lies in its parent isn't always known, as clocks are known up to an
 // interval. Such a child may be anywhere in a stretch of its parent. If the stretch
 // is its alone, it doesn't matter where in it: its own length counts, and the rest
-// of the stretch is the parent's. If others may run in it too, any of them may have
-// had any of it.
+// of the stretch is the parent's. What surely ran beside one that ended later doesn't
+// matter either. Of the rest, any of those that may have run in it may have had any.
 //
 // So it is with withheld spans: which of those that were folded were on the path is
 // not known, nor what called what hangs on them: it may have been the span around
@@ -118,26 +118,65 @@ func (s *spending) spend(x stretch) {
 	}
 	s.path = append(s.path, x.node)
 	own := x.to - x.from
-	for _, group := range s.siblings(x) {
-		switch {
-		case group.certain:
-			own -= s.walk(group)
-		case len(group.kids) == 1 && group.fits:
-			n := &s.j.f.nodes[group.kids[0].node]
-			own -= n.end - n.start
-			s.pending = append(s.pending, stretch{group.kids[0].node, n.start, n.end})
-		default:
-			own -= group.to - group.from
-			s.share(x.node, group)
+	for _, group := range s.grouped(s.within(x)) {
+		if !group.certain && len(group.kids) > 1 {
+			theirs, left := s.peel(group)
+			own -= theirs
+			for _, rest := range s.grouped(left) {
+				own -= s.pass(x.node, rest)
+			}
+			continue
 		}
+		own -= s.pass(x.node, group)
 	}
 	s.keep(x, own)
+}
+
+// pass passes time of a span on to its children, and returns how much.
+func (s *spending) pass(of int32, g siblings) int64 {
+	switch {
+	case g.certain:
+		return s.walk(g)
+	case len(g.kids) == 1 && g.fits:
+		n := &s.j.f.nodes[g.kids[0].node]
+		s.pending = append(s.pending, stretch{g.kids[0].node, n.start, n.end})
+		return n.end - n.start
+	}
+	s.share(of, g)
+	return g.to - g.from
+}
+
+// peel goes back through children of which not all are known to lie somewhere, as
+// long as it is certain which was the last to end. It returns how much of the time
+// is theirs, and the children that may have some of the rest.
+func (s *spending) peel(g siblings) (theirs int64, left []child) {
+	kids := s.backward(g.kids)
+	now := g.to
+	for len(kids) > 0 {
+		last := kids[0]
+		if last.to <= now && (len(left) > 0 || !last.certain || len(kids) > 1 && kids[1].to == last.to) {
+			break
+		}
+		kids = kids[1:]
+		switch {
+		case last.to <= now:
+			s.pending = append(s.pending, stretch{last.node, last.from, last.to})
+			theirs += last.to - last.from
+			now = last.from
+		case last.ends <= now && last.from < now:
+			last.to, last.certain, last.fits = now, false, false
+			left = append(left, last)
+		default: // it ran beside a later one
+		}
+	}
+	return theirs, append(left, kids...)
 }
 
 // child is where a child may lie in its parent.
 type child struct {
 	node     int32
 	from, to int64
+	ends     int64 // not before
 	certain  bool
 	fits     bool // wherever it may lie, it is in its parent as a whole
 }
@@ -150,9 +189,8 @@ type siblings struct {
 	fits     bool
 }
 
-// siblings are the children of a span, in a stretch of it.
-func (s *spending) siblings(x stretch) []siblings {
-	kids := s.within(x)
+// grouped are children as siblings, in order.
+func (s *spending) grouped(kids []child) []siblings {
 	slices.SortFunc(kids, func(a, b child) int {
 		if a.from != b.from {
 			return cmp.Compare(a.from, b.from)
@@ -195,7 +233,9 @@ func (s *spending) within(x stretch) []child {
 		}
 		k := s.locate(&f.nodes[x.node], n)
 		k.node = i
-		k.certain = k.certain && !n.withheld && !f.nodes[n.parent].withheld
+		if n.withheld || f.nodes[n.parent].withheld {
+			k.certain, k.ends = false, math.MinInt64
+		}
 		k.fits = k.from >= x.from && k.to <= x.to
 		k.from, k.to = max(k.from, x.from), min(k.to, x.to)
 		if k.from < k.to {
@@ -211,12 +251,12 @@ func (s *spending) within(x stretch) []child {
 // locate is where a child may lie.
 func (s *spending) locate(parent, n *knot) child {
 	if parent.clock == n.clock {
-		return child{from: n.start, to: n.end, certain: true}
+		return child{from: n.start, to: n.end, ends: n.end, certain: true}
 	}
 	between := s.clocks.between(parent.clock, n.clock)
-	k := child{from: math.MinInt64, to: math.MaxInt64, certain: between == Interval{}}
+	k := child{from: math.MinInt64, to: math.MaxInt64, ends: math.MinInt64, certain: between == Interval{}}
 	if between.Min != -Unbounded {
-		k.from = along(n.start, int64(between.Min))
+		k.from, k.ends = along(n.start, int64(between.Min)), along(n.end, int64(between.Min))
 	}
 	if between.Max != Unbounded {
 		k.to = along(n.end, int64(between.Max))
@@ -227,14 +267,8 @@ func (s *spending) locate(parent, n *knot) child {
 // walk goes back through children of which is known when they ran. It returns how
 // much of the time is theirs.
 func (s *spending) walk(g siblings) int64 {
-	slices.SortFunc(g.kids, func(a, b child) int {
-		if a.to == b.to && a.from == b.from {
-			return s.j.f.compare(a.node, b.node)
-		}
-		return cmp.Or(-cmp.Compare(a.to, b.to), cmp.Compare(a.from, b.from))
-	})
 	theirs, now := int64(0), g.to
-	for _, k := range g.kids {
+	for _, k := range s.backward(g.kids) {
 		if k.to > now {
 			continue // it ran beside a later one
 		}
@@ -243,6 +277,17 @@ func (s *spending) walk(g siblings) int64 {
 		now = k.from
 	}
 	return theirs
+}
+
+// backward are children in the order in which they are gone back through.
+func (s *spending) backward(kids []child) []child {
+	slices.SortFunc(kids, func(a, b child) int {
+		if a.to == b.to && a.from == b.from {
+			return s.j.f.compare(a.node, b.node)
+		}
+		return cmp.Or(-cmp.Compare(a.to, b.to), cmp.Compare(a.from, b.from))
+	})
+	return kids
 }
 
 // share gives time of a span to all who may have had it. What is below a child had
