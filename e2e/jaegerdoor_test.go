@@ -56,14 +56,16 @@ type jaegerTag struct {
 func (tr *jaegerTrace) comparable() {
 	name := map[string]string{}
 	processes := map[string]jaegerProcess{}
+	ours := func(tag jaegerTag) bool { return strings.HasPrefix(tag.Key, "parley.") }
 	for id, p := range tr.Processes {
-		p.Tags = slices.DeleteFunc(p.Tags, func(tag jaegerTag) bool { return strings.HasPrefix(tag.Key, "parley.") })
+		p.Tags = slices.DeleteFunc(p.Tags, ours)
 		name[id] = fmt.Sprint(p)
 		processes[name[id]] = p
 	}
 	tr.Processes = processes
 	for i := range tr.Spans {
 		tr.Spans[i].ProcessID = name[tr.Spans[i].ProcessID]
+		tr.Spans[i].Tags = slices.DeleteFunc(tr.Spans[i].Tags, ours)
 	}
 	slices.SortFunc(tr.Spans, func(a, b jaegerSpan) int { return cmp.Compare(a.SpanID, b.SpanID) })
 }

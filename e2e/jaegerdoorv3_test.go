@@ -107,10 +107,12 @@ func otlpIn(t *testing.T, r reply) []string {
 }
 
 func otlpLines(spans ptrace.Traces) (out []string) {
+	ours := func(name string, _ pcommon.Value) bool { return strings.HasPrefix(name, "parley.") }
 	for _, resource := range spans.ResourceSpans().All() {
-		resource.Resource().Attributes().RemoveIf(func(name string, _ pcommon.Value) bool { return strings.HasPrefix(name, "parley.") })
+		resource.Resource().Attributes().RemoveIf(ours)
 		for _, scope := range resource.ScopeSpans().All() {
 			for _, s := range scope.Spans().All() {
+				s.Attributes().RemoveIf(ours)
 				text := fmt.Sprint(s.TraceID(), s.SpanID(), s.ParentSpanID(), " ", s.Name(), s.Kind(), int64(s.StartTimestamp()), " ", int64(s.EndTimestamp()), s.Status().Code(), s.Status().Message(),
 					s.TraceState().AsRaw(), s.Attributes().AsRaw(), resource.Resource().Attributes().AsRaw(), scope.Scope().Name(), scope.Scope().Version())
 				for _, e := range s.Events().All() {

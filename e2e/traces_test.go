@@ -246,7 +246,11 @@ func (w *tracesWorld) shownByPolicy(id trace.TraceID) map[string]shown {
 	for spanID, s := range all {
 		switch s.of {
 		case w.journeys.shop, w.journeys.mailer:
-			out[spanID.String()] = s.shown("", nil, s.parent(all))
+			is := s.shown("", nil, s.parent(all))
+			if !s.Parent.IsValid() {
+				is.Attributes["parley.completeness"] = "complete"
+			}
+			out[spanID.String()] = is
 		case w.journeys.bank, w.journeys.archive:
 			is := s.shown("attributes", []string{"http.route", "http.response.status_code", "messaging.destination.name"}, s.parent(all))
 			if is.Attributes["customer.id"] = nil; !s.has("customer.id") {
@@ -262,7 +266,8 @@ func (w *tracesWorld) shownByPolicy(id trace.TraceID) map[string]shown {
 				continue
 			}
 			is := s.shown("withheld", []string{}, s.parent(all))
-			is.Service, is.Name, is.Attributes["parley.folded_spans"] = "initech", "withheld", int64(1)
+			is.Service, is.Name = "initech", "withheld"
+			is.Attributes["parley.folded_spans"], is.Attributes["parley.status"] = int64(1), "withheld"
 			out["withheld in "+is.Parent] = is
 		}
 	}
@@ -648,6 +653,9 @@ func globexsGatewayIsDown(t *testing.T, w *tracesWorld) {
 	wantWhole(t, a.spans)
 	missing := 0
 	for _, l := range linesOf(a.spans) {
+		if l.ParentSpanID().IsEmpty() && !strings.Contains(l.has("parley.completeness"), "globex is unreachable") {
+			t.Errorf("%s says it is %q", l.Name(), l.has("parley.completeness"))
+		}
 		if l.has("parley.redaction") != "placeholder" {
 			continue
 		}
