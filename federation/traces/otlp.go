@@ -7,8 +7,9 @@ import (
 	"go.opentelemetry.io/collector/pdata/ptrace"
 )
 
-// maxNesting is how deep a value of an attribute may be nested.
-const maxNesting = 64
+// MaxNesting is how deep a value of an attribute may be nested: so many lists and
+// maps in one another.
+const MaxNesting = 64
 
 // placed is a span and what it is of.
 type placed struct {
@@ -63,7 +64,7 @@ func spanNestsTooDeep(span ptrace.Span) bool {
 	return false
 }
 
-func nestsTooDeep(attributes pcommon.Map) bool { return mapDeeper(attributes.All(), maxNesting) }
+func nestsTooDeep(attributes pcommon.Map) bool { return mapDeeper(attributes.All(), MaxNesting) }
 
 func mapDeeper(values iter.Seq2[string, pcommon.Value], left int) bool {
 	for _, v := range values {

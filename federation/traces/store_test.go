@@ -136,7 +136,7 @@ func TestStoreRefusesSpans(t *testing.T) {
 		"without a span id":  func(s ptrace.Span) { s.SetSpanID(pcommon.SpanID{}) },
 		"without a start":    func(s ptrace.Span) { s.SetStartTimestamp(0) },
 		"of the future":      func(s ptrace.Span) { s.SetStartTimestamp(pcommon.NewTimestampFromTime(time.Now().Add(2 * time.Hour))) },
-		"nested deeper than": func(s ptrace.Span) { nest(s.Attributes().PutEmpty("a"), maxNesting+1) },
+		"nested deeper than": func(s ptrace.Span) { nest(s.Attributes().PutEmpty("a"), MaxNesting+1) },
 	} {
 		td := spanOf(1, 1, 0)
 		good := td.ResourceSpans().At(0).ScopeSpans().At(0).Spans().AppendEmpty()
@@ -158,7 +158,7 @@ func TestStoreRefusesSpans(t *testing.T) {
 		t.Errorf("of those with one that is good, the store has %s", got)
 	}
 	td := spanOf(2, 1, 0)
-	nest(firstSpan(td).Attributes().PutEmpty("a"), maxNesting)
+	nest(firstSpan(td).Attributes().PutEmpty("a"), MaxNesting)
 	mustAppend(t, s, td)
 }
 

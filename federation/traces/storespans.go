@@ -169,7 +169,7 @@ func problem(span ptrace.Span, oldest, newest int64, deep bool) string {
 	case int64(start) < oldest:
 		return "older than what is kept"
 	case deep || spanNestsTooDeep(span):
-		return fmt.Sprintf("with attributes nested deeper than %d", maxNesting)
+		return fmt.Sprintf("with attributes nested deeper than %d", MaxNesting)
 	}
 	return ""
 }

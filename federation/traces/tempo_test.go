@@ -191,7 +191,7 @@ func TestTempoFails(t *testing.T) {
 // tooDeep is OTLP of a resource with an attribute that is nested too deep.
 func tooDeep() []byte {
 	td := spanOf(1, 1, 0)
-	nest(td.ResourceSpans().At(0).Resource().Attributes().PutEmpty("a"), maxNesting+1)
+	nest(td.ResourceSpans().At(0).Resource().Attributes().PutEmpty("a"), MaxNesting+1)
 	var m ptrace.ProtoMarshaler
 	text, err := m.MarshalTraces(td)
 	if err != nil {

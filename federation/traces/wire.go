@@ -13,7 +13,7 @@ import (
 // nested too deep are an error: reading them takes as much of the stack as their
 // sender likes.
 func Decode(text []byte) (ptrace.Traces, error) {
-	if err := checkNesting(text, wireTraces, maxNesting); err != nil {
+	if err := checkNesting(text, wireTraces, MaxNesting); err != nil {
 		return ptrace.Traces{}, err
 	}
 	var u ptrace.ProtoUnmarshaler
@@ -73,7 +73,7 @@ func checkNesting(text []byte, m *wireMessage, left int) error {
 		left--
 	}
 	if left < 0 {
-		return fmt.Errorf("attributes nested deeper than %d", maxNesting)
+		return fmt.Errorf("attributes nested deeper than %d", MaxNesting)
 	}
 	for len(text) > 0 {
 		number, kind, n := protowire.ConsumeTag(text)

@@ -5,6 +5,8 @@ import (
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/parley-gateway/parley/federation/traces"
 )
 
 // The bytes of a partner's OTLP are looked at before anything is made of them:
@@ -64,9 +66,11 @@ var anyValue = map[protowire.Number]otlpField{
 	1: otlpText, 2: otlpNumber, 3: otlpNumber, 4: otlpTime, 5: {protowire.BytesType, false, otlpValues}, 6: {protowire.BytesType, false, otlpMap}, 7: otlpBytes,
 }
 
-// maxOTLPDepth is how deep messages may be in one another: an attribute of a span
-// is at 4, and what its value holds three deeper each time.
-const maxOTLPDepth = 64
+// maxOTLPDepth is how deep messages may be in one another. The value of an attribute
+// of an event is at 6, and what is in it three deeper each time. A view has values
+// as deep as a store does: were it less, one such span would be the end of every
+// answer that it is in.
+const maxOTLPDepth = 6 + 3*traces.MaxNesting
 
 var errOTLP = errors.New("spans that can't be read")
 

@@ -245,10 +245,7 @@ func TestTracesThatAreRefused(t *testing.T) {
 			}
 		},
 		"too deep": func(ts ptrace.Traces) {
-			at := span(ts).Attributes().PutEmptyMap("deep")
-			for range 30 {
-				at = at.PutEmptyMap("deep")
-			}
+			nest(span(ts).Events().At(0).Attributes(), traces.MaxNesting+1)
 		},
 	} {
 		if _, _, err := receiveTraces(traces.Question{Kind: policy.Trace, IDs: []pcommon.TraceID{{1}}}, wire.Limits{}, spoiled(t, change)); err == nil {
@@ -257,6 +254,36 @@ func TestTracesThatAreRefused(t *testing.T) {
 	}
 	if _, _, err := receiveTraces(traces.Question{Kind: policy.Trace, IDs: []pcommon.TraceID{{1}}}, wire.Limits{}, spoiled(t, func(ptrace.Traces) {})); err != nil {
 		t.Errorf("unspoiled: %v", err)
+	}
+}
+
+// nest puts an attribute of maps into one another there, so many of them.
+func nest(at pcommon.Map, maps int) {
+	for range maps {
+		at = at.PutEmptyMap("deep")
+	}
+	at.PutStr("deep", "down")
+}
+
+// What a store takes can be sent: a single span that couldn't would be the end of
+// every answer that it is in.
+func TestWhatAStoreTakesArrives(t *testing.T) {
+	deep := globexTrace(1, 1)
+	span := deep.Spans.ResourceSpans().At(0).ScopeSpans().At(0).Spans().At(0)
+	for _, at := range []pcommon.Map{span.Attributes(), span.Events().At(0).Attributes(), span.Links().At(0).Attributes()} {
+		nest(at, traces.MaxNesting)
+	}
+	store := traces.NewStore(traces.StoreConfig{Now: func() time.Time { return begin }})
+	if err := store.Append(deep.Spans); err != nil {
+		t.Fatal(err)
+	}
+	messages, _, err := wire.EncodeAnswer(traces.Received(traces.Answer{Traces: []traces.Trace{deep}}), complete())
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := traces.Question{Kind: policy.Trace, IDs: []pcommon.TraceID{{1}}}
+	if got, _, err := receiveTraces(q, wire.Limits{}, messages); err != nil || got.Disclosed().Spans != 1 {
+		t.Errorf("got %v, %v", got, err)
 	}
 }
 
