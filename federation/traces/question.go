@@ -12,11 +12,15 @@ import (
 	"github.com/parley-gateway/parley/tenants"
 )
 
+// MaxAsked is how many traces an organization is asked for in one question, by id or
+// of a search.
+const MaxAsked = 1_000
+
 // Question is one traces question, as it arrives at either door.
 type Question struct {
 	Kind policy.Kind
-	// IDs are the traces that are asked for, of a Trace, or to be kept, of a Keep: at
-	// least one.
+	// IDs are the traces that are asked for, of a Trace, or to be kept, of a KeepTrace:
+	// at least one, at most MaxAsked.
 	IDs []pcommon.TraceID
 	// Expression is TraceQL. A Search has one: it finds the traces of which it is
 	// true. Of LabelNames, LabelValues, Operations and Dependencies it says of which spans
@@ -28,7 +32,8 @@ type Question struct {
 	// a Trace, is all of time.
 	Start, End time.Time
 	// Limit is how many traces a Search wants, the latest first: by when the last
-	// span begins that meets a filter. Of LabelNames, LabelValues and Operations it
+	// span begins that meets a filter; each organization gives MaxAsked of them at
+	// most. Of LabelNames, LabelValues and Operations it
 	// is how many, and zero is all.
 	Limit int
 	// Label is the attribute whose values are asked for, as TraceQL names it:
@@ -78,6 +83,9 @@ func (q Question) Request() (policy.Request, error) {
 	case policy.Trace, policy.KeepTrace:
 		if len(q.IDs) == 0 {
 			return policy.Request{}, federation.Errorf(federation.BadQuestion, "a question for traces, or to keep them, has at least one trace id")
+		}
+		if len(q.IDs) > MaxAsked {
+			return policy.Request{}, federation.Errorf(federation.BadQuestion, "%d trace ids are more than the %d that are asked for at once", len(q.IDs), MaxAsked)
 		}
 	case policy.Search:
 		if q.Limit <= 0 {

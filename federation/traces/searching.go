@@ -71,8 +71,8 @@ func (f *Federated) answerSearch(ctx context.Context, q Question, members []Memb
 		return nil, nil, err
 	}
 	s := newSearching(f.config, q, expr, members)
-	most := max(f.config.MaxCandidates, q.Limit)
-	wanted := q.Limit
+	most := min(max(f.config.MaxCandidates, q.Limit), MaxAsked)
+	wanted := min(q.Limit, most)
 	if !s.perSpan {
 		wanted = min(2*q.Limit, most)
 	}

@@ -221,6 +221,32 @@ func TestSearchAsksWhomItConcerns(t *testing.T) {
 	}
 }
 
+// Jaeger's UI asks for up to 1500 traces, and no partner gives more than MaxAsked: a
+// larger limit is no reason to be refused.
+func TestSearchForMoreThanIsAskedAtOnce(t *testing.T) {
+	l := newLibrary(1, 40)
+	members := l.members()
+	for i, m := range members {
+		members[i].Ask = func(ctx context.Context, q Question) (*Released, federation.Part, error) {
+			if q.Limit > MaxAsked {
+				return nil, federation.Part{}, federation.Errorf(federation.BadQuestion, "limit")
+			}
+			return m.Ask(ctx, q)
+		}
+	}
+	for _, expression := range []string{`{ }`, `{ resource.parley.org = "org0" } && { resource.parley.org = "org1" }`} {
+		q := Question{Kind: policy.Search, Expression: expression, Limit: MaxAsked + 500, Start: time.Unix(0, base).Add(-time.Minute), End: time.Unix(0, base).Add(time.Hour)}
+		released, completeness, err := NewFederated(FederatedConfig{}).Answer(t.Context(), q, members)
+		if err != nil || !completeness.Whole() || len(released.Traces()) != len(l.all(q)) {
+			t.Errorf("%s: %v, %s", expression, err, completeness.Missing())
+		}
+	}
+	_, _, err := NewFederated(FederatedConfig{}).Answer(t.Context(), Question{Kind: policy.Trace, IDs: make([]pcommon.TraceID, MaxAsked+1)}, members)
+	if federation.AsError(err).Kind != federation.BadQuestion {
+		t.Errorf("more ids than are asked for at once: %v", err)
+	}
+}
+
 // Who may give few candidates at once is asked for fewer, and the answer says that
 // there may be more.
 func TestSearchWithFewerCandidates(t *testing.T) {

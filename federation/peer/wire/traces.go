@@ -15,12 +15,8 @@ import (
 	federationv1 "github.com/parley-gateway/parley/proto/parley/federation/v1"
 )
 
-const (
-	// maxTraces is how many traces a question may ask for, by id or of a search.
-	maxTraces = 1_000
-	// maxNamesAsked is how many names of a listing.
-	maxNamesAsked = 1_000_000
-)
+// maxNamesAsked is how many names of a listing a question may ask for.
+const maxNamesAsked = 1_000_000
 
 // tracesHave says which fields each kind of question has.
 type tracesHave struct{ ids, expression, needExpression, label, needLabel, limit, needLimit bool }
@@ -58,7 +54,7 @@ func decodeTraces(m *federationv1.TracesQuestion) (traces.Question, error) {
 	}
 	most := int64(maxNamesAsked)
 	if q.Kind == policy.Search {
-		most = maxTraces
+		most = traces.MaxAsked
 	}
 	switch {
 	case m.GetEndNs() < m.GetStartNs():
@@ -76,9 +72,9 @@ func decodeTraces(m *federationv1.TracesQuestion) (traces.Question, error) {
 	case has.needLabel && m.GetLabel() == "" || !has.label && m.GetLabel() != "":
 		return q, bad("label: label_values has one, labels and operations may have one, the others have none")
 	case m.GetLimit() < 0 || m.GetLimit() > most || has.needLimit && m.GetLimit() == 0 || !has.limit && m.GetLimit() != 0:
-		return q, bad("limit: a search has one of up to %d traces, labels, label_values and operations may have one", maxTraces)
-	case has.ids != (len(m.GetIds()) > 0) || len(m.GetIds()) > maxTraces:
-		return q, bad("ids: trace and keep have 1 to %d, the others have none", maxTraces)
+		return q, bad("limit: a search has one of up to %d traces, labels, label_values and operations may have one", traces.MaxAsked)
+	case has.ids != (len(m.GetIds()) > 0) || len(m.GetIds()) > traces.MaxAsked:
+		return q, bad("ids: trace and keep have 1 to %d, the others have none", traces.MaxAsked)
 	}
 	for _, id := range m.GetIds() {
 		var trace pcommon.TraceID
