@@ -196,8 +196,12 @@ func (j *jaegerQueries) GetOperations(ctx context.Context, r *apiv3.GetOperation
 	return out, nil
 }
 
-// maxSpansInChunk bounds a message, which clients take up to 4 MiB of.
-const maxSpansInChunk = 500
+// Clients take messages of up to 4 MiB: what is in a chunk is at most so many spans and
+// bytes, or a single span that is larger.
+const (
+	maxSpansInChunk = 500
+	maxBytesInChunk = 2 << 20
+)
 
 // sendSpans sends traces one after another, those of a trace in pieces.
 func sendSpans(stream grpc.ServerStreamingServer[apiv3.SpansChunk], released *traces.Released) error {
@@ -215,44 +219,76 @@ func sendSpans(stream grpc.ServerStreamingServer[apiv3.SpansChunk], released *tr
 	return nil
 }
 
-// piecesOf yields the spans of a trace in pieces of no more than maxSpansInChunk,
-// each with what they are of.
+// piecesOf yields the spans of a trace in pieces of no more than a chunk has, each with
+// what they are of.
 func piecesOf(td ptrace.Traces) iter.Seq[ptrace.Traces] {
 	return func(yield func(ptrace.Traces) bool) {
-		piece := ptrace.NewTraces()
-		full := func() bool { return piece.SpanCount() >= maxSpansInChunk }
+		p := newPiece()
 		for _, rs := range td.ResourceSpans().All() {
 			for _, ss := range rs.ScopeSpans().All() {
-				var to ptrace.SpanSlice
-				begun := false
+				p.begin(rs, ss)
 				for _, span := range ss.Spans().All() {
-					if full() {
-						if !yield(piece) {
+					if p.isFull(span) {
+						if !yield(p.traces) {
 							return
 						}
-						piece, begun = ptrace.NewTraces(), false
+						p = newPiece()
+						p.begin(rs, ss)
 					}
-					if !begun {
-						to, begun = emptied(piece, rs, ss), true
-					}
-					span.CopyTo(to.AppendEmpty())
+					p.add(span)
 				}
 			}
 		}
-		if piece.SpanCount() > 0 {
-			yield(piece)
+		if p.spans > 0 {
+			yield(p.traces)
 		}
 	}
 }
 
-// emptied adds a resource and a scope to a piece, without their spans.
-func emptied(piece ptrace.Traces, rs ptrace.ResourceSpans, ss ptrace.ScopeSpans) ptrace.SpanSlice {
-	resource := piece.ResourceSpans().AppendEmpty()
-	rs.Resource().CopyTo(resource.Resource())
-	resource.SetSchemaUrl(rs.SchemaUrl())
+// piece is a part of a trace, in the making.
+type piece struct {
+	traces ptrace.Traces
+	spans  int
+	bytes  int // about
+	sizer  ptrace.ProtoMarshaler
+	// resource and scope are what the next span is of, and to is where it goes, nil
+	// before the first.
+	resource ptrace.ResourceSpans
+	scope    ptrace.ScopeSpans
+	to       *ptrace.SpanSlice
+}
+
+func newPiece() *piece { return &piece{traces: ptrace.NewTraces()} }
+
+// begin says what the next spans are of.
+func (p *piece) begin(resource ptrace.ResourceSpans, scope ptrace.ScopeSpans) {
+	p.resource, p.scope, p.to = resource, scope, nil
+}
+
+// isFull says whether a span is for the next piece.
+func (p *piece) isFull(span ptrace.Span) bool {
+	return p.spans == maxSpansInChunk || p.spans > 0 && p.bytes+p.sizer.SpanSize(span) > maxBytesInChunk
+}
+
+func (p *piece) add(span ptrace.Span) {
+	if p.to == nil {
+		to := p.emptied()
+		p.to = &to
+	}
+	span.CopyTo(p.to.AppendEmpty())
+	p.spans++
+	p.bytes += p.sizer.SpanSize(span)
+}
+
+// emptied adds the resource and the scope, without their spans.
+func (p *piece) emptied() ptrace.SpanSlice {
+	resource := p.traces.ResourceSpans().AppendEmpty()
+	p.resource.Resource().CopyTo(resource.Resource())
+	resource.SetSchemaUrl(p.resource.SchemaUrl())
 	scope := resource.ScopeSpans().AppendEmpty()
-	ss.Scope().CopyTo(scope.Scope())
-	scope.SetSchemaUrl(ss.SchemaUrl())
+	p.scope.Scope().CopyTo(scope.Scope())
+	scope.SetSchemaUrl(p.scope.SchemaUrl())
+	p.bytes += p.sizer.ResourceSpansSize(resource)
 	return scope.Spans()
 }
 

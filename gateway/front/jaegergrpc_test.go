@@ -243,8 +243,12 @@ func TestALongTraceOverGRPC(t *testing.T) {
 		rs.Resource().Attributes().PutStr("service.name", "web")
 		for range 2 {
 			ss := rs.ScopeSpans().AppendEmpty()
-			for range 333 {
-				ss.Spans().AppendEmpty().SetName("x")
+			for i := range 333 {
+				span := ss.Spans().AppendEmpty()
+				span.SetName("x")
+				if i%3 == 0 { // 500 of them are more than a client takes at once
+					span.Events().AppendEmpty().Attributes().PutStr("exception.stacktrace", strings.Repeat("at checkout.Pay\n", 2000))
+				}
 			}
 		}
 	}
