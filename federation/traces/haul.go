@@ -78,7 +78,9 @@ func (h *haul) only(id pcommon.TraceID) (ptrace.Traces, error) {
 func byTrace(spans ptrace.Traces) iter.Seq2[pcommon.TraceID, ptrace.Traces] {
 	groups := map[pcommon.TraceID]*group{}
 	for p := range placedSpans(spans) {
-		groups[p.span.TraceID()] = newGroup(p.span.TraceID())
+		if id := p.span.TraceID(); groups[id] == nil {
+			groups[id] = newGroup(id)
+		}
 	}
 	return func(yield func(pcommon.TraceID, ptrace.Traces) bool) {
 		if len(groups) == 1 {
