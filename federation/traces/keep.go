@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
+	"log/slog"
 	"maps"
 	"math"
 	"os"
@@ -34,6 +35,8 @@ type KeepingConfig struct {
 	MaxBytes int
 	// Now is the clock; default time.Now.
 	Now func() time.Time
+	// Logger is told of files that can't be removed; nil: nobody is.
+	Logger *slog.Logger
 }
 
 const (
@@ -70,6 +73,9 @@ func NewKeeping(source Source, c KeepingConfig) (*Keeping, error) {
 	c.MaxBytes = cmp.Or(c.MaxBytes, defaultMaxKeptBytes)
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	k := &Keeping{Source: source, config: c, kept: map[pcommon.TraceID]*keptTrace{}}
 	if c.Dir == "" {
@@ -138,7 +144,7 @@ var errKeptEnough = errors.New("as much is kept already as there is room for")
 
 // keep keeps a raw trace for an organization, which may have most of them. One
 // that is kept already is kept for longer.
-func (k *Keeping) keep(raw ptrace.Traces, by tenants.OrgID, most int) error {
+func (k *Keeping) keep(ctx context.Context, raw ptrace.Traces, by tenants.OrgID, most int) error {
 	var marshaler ptrace.ProtoMarshaler
 	otlp, err := marshaler.MarshalTraces(raw)
 	if err != nil {
@@ -147,9 +153,7 @@ func (k *Keeping) keep(raw ptrace.Traces, by tenants.OrgID, most int) error {
 	id, now := idOf(raw), k.config.Now()
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if err := k.forget(now); err != nil {
-		return err
-	}
+	k.forget(ctx, now)
 	old := k.kept[id]
 	kept := &keptTrace{By: map[tenants.OrgID]time.Time{}, OTLP: otlp}
 	kept.note(raw)
@@ -199,8 +203,10 @@ func (k *Keeping) save(id pcommon.TraceID, kept *keptTrace) error {
 	return atomicfile.Write(k.path(id), text, 0o600)
 }
 
-// forget lets go what nobody asked to keep until now. It needs mu.
-func (k *Keeping) forget(now time.Time) error {
+// forget lets go what nobody asked to keep until now. What is left then without
+// anybody is a trace whose file can't be removed: it isn't there any more, and the
+// file is tried again. It needs mu.
+func (k *Keeping) forget(ctx context.Context, now time.Time) {
 	for id, kept := range k.kept {
 		// Who sees a trace must not see another one's wish in it, so that each ends by
 		// itself; the copy is there as long as one lasts.
@@ -210,24 +216,22 @@ func (k *Keeping) forget(now time.Time) error {
 		}
 		if k.config.Dir != "" {
 			if err := os.Remove(k.path(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return fmt.Errorf("let go of a kept trace: %w", err)
+				k.config.Logger.ErrorContext(ctx, "a kept trace whose time is over can't be removed", "error", err)
+				continue
 			}
 		}
 		k.bytes -= len(kept.OTLP)
 		delete(k.kept, id)
 	}
-	return nil
 }
 
 // there are the kept traces that choose picks.
-func (k *Keeping) there(choose func(pcommon.TraceID, *keptTrace) bool) ([]ptrace.Traces, error) {
+func (k *Keeping) there(ctx context.Context, choose func(pcommon.TraceID, *keptTrace) bool) ([]ptrace.Traces, error) {
 	k.mu.Lock()
-	err := k.forget(k.config.Now())
+	k.forget(ctx, k.config.Now())
 	kept := maps.Clone(k.kept)
+	maps.DeleteFunc(kept, func(_ pcommon.TraceID, trace *keptTrace) bool { return len(trace.By) == 0 })
 	k.mu.Unlock()
-	if err != nil {
-		return nil, err
-	}
 	var out []ptrace.Traces
 	for id, trace := range kept {
 		if !choose(id, trace) {
@@ -255,7 +259,7 @@ func (k *Keeping) tracesRaw(ctx context.Context, ids []pcommon.TraceID) iter.Seq
 				return
 			}
 		}
-		rest, err := k.there(func(id pcommon.TraceID, _ *keptTrace) bool { return !came[id] && slices.Contains(ids, id) })
+		rest, err := k.there(ctx, func(id pcommon.TraceID, _ *keptTrace) bool { return !came[id] && slices.Contains(ids, id) })
 		if err != nil {
 			yield(ptrace.Traces{}, err)
 			return
@@ -279,7 +283,7 @@ func (k *Keeping) servicesRaw(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	kept, err := k.there(func(pcommon.TraceID, *keptTrace) bool { return true })
+	kept, err := k.there(ctx, func(pcommon.TraceID, *keptTrace) bool { return true })
 	if err != nil {
 		return nil, err
 	}
@@ -301,20 +305,20 @@ func (k *Keeping) someRaw(ctx context.Context, s selection) ([]ptrace.Traces, er
 	if err != nil || len(some) > 0 {
 		return some, err
 	}
-	return k.there(func(_ pcommon.TraceID, trace *keptTrace) bool { return trace.first < s.end && trace.last >= s.start })
+	return k.there(ctx, s.overlaps)
 }
 
 // searchRaw is that of the store, with the kept traces among it.
 func (k *Keeping) searchRaw(ctx context.Context, s selection, seen func(start int64) bool) iter.Seq2[ptrace.Traces, error] {
 	return func(yield func(ptrace.Traces, error) bool) {
-		kept, err := k.there(func(_ pcommon.TraceID, trace *keptTrace) bool { return trace.first < s.end && trace.last >= s.start })
+		kept, err := k.there(ctx, s.overlaps)
 		if err != nil {
 			yield(ptrace.Traces{}, err)
 			return
 		}
 		matches := map[pcommon.TraceID]int64{} // when the last span of the selection begins
 		for _, trace := range kept {
-			if at, ok := s.last(trace); ok {
+			if at, ok := s.latest(trace); ok {
 				matches[idOf(trace)] = at
 			}
 		}
@@ -357,17 +361,7 @@ func (k *Keeping) searchRaw(ctx context.Context, s selection, seen func(start in
 	}
 }
 
-// last is when the last span of the selection begins, of a trace that has one.
-func (s selection) last(trace ptrace.Traces) (at int64, ok bool) {
-	for p := range placedSpans(trace) {
-		start := int64(p.span.StartTimestamp())
-		switch {
-		case start < s.start || start >= s.end || ok && start <= at:
-		case len(s.services) > 0 && !slices.Contains(s.services, serviceOf(p.resource.Resource())):
-		case s.operation != "" && p.span.Name() != s.operation:
-		default:
-			at, ok = start, true
-		}
-	}
-	return at, ok
+// overlaps says whether a kept trace may have a span that begins within.
+func (s selection) overlaps(_ pcommon.TraceID, trace *keptTrace) bool {
+	return trace.first < s.end && trace.last >= s.start
 }

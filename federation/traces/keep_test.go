@@ -3,6 +3,7 @@ package traces_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -97,6 +98,33 @@ func TestATraceIsKept(t *testing.T) {
 	if got := answerOf(t, k.Keeping, tracestest.Policy(), byID); len(got.Traces()) != 0 {
 		t.Errorf("is there after its time: %s", shownAs(t, got))
 	}
+	if files, err := os.ReadDir(k.dir); err != nil || len(files) != 0 {
+		t.Errorf("left %v, %v", files, err)
+	}
+}
+
+// A file that can't be removed keeps no trace longer, and nobody from what else there
+// is.
+func TestAKeptTraceWhoseFileStays(t *testing.T) {
+	k := newKeepWorld(t)
+	byID := traces.Question{Kind: policy.Trace, IDs: k.w.IDs()}
+	all := answerOf(t, k.Keeping, everything(), byID)
+	kept := all.Traces()[0].ID
+	if _, err := k.asks(t, "acme", everything(), kept); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(k.dir, kept.String()+".trace.json")
+	if err := errors.Join(os.Remove(file), os.MkdirAll(filepath.Join(file, "in use"), 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	k.now = k.now.Add(2 * time.Hour)
+	if got := answerOf(t, k.Keeping, everything(), byID); len(got.Traces()) != len(all.Traces()) {
+		t.Errorf("%d of %d traces of the store", len(got.Traces()), len(all.Traces()))
+	}
+	if err := os.Remove(filepath.Join(file, "in use")); err != nil {
+		t.Fatal(err)
+	}
+	answerOf(t, k.Keeping, everything(), byID)
 	if files, err := os.ReadDir(k.dir); err != nil || len(files) != 0 {
 		t.Errorf("left %v, %v", files, err)
 	}

@@ -185,7 +185,7 @@ func (l *Local) keep(ctx context.Context, q Question, v *view, limits tenants.Li
 		if _, seen := v.trace(raw); !seen {
 			continue
 		}
-		switch err := keeping.keep(raw, by, limits.KeptTraces); {
+		switch err := keeping.keep(ctx, raw, by, limits.KeptTraces); {
 		case errors.Is(err, errKeptEnough):
 			return nil, federation.Errorf(federation.OverLimit, "no more traces are kept, the last ones asked for among them")
 		case err != nil:
@@ -203,13 +203,9 @@ func within(t ptrace.Traces, q Question) bool {
 	if !q.timed() {
 		return true
 	}
-	for _, rs := range t.ResourceSpans().All() {
-		for _, ss := range rs.ScopeSpans().All() {
-			for _, span := range ss.Spans().All() {
-				if begins(span, q) {
-					return true
-				}
-			}
+	for p := range placedSpans(t) {
+		if begins(p.span, q) {
+			return true
 		}
 	}
 	return false

@@ -330,7 +330,7 @@ func (g *Gateway) traces() (gateway.Signal, error) {
 	if g.config.Traces == nil {
 		return signal, nil
 	}
-	keeping, err := traces.NewKeeping(g.config.Traces, traces.KeepingConfig{Dir: g.config.KeptTracesDir, For: g.config.KeepTracesFor})
+	keeping, err := traces.NewKeeping(g.config.Traces, traces.KeepingConfig{Dir: g.config.KeptTracesDir, For: g.config.KeepTracesFor, Logger: g.config.Log})
 	if err != nil {
 		return signal, err
 	}
