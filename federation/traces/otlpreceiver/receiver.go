@@ -41,7 +41,7 @@ type Config struct {
 	MaxRequest int
 	// MaxConcurrent is how many requests are read at once; default 8.
 	MaxConcurrent int
-	// Logger is told of what wasn't taken.
+	// Logger is told of what wasn't taken; nil: nobody is.
 	Logger *slog.Logger
 }
 
@@ -67,6 +67,9 @@ func New(c Config) *Receiver {
 	}
 	if c.MaxConcurrent == 0 {
 		c.MaxConcurrent = defaultMaxConcurrent
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	r := &Receiver{config: c, places: make(chan struct{}, c.MaxConcurrent)}
 	r.grpc = r.newGRPC()

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"strings"
@@ -81,7 +80,6 @@ func start(t *testing.T, c otlpreceiver.Config) running {
 	if c.Store == nil {
 		c.Store = store
 	}
-	c.Logger = slog.New(slog.DiscardHandler)
 	receiver := otlpreceiver.New(c)
 	var served sync.WaitGroup
 	listen := func(serve func(net.Listener) error) string {
