@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/parley-gateway/parley/federation"
 	"github.com/parley-gateway/parley/federation/traces/traceql"
@@ -14,11 +15,15 @@ import (
 // entries are the spans that others called, in TraceQL.
 const entries = "{ kind = server || kind = consumer }"
 
+// dependencyRounds is how many times as many traces of each organization as are
+// looked at for a search are looked at to count calls between organizations.
+const dependencyRounds = 16
+
 // answerDependencies sums up what each organization knows of calls between its own
 // services, and counts the calls between organizations in traces that are put
-// together: a span there and its parent here are in no one's store. Those are the
-// latest traces of each organization, as many as are looked at for a search; if
-// there are more the answer says so.
+// together: a span there and its parent here are in no one's store. Those are
+// looked at part by part of the time, the latest first; if there are more than are
+// looked at the answer says so.
 func (f *Federated) answerDependencies(ctx context.Context, q Question, members []Member) (*Released, federation.Completeness, error) {
 	all := askAll(ctx, q, members)
 	parts, err := all.outcome()
@@ -43,15 +48,83 @@ func (f *Federated) answerDependencies(ctx context.Context, q Question, members 
 	if err != nil {
 		return nil, parts, err
 	}
-	s := newSearching(f.config, search, expr, answered)
-	if s.ask(ctx, search.Limit) == nil {
-		out.dependencies = summed(append(out.dependencies, s.crossings()...))
-	}
-	return out, s.beside(parts), nil
+	crossed, looked := f.crossings(ctx, search, expr, answered)
+	out.dependencies = summed(append(out.dependencies, crossed...))
+	return out, looked.beside(parts), nil
 }
 
-// crossings are the calls from one organization to another in the candidates.
-func (s *searching) crossings() []Dependency {
+// crossings counts the calls from one organization to another. All that is left of
+// what was looked at is what became of it.
+func (f *Federated) crossings(ctx context.Context, search Question, expr *traceql.Expr, members []Member) ([]Dependency, *searching) {
+	var out []Dependency
+	var before *searching
+	for round := 1; ; round++ {
+		s := newSearching(f.config, search, expr, members)
+		failed := s.ask(ctx, search.Limit) != nil
+		s.since(before)
+		before = s
+		if failed {
+			return out, s
+		}
+		from := s.countedFrom()
+		last := len(s.cut) == 0 || round == dependencyRounds || !from.Before(search.End) || s.partial()
+		if last {
+			from = search.Start
+		}
+		out = summed(append(out, s.crossings(from)...))
+		s.pieces = nil
+		if last {
+			return out, s
+		}
+		search.End = from
+	}
+}
+
+// countedFrom is since when all calls can be counted that begin later: their spans
+// are among the candidates, and so are the traces that they may go on from under
+// another id, which began before them.
+func (s *searching) countedFrom() time.Time {
+	from := s.q.Start
+	for _, last := range s.cut {
+		if after := time.Unix(0, last.key).Add(1); after.After(from) {
+			from = after
+		}
+	}
+	return from.Add(min(s.config.JoinBefore, s.q.End.Sub(from)/2))
+}
+
+// partial says whether anybody gave less than was asked for.
+func (s *searching) partial() bool {
+	for _, parts := range []map[tenants.OrgID][]federation.Part{s.searched, s.fetched} {
+		for _, of := range parts {
+			if slices.ContainsFunc(of, func(p federation.Part) bool { return p.Status != federation.Complete }) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// since adds what became of looking at later traces.
+func (s *searching) since(later *searching) {
+	if later == nil {
+		return
+	}
+	for org, parts := range later.searched {
+		s.searched[org] = slices.Concat(parts, s.searched[org])
+	}
+	for org, parts := range later.fetched {
+		s.fetched[org] = slices.Concat(parts, s.fetched[org])
+	}
+	for org, looked := range later.looked {
+		s.looked[org] += looked
+	}
+}
+
+// crossings are the calls from one organization to another in the candidates, of
+// spans that begin at a time or later.
+func (s *searching) crossings(from time.Time) []Dependency {
+	s.q.Start = from
 	f := grow(s.ids, s.pieces, s.correlation, s.holders())
 	services, counts := s.described(f)
 	var out []Dependency

@@ -54,8 +54,19 @@ func TestDependencies(t *testing.T) {
 		t.Errorf("found\n%v, not\n%v", released.Dependencies(), want)
 	}
 
-	_, completeness, err = NewFederated(FederatedConfig{MaxCandidates: 3}).Answer(t.Context(), q, l.listing())
-	if err != nil || !strings.Contains(completeness.Missing(), "in its latest 3 traces") {
+	// In a few traces at a time, as well.
+	for few, before := range map[int]time.Duration{3: 1, 5: 1, 10: 20 * time.Millisecond, 15: time.Minute} {
+		released, completeness, err = NewFederated(FederatedConfig{MaxCandidates: few, JoinBefore: before}).Answer(t.Context(), q, l.listing())
+		if err != nil || !completeness.Whole() {
+			t.Fatal(few, completeness, err)
+		}
+		if !slices.Equal(released.Dependencies(), want) {
+			t.Errorf("%d at a time: found\n%v, not\n%v", few, released.Dependencies(), want)
+		}
+	}
+
+	_, completeness, err = NewFederated(FederatedConfig{MaxCandidates: 1}).Answer(t.Context(), q, l.listing())
+	if err != nil || !strings.Contains(completeness.Missing(), "in its latest 16 traces") {
 		t.Errorf("%v, %s", err, completeness.Missing())
 	}
 }

@@ -36,7 +36,8 @@ type FederatedConfig struct {
 	// the answer.
 	JoinPatience time.Duration
 	// MaxCandidates is how many traces of each organization are looked at to answer a
-	// search that is of several spans together; zero is 500.
+	// search that is of several spans together, and at a time to count calls between
+	// organizations; zero is 500.
 	MaxCandidates int
 }
 
