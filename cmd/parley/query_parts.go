@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
+	"golang.org/x/term"
 
 	"github.com/parley-gateway/parley/federation"
 	"github.com/parley-gateway/parley/gateway/front"
@@ -87,7 +89,13 @@ func orgs(parts federation.Completeness) []string {
 
 // style is how the lines about organizations are written: for programs, one
 // each, when it is zero.
-type style struct{ folded, coloured bool }
+type style struct {
+	folded, coloured bool
+	wide             int // columns of the terminal; 0 where there is none
+}
+
+// columns are how wide what is drawn may be.
+func (s style) columns() int { return cmp.Or(s.wide, lineWidth) }
 
 // styleOf is for people when w is a terminal.
 func styleOf(w io.Writer) style {
@@ -99,7 +107,11 @@ func styleOf(w io.Writer) style {
 	if err != nil || info.Mode()&os.ModeCharDevice == 0 {
 		return style{}
 	}
-	return style{folded: true, coloured: os.Getenv("NO_COLOR") == ""}
+	wide, _, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		wide = lineWidth // as of /dev/null
+	}
+	return style{folded: true, coloured: os.Getenv("NO_COLOR") == "", wide: wide}
 }
 
 // printParts prints, for each organization, its status, why, and what it gave.

@@ -168,11 +168,50 @@ func nested(rows []waterfallRow) []waterfallRow {
 }
 
 const (
-	barWidth   = 32
-	titleWidth = 34
+	leastBar, mostBar = 20, 60
+	leastTitle        = 16
 	// deepest is how far spans are indented at most.
 	deepest = 10
 )
+
+// widths are those of the columns in which spans are drawn.
+type widths struct{ org, title, bar int }
+
+// widths fit into a terminal, unless it is very narrow: titles are as wide as they
+// are if bars can still be read, and bars take what is left.
+func (w *waterfall) widths(columns int) widths {
+	var out widths
+	took, marks := 0, 0
+	for _, r := range w.rows {
+		out.org = max(out.org, utf8.RuneCountInString(printable(r.org)))
+		out.title = max(out.title, len(r.indented()))
+		took = max(took, utf8.RuneCountInString(r.took()))
+		marks = max(marks, len(r.marks()))
+	}
+	room := columns - out.org - len("  ") - len(" ") - len(" ") - took - marks
+	out.title = min(out.title, max(room-leastBar, leastTitle))
+	out.bar = min(max(room-out.title, leastBar), mostBar)
+	return out
+}
+
+// indented is the title as it stands below what called the span.
+func (r waterfallRow) indented() []rune {
+	return []rune(strings.Repeat("  ", min(r.depth, deepest)) + r.title())
+}
+
+func (r waterfallRow) took() string { return brief(time.Duration(r.end - r.start)) }
+
+// marks are what is said in a letter.
+func (r waterfallRow) marks() string {
+	marks := ""
+	if r.critical {
+		marks += " *"
+	}
+	if r.failed {
+		marks += " !"
+	}
+	return marks
+}
 
 // drawTrace draws a trace and says what is known of it.
 func drawTrace(w io.Writer, t front.StitchedTrace, how style) error {
@@ -182,12 +221,9 @@ func drawTrace(w io.Writer, t front.StitchedTrace, how style) error {
 	}
 	var out strings.Builder
 	fmt.Fprintf(&out, "trace %s, %s, %s\n\n", printable(t.TraceID), brief(time.Duration(t.Report.DurationNs)), count(len(fall.rows), "span"))
-	width := 0
+	columns := fall.widths(how.columns())
 	for _, r := range fall.rows {
-		width = max(width, utf8.RuneCountInString(printable(r.org)))
-	}
-	for _, r := range fall.rows {
-		out.WriteString(fall.line(r, width, how))
+		out.WriteString(fall.line(r, columns, how))
 	}
 	known := describeTrace(t.Report, fall)
 	if len(known) > 0 {
@@ -195,7 +231,7 @@ func drawTrace(w io.Writer, t front.StitchedTrace, how style) error {
 	}
 	for _, line := range known {
 		if how.folded {
-			line = fold(line, 0, lineWidth)
+			line = fold(line, 0, min(how.columns(), lineWidth))
 		}
 		out.WriteString(line + "\n")
 	}
@@ -206,29 +242,22 @@ func drawTrace(w io.Writer, t front.StitchedTrace, how style) error {
 }
 
 // line draws a span.
-func (w *waterfall) line(r waterfallRow, width int, how style) string {
-	title := []rune(strings.Repeat("  ", min(r.depth, deepest)) + r.title())
-	if len(title) > titleWidth {
-		title = append(title[:titleWidth-1], '…')
+func (w *waterfall) line(r waterfallRow, columns widths, how style) string {
+	title := r.indented()
+	if len(title) > columns.title {
+		title = append(title[:columns.title-1], '…')
 	}
-	org, bar := fmt.Sprintf("%-*s", width, printable(r.org)), w.bar(r)
+	org, bar := fmt.Sprintf("%-*s", columns.org, printable(r.org)), w.bar(r, columns.bar)
 	if how.coloured && r.org != "" {
 		colour := colourOf(printable(r.org))
 		org, bar = "\x1b["+colour+"m"+org+"\x1b[0m", "\x1b["+colour+"m"+bar+"\x1b[0m"
 	}
-	marks := ""
-	if r.critical {
-		marks += " *"
-	}
-	if r.failed {
-		marks += " !"
-	}
-	pad := strings.Repeat(" ", titleWidth-len(title))
-	return fmt.Sprintf("%s  %s%s %s %s%s\n", org, string(title), pad, bar, brief(time.Duration(r.end-r.start)), marks)
+	pad := strings.Repeat(" ", columns.title-len(title))
+	return fmt.Sprintf("%s  %s%s %s %s%s\n", org, string(title), pad, bar, r.took(), r.marks())
 }
 
 // bar is when a span was, in the time of the trace.
-func (w *waterfall) bar(r waterfallRow) string {
+func (w *waterfall) bar(r waterfallRow, width int) string {
 	with := "─"
 	switch {
 	case r.missing != "":
@@ -239,9 +268,9 @@ func (w *waterfall) bar(r waterfallRow) string {
 		with = "━"
 	}
 	whole := float64(max(1, w.end-w.start))
-	from := min(barWidth-1, int(float64(r.start-w.start)/whole*barWidth))
-	to := min(barWidth, max(from+1, int(math.Round(float64(r.end-w.start)/whole*barWidth))))
-	return strings.Repeat(" ", from) + strings.Repeat(with, to-from) + strings.Repeat(" ", barWidth-to)
+	from := min(width-1, int(float64(r.start-w.start)/whole*float64(width)))
+	to := min(width, max(from+1, int(math.Round(float64(r.end-w.start)/whole*float64(width)))))
+	return strings.Repeat(" ", from) + strings.Repeat(with, to-from) + strings.Repeat(" ", width-to)
 }
 
 // brief is a duration in three digits or so.

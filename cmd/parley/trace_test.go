@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/alecthomas/kong"
 	"go.opentelemetry.io/collector/pdata/pcommon"
@@ -129,12 +130,12 @@ func TestTraceIsDrawn(t *testing.T) {
 	}
 	const want = `trace 00000000000000000000000000000001, 1s, 6 spans
 
-acme    shop: POST /order with a name tha… ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━ 1s * !
-acme      shop: audit\x1b[2J               ──                               50ms
-acme      shop: POST /pay                     ━━━━━━━━━━━━━━━━━━━━━━━━━━    800ms *
-globex      withheld                           ░░░░░░░░░░░░░░░░░░░░░░░      700ms *
-          missing: no answer from initech           ·······                 200ms
-globex      charge                                  ───────                 200ms
+acme    shop: POST /order with a name that is mu… ━━━━━━━━━━━━━━━━━━━━ 1s * !
+acme      shop: audit\x1b[2J                      ─                    50ms
+acme      shop: POST /pay                           ━━━━━━━━━━━━━━━━   800ms *
+globex      withheld                                 ░░░░░░░░░░░░░░    700ms *
+          missing: no answer from initech               ····           200ms
+globex      charge                                      ────           200ms
 
 who spent the time: acme 200ms (20%); the network from acme to globex 100ms (10%); globex 500ms to 700ms (50% to 70%); nobody that is known 0s to 200ms (0% to 20%)
 the error began in acme shop: POST /order with a name that is much too long
@@ -166,6 +167,28 @@ func TestTraceOnATerminal(t *testing.T) {
 	}
 	if got := out.String(); !strings.Contains(got, "\x1b["+colourOf("globex")+"mglobex\x1b[0m") || strings.Contains(got, "\x1b[2J") || !strings.Contains(got, "to globex 100ms\n") {
 		t.Error(got)
+	}
+}
+
+// What is drawn fits into the terminal, and on a wide one names are whole.
+func TestTraceFitsTheTerminal(t *testing.T) {
+	var answer front.TracesAnswer
+	if err := json.Unmarshal([]byte(aJourney(t)), &answer); err != nil {
+		t.Fatal(err)
+	}
+	for _, wide := range []int{60, 80, 100, 200} {
+		var out bytes.Buffer
+		if err := drawTrace(&out, answer.Traces[0], style{folded: true, wide: wide}); err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(out.String()) {
+			if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > wide {
+				t.Errorf("%d columns in a terminal of %d: %s", n, wide, line)
+			}
+		}
+		if whole := strings.Contains(out.String(), "acme    shop: POST /order with a name that is much too long "); whole != (wide >= 100) {
+			t.Errorf("in a terminal of %d:\n%s", wide, out.String())
+		}
 	}
 }
 
@@ -232,7 +255,9 @@ func TestTraceSearch(t *testing.T) {
 
 func TestTraceBlame(t *testing.T) {
 	ms := func(n int64) int64 { return n * 1_000_000 }
-	took := func(n int64) front.Durations { return front.Durations{P50: ms(n), P95: ms(2 * n), P99: ms(3 * n), SlowestTrace: "0f"} }
+	took := func(n int64) front.Durations {
+		return front.Durations{P50: ms(n), P95: ms(2 * n), P99: ms(3 * n), SlowestTrace: "0f"}
+	}
 	known := func(n int64) front.Between { return front.Between{Min: ms(n), Max: ms(n)} }
 	text, err := json.Marshal(front.WorkflowsAnswer{Workflows: []front.WorkflowSummary{
 		{
