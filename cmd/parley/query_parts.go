@@ -169,20 +169,32 @@ func describePart(p federation.Part) string {
 		says = append(says, p.Reason)
 	}
 	if p.Status == federation.Complete || p.Status == federation.Partial {
-		took := p.Cost.Latency.Round(100 * time.Microsecond)
-		gave := fmt.Sprintf("%d series, %s", p.Cost.Series, count(p.Cost.Samples, "sample"))
-		if p.Cost.Lines > 0 {
-			gave = count(p.Cost.Lines, "line")
+		took := p.Cost.Latency.Round(100 * time.Microsecond).String()
+		if gave := describeCost(p.Cost); gave != "" {
+			took = gave + ", " + took
 		}
-		if p.Cost.Spans > 0 {
-			gave = count(p.Cost.Spans, "span")
-		}
-		says = append(says, fmt.Sprintf("%s, %s", gave, took))
+		says = append(says, took)
 	}
 	if len(p.Notices) > 0 {
 		says = append(says, "redacted: "+strings.ReplaceAll(strings.Join(p.Notices, "; "), "policy says: ", ""))
 	}
 	return strings.Join(says, "; ")
+}
+
+// describeCost is what an organization gave. What has a name alone, such as who
+// keeps a trace, is said elsewhere.
+func describeCost(c federation.Cost) string {
+	switch {
+	case c.Spans > 0:
+		return count(c.Spans, "span")
+	case c.Lines > 0:
+		return count(c.Lines, "line")
+	case c.Samples > 0:
+		return fmt.Sprintf("%d series, %s", c.Series, count(c.Samples, "sample"))
+	case c.Series == 0:
+		return "nothing"
+	}
+	return ""
 }
 
 // paint colours a status: green for all of it, yellow for some, red for none.

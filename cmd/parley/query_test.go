@@ -251,6 +251,22 @@ func TestPartsForPeople(t *testing.T) {
 	}
 }
 
+// What an organization gave is said in what was asked for: of no spans nobody says
+// that they are no series.
+func TestWhatWasGiven(t *testing.T) {
+	for cost, want := range map[federation.Cost]string{
+		{}:                        "nothing, 0s",
+		{Series: 2, Samples: 7}:   "2 series, 7 samples, 0s",
+		{Series: 1, Lines: 2}:     "2 lines, 0s",
+		{Series: 1, Spans: 1}:     "1 span, 0s",
+		{Series: 1, Latency: 1e6}: "1ms", // a trace that is kept
+	} {
+		if got := describePart(federation.Part{Status: federation.Complete, Cost: cost}); got != want {
+			t.Errorf("%+v is %q, not %q", cost, got, want)
+		}
+	}
+}
+
 func TestShort(t *testing.T) {
 	for v, want := range map[float64]string{
 		0: "0", 3.5: "3.5", 0.010364612: "0.01036", 9.774940842: "9.775", 103137: "103137", -1234.56: "-1235",
