@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -45,8 +46,10 @@ func (*traceSearchCommand) Help() string {
 
 Traces are found by what all organizations hold of them together. Each has a line,
 the latest first: when it began, its id, how long it took, how many spans each
-organization shows, and its root. One line for every organization, with what it
-contributed or why it didn't, is written to standard error.`
+organization shows, and its root, with a ! where a span has an error. If there are
+more than --limit, it is those with the latest spans that meet a filter. One line
+for every organization, with what it contributed or why it didn't, is written to
+standard error.`
 }
 
 // Run asks, until it is answered or interrupted.
@@ -95,21 +98,33 @@ func organizationsOfNobody(expr *traceql.Expr, parts federation.Completeness) []
 	return out
 }
 
-// listTraces writes a line for each trace.
+// foundTrace is a trace and what is drawn of it.
+type foundTrace struct {
+	front.StitchedTrace
+	*waterfall
+}
+
+func (t foundTrace) began() int64 { return t.rows[0].start }
+
+// listTraces writes a line for each trace, the one that began last first.
 func listTraces(w io.Writer, all []front.StitchedTrace) error {
-	rows := [][]string{{"BEGAN", "TRACE", "TOOK", "SPANS", "ROOT"}}
-	for _, t := range all {
+	found := make([]foundTrace, len(all))
+	for i, t := range all {
 		w, err := waterfallOf(t)
 		if err != nil {
 			return err
 		}
-		root := w.rows[0]
-		began := time.Unix(0, root.start).UTC().Format("2006-01-02T15:04:05.000Z")
-		title := root.title()
-		if w.failed {
+		found[i] = foundTrace{t, w}
+	}
+	slices.SortStableFunc(found, func(a, b foundTrace) int { return cmp.Compare(b.began(), a.began()) })
+	rows := [][]string{{"BEGAN", "TRACE", "TOOK", "SPANS", "ROOT"}}
+	for _, t := range found {
+		began := time.Unix(0, t.began()).UTC().Format("2006-01-02T15:04:05.000Z")
+		title := t.rows[0].title()
+		if t.failed {
 			title += " !"
 		}
-		rows = append(rows, []string{began, t.TraceID, brief(time.Duration(t.Report.DurationNs)), w.byOrg(), title})
+		rows = append(rows, []string{began, t.TraceID, brief(time.Duration(t.Report.DurationNs)), t.byOrg(), title})
 	}
 	if len(rows) == 1 {
 		rows = [][]string{{"no traces"}}

@@ -3,8 +3,10 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -250,6 +252,25 @@ func TestTraceSearch(t *testing.T) {
 	g.body = `{"traces":[]}`
 	if stdout, _, err = tracing(t, g, "search", "{}"); err != nil || stdout != "no traces\n" {
 		t.Errorf("%q, %v", stdout, err)
+	}
+}
+
+// Lines are in order of what stands first in them, whatever a search goes by.
+func TestTracesFoundAreInOrder(t *testing.T) {
+	found := func(id byte, began int) front.StitchedTrace {
+		return front.StitchedTrace{TraceID: strings.Repeat("0", 30) + fmt.Sprintf("%02x", id), Trace: json.RawMessage(fmt.Sprintf(
+			`{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"%032x","spanId":"%016x","name":"n","startTimeUnixNano":"%d","endTimeUnixNano":"%d"}]}]}]}`, id, id, began, began+1))}
+	}
+	var out bytes.Buffer
+	if err := listTraces(&out, []front.StitchedTrace{found(0xa, 2), found(0xb, 3_000_000), found(0xc, 1_000_000)}); err != nil {
+		t.Fatal(err)
+	}
+	var ids []string
+	for _, row := range strings.Split(strings.TrimSpace(out.String()), "\n")[1:] {
+		ids = append(ids, strings.Fields(row)[1][30:])
+	}
+	if want := []string{"0b", "0c", "0a"}; !slices.Equal(ids, want) {
+		t.Errorf("%v, not %v, in\n%s", ids, want, out.String())
 	}
 }
 
