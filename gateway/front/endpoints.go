@@ -71,9 +71,9 @@ func apiOf(path string) ([]endpoint, dialect) {
 	switch {
 	case strings.HasPrefix(path, lokiPrefix):
 		return lokiEndpoints, lokiError
-	case strings.HasPrefix(path, tempoPrefix):
+	case strings.HasPrefix(path+"/", tempoPrefix):
 		return tempoEndpoints, tempoError
-	case strings.HasPrefix(path, jaegerPrefix):
+	case strings.HasPrefix(path+"/", jaegerPrefix):
 		return jaegerEndpoints, jaegerError
 	case strings.HasPrefix(path, parleyPrefix):
 		return parleyEndpoints, nil

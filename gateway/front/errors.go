@@ -98,9 +98,20 @@ func (f *Front) notServed(w http.ResponseWriter, r *http.Request) {
 	for _, e := range all {
 		paths = append(paths, e.path)
 	}
-	writeError(w, apiError{
-		status:  http.StatusNotFound,
-		kind:    "not_found",
-		message: r.URL.Path + " isn't served here; this gateway serves " + strings.Join(paths, ", "),
-	})
+	what := "this gateway serves " + strings.Join(paths, ", ")
+	if prefix, ok := missingPrefix(r.URL.Path); ok {
+		what = prefix + r.URL.Path + " is: the URL of the data source has to end with " + prefix
+	}
+	writeError(w, apiError{status: http.StatusNotFound, kind: "not_found", message: r.URL.Path + " isn't served here; " + what})
+}
+
+// missingPrefix is what is missing in the URL of whoever asks for something of an
+// API that is served below a path of its own.
+func missingPrefix(path string) (string, bool) {
+	for _, prefix := range []string{strings.TrimSuffix(tempoPrefix, "/"), strings.TrimSuffix(jaegerPrefix, "/")} {
+		if _, ok := endpointFor(prefix + path); ok {
+			return prefix, true
+		}
+	}
+	return "", false
 }

@@ -396,6 +396,18 @@ func TestStrict(t *testing.T) {
 			t.Errorf("%s: %d %s", path, got.status, got.raw)
 		}
 	}
+	for path, want := range map[string]string{
+		"/api/echo":                    "/tempo/api/echo is: the URL of the data source has to end with /tempo",
+		"/api/v2/traces/1f":            "/tempo/api/v2/traces/1f is: the URL of the data source has to end with /tempo",
+		"/api/services":                "/jaeger/api/services is: the URL of the data source has to end with /jaeger",
+		"/api/services/a/b/operations": "has to end with /jaeger",
+		"/tempo":                       "this gateway serves /tempo/api/echo, ",
+		"/jaeger":                      "this gateway serves /jaeger/api/services, ",
+	} {
+		if got := d.get(path); got.status != http.StatusNotFound || !strings.Contains(got.raw, path+" isn't served here; ") || !strings.Contains(got.raw, want) {
+			t.Errorf("%s: %d %s", path, got.status, got.raw)
+		}
+	}
 	for _, c := range []struct{ method, path string }{
 		{"DELETE", "/api/v1/series?match[]=up"},
 		{"GET", "/api/v1/read"},
