@@ -3,7 +3,9 @@ package traces_test
 import (
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -132,7 +134,27 @@ func unexport(spans ptrace.Traces) {
 	}
 }
 
-const worlds = 400
+var (
+	firstWorld = flag.Int64("traces.seed", 1, "the first of the random worlds; 0 takes one from the clock")
+	worlds     = flag.Int("traces.worlds", 150, "how many random worlds there are")
+)
+
+// seeds are those of the worlds, each of which is told by its own.
+func seeds(t *testing.T) iter.Seq[uint64] {
+	t.Helper()
+	first := *firstWorld
+	if first == 0 {
+		first = time.Now().UnixNano()
+	}
+	t.Logf("worlds from %d on (repeat with -traces.seed=%d)", first, first)
+	return func(yield func(uint64) bool) {
+		for i := range *worlds {
+			if !yield(uint64(first) + uint64(i)) {
+				return
+			}
+		}
+	}
+}
 
 // policyOf is the policy of a world: with bounds of time in some, and coarse times
 // in others.
@@ -153,7 +175,7 @@ func policyOf(seed uint64) policy.Obligations {
 // over a physically redacted copy.
 func TestAnswersEqualThoseOfARedactedCopy(t *testing.T) {
 	redacted, found := 0, 0
-	for seed := range uint64(worlds) {
+	for seed := range seeds(t) {
 		w := tracestest.NewWorld(seed, seed)
 		full := storeOf(t, w)
 		copied := answerOf(t, full, policyOf(seed), traces.Question{Kind: policy.Trace, IDs: w.IDs()}).Traces()
@@ -170,11 +192,11 @@ func TestAnswersEqualThoseOfARedactedCopy(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%d of %d answers differ without policy, %d searches found something", redacted, 11*worlds, found)
-	if found < worlds {
+	t.Logf("%d of %d answers differ without policy, %d searches found something", redacted, 11**worlds, found)
+	if found < *worlds {
 		t.Errorf("only %d searches found something: the test is blind", found)
 	}
-	if redacted < 5*worlds {
+	if redacted < 5**worlds {
 		t.Errorf("only %d answers differ from those without policy: the test is blind", redacted)
 	}
 }
@@ -182,7 +204,7 @@ func TestAnswersEqualThoseOfARedactedCopy(t *testing.T) {
 // What the view shows of a store can be stored, and looks the same through a view
 // that hides nothing: it is a store's trace like any other.
 func TestTheViewIsAStore(t *testing.T) {
-	for seed := range uint64(worlds) {
+	for seed := range seeds(t) {
 		w := tracestest.NewWorld(seed, seed)
 		q := traces.Question{Kind: policy.Trace, IDs: w.IDs()}
 		full := storeOf(t, w)
@@ -196,7 +218,7 @@ func TestTheViewIsAStore(t *testing.T) {
 // Stores that differ only in what is hidden give the same bytes.
 func TestHiddenDifferencesDontShow(t *testing.T) {
 	differ := 0
-	for seed := range uint64(worlds) {
+	for seed := range seeds(t) {
 		a, b := tracestest.NewWorld(seed, 2*seed), tracestest.NewWorld(seed, 2*seed+1)
 		one, other := storeOf(t, a), storeOf(t, b)
 		for _, q := range questionsOf(seed, a, b) {
@@ -209,8 +231,8 @@ func TestHiddenDifferencesDontShow(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%d of %d answers differ without policy", differ, 11*worlds)
-	if differ < 5*worlds {
+	t.Logf("%d of %d answers differ without policy", differ, 11**worlds)
+	if differ < 5**worlds {
 		t.Errorf("only %d answers differ without policy: the test is blind", differ)
 	}
 }

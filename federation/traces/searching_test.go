@@ -154,7 +154,7 @@ var expressions = []string{
 
 func TestSearchFindsWhatAllHoldTogether(t *testing.T) {
 	matched := 0
-	for seed := range uint64(12) {
+	for seed := range uint64(6) {
 		l := newLibrary(seed, 40)
 		for _, expression := range expressions {
 			for _, limit := range []int{1, 3, 20} {
@@ -181,7 +181,7 @@ func TestSearchFindsWhatAllHoldTogether(t *testing.T) {
 			}
 		}
 	}
-	if matched < 1000 {
+	if matched < 500 {
 		t.Errorf("only %d traces were found at all", matched)
 	}
 }

@@ -40,7 +40,7 @@ type writable struct {
 // with what was written.
 func TestSources(t *testing.T) {
 	t.Run("store", func(t *testing.T) {
-		conform(t, 300, func(*testing.T) writable {
+		conform(t, 150, func(*testing.T) writable {
 			store := NewStore(StoreConfig{})
 			return writable{Source: store, write: func(t *testing.T, spans ptrace.Traces) {
 				t.Helper()
@@ -52,7 +52,7 @@ func TestSources(t *testing.T) {
 	})
 	for _, limit := range []int{1000, 60} {
 		t.Run(fmt.Sprint("tempo as documented, ", limit, " at once"), func(t *testing.T) {
-			conform(t, 60, func(t *testing.T) writable { return documentedTempo(t, limit, 0) })
+			conform(t, 40, func(t *testing.T) writable { return documentedTempo(t, limit, 0) })
 		})
 	}
 	if *jaegerOTLPFlag == "" {

@@ -2,6 +2,7 @@ package gatewaytest_test
 
 import (
 	"bytes"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -21,6 +22,22 @@ import (
 	"github.com/parley-gateway/parley/gateway/gatewaytest"
 	"github.com/parley-gateway/parley/policy"
 )
+
+var (
+	tracesSeed      = flag.Int64("traces.seed", 1, "seed of the random attacks on traces; 0 takes one from the clock")
+	tracesQuestions = flag.Int("traces.questions", 80, "how many random attacks on traces are made at each door")
+)
+
+// tracesRandom is what is random of a test.
+func tracesRandom(t *testing.T, test uint64) *rand.Rand {
+	t.Helper()
+	seed := *tracesSeed
+	if seed == 0 {
+		seed = time.Now().UnixNano()
+	}
+	t.Logf("seed %d (repeat with -traces.seed=%d)", seed, seed)
+	return rand.New(rand.NewPCG(uint64(seed), test))
+}
 
 // showingTraces hides nothing.
 const showingTraces = `{"allow": true, "pseudonym_epoch": "1d", "datasets": [{"name": "all", "spans": ["{}"], "release": "row", "span": "full"}]}`
@@ -82,11 +99,10 @@ func TestThePeerDoorTellsNoHiddenTraces(t *testing.T) {
 		return w.Caller(w.Org("acme").Issue("/parley", time.Hour), "globex", "")
 	}
 	one, other, open, openOther := caller(hiding[0]), caller(hiding[1]), caller(showing[0]), caller(showing[1])
-	r := rand.New(rand.NewPCG(uint64(*hiddenSeed), 4))
+	r := tracesRandom(t, 4)
 	a := tracestest.NewAttacker(r)
 	differ := 0
-	const questions = 200
-	for range questions {
+	for range *tracesQuestions {
 		var q traces.Question
 		switch r.IntN(6) {
 		case 0:
@@ -103,9 +119,9 @@ func TestThePeerDoorTellsNoHiddenTraces(t *testing.T) {
 			differ++
 		}
 	}
-	t.Logf("%d of %d differ where nothing is hidden", differ, questions)
-	if differ < questions/3 {
-		t.Errorf("%d of %d attacks succeed where nothing is hidden: the test is blind", differ, questions)
+	t.Logf("%d of %d differ where nothing is hidden", differ, *tracesQuestions)
+	if differ < *tracesQuestions/3 {
+		t.Errorf("%d of %d attacks succeed where nothing is hidden: the test is blind", differ, *tracesQuestions)
 	}
 }
 
@@ -176,11 +192,10 @@ func TestNoTracesEndpointTellsHiddenDifferences(t *testing.T) {
 	t.Parallel()
 	hiding, ids := hidingWorlds(t, tracestest.Decision)
 	showing, _ := hidingWorlds(t, showingTraces)
-	r := rand.New(rand.NewPCG(uint64(*hiddenSeed), 5))
+	r := tracesRandom(t, 5)
 	a := tracestest.NewAttacker(r)
 	differ, answered := map[string]int{}, map[string]int{}
-	const questions = 150
-	for range questions {
+	for range *tracesQuestions {
 		path, parameters, header := tracesProbe(r, a, ids)
 		kind := kindOf(path)
 		ask := func(worlds []*gatewaytest.World) (one, other gatewaytest.Reply) {
