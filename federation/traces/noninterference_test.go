@@ -201,6 +201,32 @@ func TestAnswersEqualThoseOfARedactedCopy(t *testing.T) {
 	}
 }
 
+// With coarse times many traces begin at once, and which of them are found is decided
+// by what is seen: not by which of them really was the last.
+func TestCoarseTimesHideTheOrder(t *testing.T) {
+	o := everything()
+	o.Resolution = time.Minute
+	for _, order := range [][]byte{{1, 2, 3}, {3, 2, 1}, {2, 3, 1}} {
+		store := traces.NewStore(traces.StoreConfig{Now: func() time.Time { return tracestest.Start.Add(time.Hour) }})
+		for i, id := range order {
+			spans := ptrace.NewTraces()
+			span := spans.ResourceSpans().AppendEmpty().ScopeSpans().AppendEmpty().Spans().AppendEmpty()
+			span.SetTraceID(pcommon.TraceID{id})
+			span.SetSpanID(pcommon.SpanID{id})
+			at := pcommon.NewTimestampFromTime(tracestest.Start.Add(time.Duration(1+i) * time.Second))
+			span.SetStartTimestamp(at)
+			span.SetEndTimestamp(at)
+			if err := store.Append(spans); err != nil {
+				t.Fatal(err)
+			}
+		}
+		q := traces.Question{Kind: policy.Search, Expression: "{}", Limit: 1, Start: tracestest.Start, End: tracestest.Start.Add(time.Hour)}
+		if found := answerOf(t, store, o, q).Traces(); len(found) != 1 || found[0].ID != (pcommon.TraceID{1}) {
+			t.Errorf("recorded in the order %v, and found %v", order, found)
+		}
+	}
+}
+
 // What the view shows of a store can be stored, and looks the same through a view
 // that hides nothing: it is a store's trace like any other.
 func TestTheViewIsAStore(t *testing.T) {

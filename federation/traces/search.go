@@ -37,7 +37,7 @@ func (l *Local) search(ctx context.Context, q Question, v *view, limits tenants.
 			found.add(Trace{ID: idOf(trace), Spans: trace}, at)
 		}
 		return nil
-	}, func(start int64) bool { return !found.complete(start) })
+	}, func(start int64) bool { return !found.complete(v.allFrom(start)) })
 	if err != nil {
 		return nil, err
 	}

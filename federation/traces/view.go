@@ -124,6 +124,16 @@ func (v *view) at(t pcommon.Timestamp) int64 {
 	return at
 }
 
+// allFrom is from when on all spans of the view are known, when all raw ones are that
+// begin at or after a time: one that begins before it may be seen to begin later, at
+// the end of its interval.
+func (v *view) allFrom(start int64) int64 {
+	if start <= 0 {
+		return start
+	}
+	return v.at(pcommon.Timestamp(start-1)) + 1
+}
+
 // spanID is that of what stands for the folded spans in a span. It is the same
 // whenever it is asked for.
 func (v *view) spanID(trace pcommon.TraceID, anchor pcommon.SpanID) (id pcommon.SpanID) {
