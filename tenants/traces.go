@@ -16,6 +16,10 @@ type TracesTerms struct {
 	// Sampling is the share of traces that both keep: the same ones, by consistent
 	// probability sampling over trace ids.
 	Sampling SamplingProbability `yaml:"sampling"`
+	// Restarts says that traces begin anew where requests cross between the two, under
+	// another id, with a link to the span that called. Then what goes on under other
+	// ids is looked for whenever a trace is asked for.
+	Restarts bool `yaml:"restarts"`
 	// Correlation names attributes of spans. A client or producer span of one
 	// organization and a server or consumer span of the other that carry the same value
 	// are of the same request, whatever their trace ids are.

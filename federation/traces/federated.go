@@ -24,6 +24,11 @@ type FederatedConfig struct {
 	// that carry the same value are the same request; nil: none. Nobody else is told
 	// the values.
 	Correlation func(tenants.OrgID) []string
+	// Restarts says whether it was agreed with an organization that traces begin anew
+	// where requests cross between it and us, with a link to what called or the same
+	// Traceparent; nil: with all. Only then is it looked for what goes on under other
+	// trace ids, which may take reading all of its traces of minutes.
+	Restarts func(tenants.OrgID) bool
 	// Sampling is which traces an organization keeps, as agreed with it; nil: nothing
 	// is agreed.
 	Sampling func(tenants.OrgID) tenants.SamplingProbability

@@ -236,12 +236,13 @@ func (g *gathering) look(ctx context.Context, f *forest, looked map[clue]bool) [
 	return slices.Compact(ids)
 }
 
-// filterOf is what a member is asked for by clues: by values of attributes if that
-// was agreed with it, as they are told by asking. Empty: nothing.
+// filterOf is what a member is asked for by clues: what was agreed with it, since
+// values are told by asking. Our own organization is asked for what somebody else
+// may be. Empty: nothing.
 func (g *gathering) filterOf(m *Member, clues []clue) string {
 	var terms []string
 	for _, c := range clues {
-		if m.Own || c.attribute == "" || c.attribute == Traceparent || slices.Contains(g.agreed(m.Org), c.attribute) {
+		if m.Own && g.agreedOnWithAny(c) || !m.Own && g.agreedOn(m.Org, c) {
 			terms = append(terms, c.String())
 		}
 	}
@@ -249,6 +250,20 @@ func (g *gathering) filterOf(m *Member, clues []clue) string {
 		return ""
 	}
 	return "{" + strings.Join(terms, " || ") + "}"
+}
+
+// agreedOn says whether it was agreed with an organization that traces go on by
+// what a clue is of.
+func (g *gathering) agreedOn(org tenants.OrgID, c clue) bool {
+	if c.attribute == "" || c.attribute == Traceparent {
+		return g.config.Restarts == nil || g.config.Restarts(org)
+	}
+	return slices.Contains(g.agreed(org), c.attribute)
+}
+
+// agreedOnWithAny says it of anybody.
+func (g *gathering) agreedOnWithAny(c clue) bool {
+	return g.config.Restarts == nil || slices.ContainsFunc(g.members, func(m Member) bool { return !m.Own && g.agreedOn(m.Org, c) })
 }
 
 // answering are the members that answered when they were asked for the traces.

@@ -92,12 +92,20 @@ func TestSearchesAreSpared(t *testing.T) {
 		want   []string
 	}{
 		"a call that went somewhere": {
-			change: func(s ptrace.Span, _ ptrace.Traces) { s.Attributes().PutStr(Traceparent, "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01") },
-			want:   []string{`{link:traceID = "01000000000000000000000000000000" || span.traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}`},
+			change: func(s ptrace.Span, _ ptrace.Traces) {
+				s.Attributes().PutStr(Traceparent, "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+			},
+			want: []string{`{link:traceID = "01000000000000000000000000000000" || span.traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}`},
 		},
 		"to a server":   {change: func(_ ptrace.Span, all ptrace.Traces) { spanIn(all, 1, 3, 2, 3, 4).SetKind(ptrace.SpanKindServer) }},
 		"to a database": {change: func(s ptrace.Span, _ ptrace.Traces) { s.Attributes().PutStr("db.system", "postgresql") }},
-		"not wanted":    {change: func(ptrace.Span, ptrace.Traces) {}, config: FederatedConfig{JoinAfter: -1}},
+		"not agreed": {
+			change: func(s ptrace.Span, _ ptrace.Traces) {
+				s.Attributes().PutStr(Traceparent, "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+			},
+			config: FederatedConfig{Restarts: func(tenants.OrgID) bool { return false }},
+		},
+		"not wanted": {change: func(ptrace.Span, ptrace.Traces) {}, config: FederatedConfig{JoinAfter: -1}},
 		"agreed attributes, as they are written": {
 			change: func(s ptrace.Span, _ ptrace.Traces) { s.Attributes().PutStr(`order "id"`, "a\"\n") },
 			config: FederatedConfig{Correlation: func(tenants.OrgID) []string { return []string{`order "id"`} }},

@@ -326,7 +326,7 @@ func (g *Gateway) logs() (gateway.Signal, error) {
 
 // traces is the traces signal.
 func (g *Gateway) traces() (gateway.Signal, error) {
-	signal := gateway.Signal{Federate: gateway.FederateWith(traces.NewFederated(traces.FederatedConfig{Correlation: g.correlation, Sampling: g.sampling}))}
+	signal := gateway.Signal{Federate: gateway.FederateWith(traces.NewFederated(traces.FederatedConfig{Correlation: g.correlation, Restarts: g.restarts, Sampling: g.sampling}))}
 	if g.config.Traces == nil {
 		return signal, nil
 	}
@@ -349,6 +349,12 @@ func (g *Gateway) traces() (gateway.Signal, error) {
 func (g *Gateway) correlation(org tenants.OrgID) []string {
 	agreement, _ := g.directory.Partner(org)
 	return agreement.Traces.Correlation
+}
+
+// restarts says whether traces begin anew between us and a partner, as agreed.
+func (g *Gateway) restarts(org tenants.OrgID) bool {
+	agreement, _ := g.directory.Partner(org)
+	return agreement.Traces.Restarts
 }
 
 // sampling is which traces a partner keeps, as agreed.

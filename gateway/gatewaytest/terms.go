@@ -46,6 +46,7 @@ gateway_id: %s
 addresses: [%s]
 bundle: {file: %q}
 signals: [metrics, logs, traces]
+traces: {restarts: true}
 purposes: [%s]
 not_after: %s
 policy: parley.partners.%s
