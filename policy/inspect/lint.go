@@ -279,9 +279,21 @@ func (l *linter) bounds(d decidedFor, p rego.Package) {
 		}
 		l.add(Finding{
 			ID: NoLimits, Severity: Info, Place: at, Text: text,
-			Advice: `say what one answer may have, such as "limits": {"series": 1000, "range": "7d"}`,
+			Advice: fmt.Sprintf(`say what one answer may have, such as "limits": {%q: 1000, "range": "7d"}`, countedIn(d.signal())),
 		}, d.String())
 	}
+}
+
+// countedIn is the limit of how much of a signal one answer has.
+func countedIn(signal tenants.Signal) string {
+	switch signal {
+	case tenants.Logs:
+		return "lines"
+	case tenants.Traces:
+		return "spans"
+	case tenants.Metrics:
+	}
+	return "series"
 }
 
 func (l *linter) dataset(d decidedFor, i int) {

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/parley-gateway/parley/policy/rego"
+	"github.com/parley-gateway/parley/tenants"
 )
 
 // linted are the findings in a folder, as "id file:line, for whom".
@@ -162,6 +163,26 @@ decision := {"allow": true, "max_age": "1d",%s "limits": {"range": "1h"}, "datas
 	}
 	if got := linted(t, load(t, written(t, map[string]string{"globex.rego": fmt.Sprintf(policy, ` "resolution": "15s",`)}), a)); len(got) > 0 {
 		t.Errorf("with a resolution: %q", got)
+	}
+}
+
+// Who is told to set a limit is told the one that counts what is released.
+func TestLintNamesTheLimitOfASignal(t *testing.T) {
+	for dataset, limit := range map[string]string{
+		`"series": ["up"]`: "series", `"streams": ["{app=\"a\"}"], "line": "keep"`: "lines",
+		`"spans": ["{\"resource.service.name\"=\"a\"}"], "span": "boundary", "labels": {}`: "spans",
+	} {
+		dir := written(t, map[string]string{"globex.rego": `package parley.partners.globex
+
+decision := {"allow": true, "max_age": "1d", "datasets": [{"name": "a", ` + dataset + `, "release": "row"}]}
+`})
+		a := agreement("globex", "parley.partners.globex", "audit")
+		a.Signals = []tenants.Signal{tenants.Metrics, tenants.Logs, tenants.Traces}
+		findings, err := load(t, dir, a).Lint(t.Context())
+		at := slices.IndexFunc(findings, func(f Finding) bool { return f.ID == NoLimits })
+		if err != nil || at < 0 || !strings.Contains(findings[at].Advice, `"limits": {"`+limit+`": `) {
+			t.Errorf("%s: %+v, %v", dataset, findings, err)
+		}
 	}
 }
 
