@@ -15,6 +15,7 @@ import (
 
 	"github.com/alecthomas/kong"
 	"github.com/prometheus/prometheus/model/labels"
+	"go.opentelemetry.io/collector/pdata/pcommon"
 
 	"github.com/parley-gateway/parley/federation"
 	"github.com/parley-gateway/parley/federation/traces"
@@ -85,7 +86,7 @@ func (c *traceShowCommand) ask(ctx context.Context, stdout, stderr io.Writer) er
 	}
 	if len(answer.Traces) == 0 {
 		_ = c.completeness(stderr, header, queryAnswer{}, nobodyNamed) // the error says more than a failure to print this
-		return fmt.Errorf("nobody shows a trace of the id %s", id)
+		return notShown(c.ID, id.String())
 	}
 	switch c.Output {
 	case "otlp":
@@ -108,6 +109,15 @@ func (c *traceShowCommand) askJaeger(ctx context.Context, id string, stdout, std
 		err = fmt.Errorf("%s answered with status %d: %s", c.Gateway, got.status, printable(strings.TrimSpace(string(got.body))))
 	}
 	return errors.Join(err, c.completeness(stderr, got.header, queryAnswer{}, nobodyNamed))
+}
+
+// notShown says that there is no trace of an id that was given. Ids of spans have
+// half as many digits, and are taken for those of traces.
+func notShown(given, id string) error {
+	if len(given) == 2*len(pcommon.SpanID{}) {
+		return fmt.Errorf("nobody shows a trace of the id %s; the trace of a span is found by parley trace search '{ span:id = %q }'", id, given)
+	}
+	return fmt.Errorf("nobody shows a trace of the id %s", id)
 }
 
 // nobodyNamed is for questions that name no organization.

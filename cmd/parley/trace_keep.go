@@ -70,7 +70,7 @@ func (c *traceKeepCommand) ask(ctx context.Context, stdout, stderr io.Writer) er
 		return errors.Join(writeLine(stdout, string(got.body)), said)
 	}
 	if len(kept.By) == 0 {
-		return fmt.Errorf("nobody shows a trace of the id %s", id)
+		return notShown(c.ID, id.String())
 	}
 	orgs := make([]string, len(kept.By))
 	for i, org := range kept.By {

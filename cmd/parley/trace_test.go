@@ -212,6 +212,7 @@ func TestTraceThatIsNotThere(t *testing.T) {
 		want string
 	}{
 		{gatewayStub{body: `{"traces":[]}`, completeness: twoParts}, []string{"abc"}, "nobody shows a trace of the id 00000000000000000000000000000abc"},
+		{gatewayStub{body: `{"traces":[]}`}, []string{"00f067aa0ba902b7"}, `parley trace search '{ span:id = "00f067aa0ba902b7" }'`},
 		{gatewayStub{}, []string{"xyz"}, `trace id "xyz": want up to 32 hexadecimal digits`},
 		{gatewayStub{body: `{"status":"error","error":"no policy\u001b[2J"}`, status: 422}, []string{"1"}, `no policy\x1b[2J`},
 		{gatewayStub{body: `<html>`, status: 404}, []string{"1"}, "is it a parley gateway?"},
