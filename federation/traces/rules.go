@@ -9,6 +9,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/ptrace"
 
+	"github.com/parley-gateway/parley/federation/traces/traceql"
 	"github.com/parley-gateway/parley/policy"
 )
 
@@ -192,9 +193,9 @@ func ownValue(span ptrace.Span, name string) string {
 	case policy.SpanName:
 		return span.Name()
 	case policy.SpanKind:
-		return kindName(span.Kind())
+		return traceql.KindName(span.Kind())
 	case policy.SpanStatus:
-		return statusName(span.Status().Code())
+		return traceql.StatusName(span.Status().Code())
 	}
 	return text(span.Attributes(), strings.TrimPrefix(name, spanPrefix))
 }
@@ -205,31 +206,4 @@ func text(attributes pcommon.Map, key string) string {
 		return ""
 	}
 	return value.AsString()
-}
-
-// kindName is what policy and TraceQL call a kind.
-func kindName(k ptrace.SpanKind) string {
-	switch k {
-	case ptrace.SpanKindInternal:
-		return "internal"
-	case ptrace.SpanKindServer:
-		return "server"
-	case ptrace.SpanKindClient:
-		return "client"
-	case ptrace.SpanKindProducer:
-		return "producer"
-	case ptrace.SpanKindConsumer:
-		return "consumer"
-	}
-	return "unspecified"
-}
-
-func statusName(c ptrace.StatusCode) string {
-	switch c {
-	case ptrace.StatusCodeOk:
-		return "ok"
-	case ptrace.StatusCodeError:
-		return "error"
-	}
-	return "unset"
 }

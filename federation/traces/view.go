@@ -14,6 +14,7 @@ import (
 
 	"github.com/parley-gateway/parley/federation"
 	"github.com/parley-gateway/parley/federation/redact"
+	"github.com/parley-gateway/parley/federation/traces/traceql"
 	"github.com/parley-gateway/parley/policy"
 	"github.com/parley-gateway/parley/tenants"
 )
@@ -204,7 +205,7 @@ func (r *redacted) add(n *node) {
 	span.SetTraceID(n.span.TraceID())
 	span.SetSpanID(n.span.SpanID())
 	span.SetParentSpanID(n.parent)
-	if kind := n.span.Kind(); kindName(kind) != kindName(ptrace.SpanKindUnspecified) {
+	if kind := n.span.Kind(); traceql.KindName(kind) != traceql.KindName(ptrace.SpanKindUnspecified) {
 		span.SetKind(kind) // any other number means nothing, and could be any
 	}
 	span.SetStartTimestamp(pcommon.Timestamp(n.start))
@@ -239,7 +240,7 @@ func (r *redacted) add(n *node) {
 // status redacts a span's status: its code and its message.
 func (r *redacted) status(n *node, to ptrace.Status) {
 	from := n.span.Status()
-	switch seen, shown := r.value(n.membership, policy.SpanStatus, statusName(from.Code())); {
+	switch seen, shown := r.value(n.membership, policy.SpanStatus, traceql.StatusName(from.Code())); {
 	case !shown:
 	case seen == "ok":
 		to.SetCode(ptrace.StatusCodeOk)

@@ -11,6 +11,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/ptrace"
 
 	"github.com/parley-gateway/parley/federation/traces"
+	"github.com/parley-gateway/parley/federation/traces/traceql"
 )
 
 // How spans are written that Jaeger's clients read: what OTLP has a field for and
@@ -241,20 +242,10 @@ func uiTagOf(key string, value pcommon.Value) uiTag {
 // jaegerKinds are the kinds of spans, as Jaeger calls them.
 var jaegerKinds = []string{"internal", "server", "client", "producer", "consumer"}
 
-// kindOf is what Jaeger calls a kind; empty: none.
+// kindOf is what Jaeger calls a kind, which is what TraceQL does; empty: none.
 func kindOf(k ptrace.SpanKind) string {
-	switch k {
-	case ptrace.SpanKindInternal:
-		return "internal"
-	case ptrace.SpanKindServer:
-		return "server"
-	case ptrace.SpanKindClient:
-		return "client"
-	case ptrace.SpanKindProducer:
-		return "producer"
-	case ptrace.SpanKindConsumer:
-		return "consumer"
-	case ptrace.SpanKindUnspecified:
+	if name := traceql.KindName(k); slices.Contains(jaegerKinds, name) {
+		return name
 	}
 	return ""
 }

@@ -123,9 +123,7 @@ func (p *parser) negative(minus token) Value {
 }
 
 func isValueWord(text string) bool {
-	_, isStatus := statuses[text]
-	_, isKind := kinds[text]
-	return isStatus || isKind || text == "true" || text == "false" || text == "minInt" || text == "maxInt"
+	return slices.Contains(statusWords, text) || slices.Contains(kindWords, text) || text == "true" || text == "false" || text == "minInt" || text == "maxInt"
 }
 
 func wordValue(text string) Value {
@@ -137,10 +135,10 @@ func wordValue(text string) Value {
 	case "maxInt":
 		return Value{kind: IntValue, number: math.MaxInt64}
 	}
-	if code, ok := statuses[text]; ok {
+	if code := slices.Index(statusWords, text); code >= 0 {
 		return Value{kind: StatusValue, number: int64(code)}
 	}
-	return Value{kind: KindValue, number: int64(kinds[text])}
+	return Value{kind: KindValue, number: int64(slices.Index(kindWords, text))}
 }
 
 // alone is what an operand means that isn't compared.

@@ -39,16 +39,28 @@ type Value struct {
 // Type is what sort of value it is.
 func (v Value) Type() ValueType { return v.kind }
 
-// statuses and kinds are the words for them.
+// The words for statuses and kinds, by their numbers.
 var (
-	statuses = map[string]ptrace.StatusCode{
-		"unset": ptrace.StatusCodeUnset, "ok": ptrace.StatusCodeOk, "error": ptrace.StatusCodeError,
-	}
-	kinds = map[string]ptrace.SpanKind{
-		"unspecified": ptrace.SpanKindUnspecified, "internal": ptrace.SpanKindInternal, "server": ptrace.SpanKindServer,
-		"client": ptrace.SpanKindClient, "producer": ptrace.SpanKindProducer, "consumer": ptrace.SpanKindConsumer,
+	statusWords = []string{ptrace.StatusCodeUnset: "unset", ptrace.StatusCodeOk: "ok", ptrace.StatusCodeError: "error"}
+	kindWords   = []string{
+		ptrace.SpanKindUnspecified: "unspecified", ptrace.SpanKindInternal: "internal", ptrace.SpanKindServer: "server",
+		ptrace.SpanKindClient: "client", ptrace.SpanKindProducer: "producer", ptrace.SpanKindConsumer: "consumer",
 	}
 )
+
+// KindName is the word for a kind. One that no OpenTelemetry knows is unspecified.
+func KindName(k ptrace.SpanKind) string { return wordOf(kindWords, int64(k), kindWords[0]) }
+
+// StatusName is the word for a status. One that no OpenTelemetry knows is unset.
+func StatusName(c ptrace.StatusCode) string { return wordOf(statusWords, int64(c), statusWords[0]) }
+
+// wordOf is the word for a number, or something else where there is none.
+func wordOf(words []string, number int64, otherwise string) string {
+	if number < 0 || number >= int64(len(words)) {
+		return otherwise
+	}
+	return words[number]
+}
 
 // String is the value itself; strings aren't quoted.
 func (v Value) String() string {
@@ -62,23 +74,12 @@ func (v Value) String() string {
 	case BoolValue:
 		return strconv.FormatBool(v.number != 0)
 	case StatusValue:
-		return wordOf(statuses, ptrace.StatusCode(v.number))
+		return wordOf(statusWords, v.number, strconv.FormatInt(v.number, 10))
 	case KindValue:
-		return wordOf(kinds, ptrace.SpanKind(v.number))
+		return wordOf(kindWords, v.number, strconv.FormatInt(v.number, 10))
 	default:
 		return strconv.FormatInt(v.number, 10)
 	}
-}
-
-// wordOf is the word for a status or a kind. What has none, which no
-// OpenTelemetry knows, is a number.
-func wordOf[T ptrace.StatusCode | ptrace.SpanKind](words map[string]T, code T) string {
-	for word, c := range words {
-		if c == code {
-			return word
-		}
-	}
-	return strconv.Itoa(int(code))
 }
 
 // literal is the value as a query has it.
