@@ -12,6 +12,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/ptrace"
 
 	"github.com/parley-gateway/parley/federation"
+	"github.com/parley-gateway/parley/federation/traces/traceql"
 )
 
 // errTooMuch is the error of several traces that are more than is held at once.
@@ -77,8 +78,8 @@ func (h *haul) only(id pcommon.TraceID) (ptrace.Traces, error) {
 // it usually is, isn't copied.
 func byTrace(spans ptrace.Traces) iter.Seq2[pcommon.TraceID, ptrace.Traces] {
 	groups := map[pcommon.TraceID]*group{}
-	for p := range placedSpans(spans) {
-		if id := p.span.TraceID(); groups[id] == nil {
+	for p := range traceql.Spans(spans) {
+		if id := p.Span.TraceID(); groups[id] == nil {
 			groups[id] = newGroup(id)
 		}
 	}
@@ -89,8 +90,8 @@ func byTrace(spans ptrace.Traces) iter.Seq2[pcommon.TraceID, ptrace.Traces] {
 			}
 			return
 		}
-		for p := range placedSpans(spans) {
-			groups[p.span.TraceID()].add(p)
+		for p := range traceql.Spans(spans) {
+			groups[p.Span.TraceID()].add(p)
 		}
 		ids := slices.SortedFunc(maps.Keys(groups), func(a, b pcommon.TraceID) int { return slices.Compare(a[:], b[:]) })
 		for _, id := range ids {
@@ -129,8 +130,8 @@ func oneByOne(ctx context.Context, ids []pcommon.TraceID, get func(pcommon.Trace
 
 // latest is when the last span of the selection begins.
 func (s selection) latest(trace ptrace.Traces) (latest int64, ok bool) {
-	for p := range placedSpans(trace) {
-		start := int64(p.span.StartTimestamp())
+	for p := range traceql.Spans(trace) {
+		start := int64(p.Span.StartTimestamp())
 		if s.has(p) && (!ok || start > latest) {
 			latest, ok = start, true
 		}
@@ -139,9 +140,9 @@ func (s selection) latest(trace ptrace.Traces) (latest int64, ok bool) {
 }
 
 // has says whether a span is of the selection.
-func (s selection) has(p placed) bool {
-	start := p.span.StartTimestamp()
+func (s selection) has(p traceql.Span) bool {
+	start := p.Span.StartTimestamp()
 	return int64(start) >= s.start && int64(start) < s.end &&
-		(len(s.services) == 0 || slices.Contains(s.services, serviceOf(p.resource.Resource()))) &&
-		(s.operation == "" || s.operation == p.span.Name())
+		(len(s.services) == 0 || slices.Contains(s.services, serviceOf(p.Resource.Resource()))) &&
+		(s.operation == "" || s.operation == p.Span.Name())
 }

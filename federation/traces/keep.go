@@ -21,6 +21,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/ptrace"
 
+	"github.com/parley-gateway/parley/federation/traces/traceql"
 	"github.com/parley-gateway/parley/tenants"
 	"github.com/parley-gateway/parley/tenants/atomicfile"
 )
@@ -126,8 +127,8 @@ func (k *Keeping) load(file string) error {
 // note notes when the spans begin.
 func (k *keptTrace) note(spans ptrace.Traces) {
 	k.first, k.last = math.MaxInt64, math.MinInt64
-	for p := range placedSpans(spans) {
-		start := int64(p.span.StartTimestamp())
+	for p := range traceql.Spans(spans) {
+		start := int64(p.Span.StartTimestamp())
 		k.first, k.last = min(k.first, start), max(k.last, start)
 	}
 }
@@ -288,8 +289,8 @@ func (k *Keeping) servicesRaw(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	for _, trace := range kept {
-		for p := range placedSpans(trace) {
-			services = append(services, serviceOf(p.resource.Resource()))
+		for p := range traceql.Spans(trace) {
+			services = append(services, serviceOf(p.Resource.Resource()))
 		}
 	}
 	slices.Sort(services)

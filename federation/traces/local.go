@@ -16,6 +16,7 @@ import (
 
 	"github.com/parley-gateway/parley/federation"
 	"github.com/parley-gateway/parley/federation/differencing"
+	"github.com/parley-gateway/parley/federation/traces/traceql"
 	"github.com/parley-gateway/parley/policy"
 	"github.com/parley-gateway/parley/tenants"
 )
@@ -203,8 +204,8 @@ func within(t ptrace.Traces, q Question) bool {
 	if !q.timed() {
 		return true
 	}
-	for p := range placedSpans(t) {
-		if begins(p.span, q) {
+	for p := range traceql.Spans(t) {
+		if begins(p.Span, q) {
 			return true
 		}
 	}

@@ -11,28 +11,6 @@ import (
 // maps in one another.
 const MaxNesting = 64
 
-// placed is a span and what it is of.
-type placed struct {
-	resource ptrace.ResourceSpans
-	scope    ptrace.ScopeSpans
-	span     ptrace.Span
-}
-
-// placedSpans yields all spans.
-func placedSpans(traces ptrace.Traces) iter.Seq[placed] {
-	return func(yield func(placed) bool) {
-		for _, resource := range traces.ResourceSpans().All() {
-			for _, scope := range resource.ScopeSpans().All() {
-				for _, span := range scope.Spans().All() {
-					if !yield(placed{resource, scope, span}) {
-						return
-					}
-				}
-			}
-		}
-	}
-}
-
 // unmarshal reads OTLP that is in several pieces.
 func unmarshal(chunks [][]byte) (ptrace.Traces, error) {
 	all := ptrace.NewTraces()

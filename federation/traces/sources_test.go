@@ -16,6 +16,8 @@ import (
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/ptrace"
+
+	"github.com/parley-gateway/parley/federation/traces/traceql"
 )
 
 // Real Jaegers are started by TestJaegerSource of e2e, which runs TestSources
@@ -91,15 +93,15 @@ func conform(t *testing.T, searches int, open func(*testing.T) writable) {
 
 // world is what was written, span by span.
 type world struct {
-	spans []placed
+	spans []traceql.Span
 	ids   []pcommon.TraceID // each once
 }
 
 // trace is what is known of a trace, in words, as flat does it.
 func (w *world) trace(id pcommon.TraceID) string {
-	return flat(func(yield func(placed) bool) {
+	return flat(func(yield func(traceql.Span) bool) {
 		for _, p := range w.spans {
-			if p.span.TraceID() == id && !yield(p) {
+			if p.Span.TraceID() == id && !yield(p) {
 				return
 			}
 		}
@@ -111,22 +113,22 @@ func (w *world) trace(id pcommon.TraceID) string {
 func (w *world) latest(s selection) map[pcommon.TraceID]int64 {
 	out := map[pcommon.TraceID]int64{}
 	for _, p := range w.spans {
-		start := int64(p.span.StartTimestamp())
-		service := len(s.services) == 0 || slices.Contains(s.services, serviceOf(p.resource.Resource()))
-		if service && (s.operation == "" || s.operation == p.span.Name()) && start >= s.start && start < s.end {
-			out[p.span.TraceID()] = max(out[p.span.TraceID()], start)
+		start := int64(p.Span.StartTimestamp())
+		service := len(s.services) == 0 || slices.Contains(s.services, serviceOf(p.Resource.Resource()))
+		if service && (s.operation == "" || s.operation == p.Span.Name()) && start >= s.start && start < s.end {
+			out[p.Span.TraceID()] = max(out[p.Span.TraceID()], start)
 		}
 	}
 	return out
 }
 
 // flat is spans in words, the same whatever order they come in.
-func flat(spans iter.Seq[placed]) string {
+func flat(spans iter.Seq[traceql.Span]) string {
 	var lines []string
 	for p := range spans {
-		s := p.span
+		s := p.Span
 		line := fmt.Sprint(s.TraceID(), s.SpanID(), s.ParentSpanID(), s.Name(), s.Kind(), int64(s.StartTimestamp()), int64(s.EndTimestamp()),
-			s.Status().Code(), s.Status().Message(), s.TraceState().AsRaw(), s.Attributes().AsRaw(), p.resource.Resource().Attributes().AsRaw(), p.scope.Scope().Name())
+			s.Status().Code(), s.Status().Message(), s.TraceState().AsRaw(), s.Attributes().AsRaw(), p.Resource.Resource().Attributes().AsRaw(), p.Scope.Scope().Name())
 		for _, e := range s.Events().All() {
 			line += fmt.Sprint(" event ", int64(e.Timestamp()), e.Name(), e.Attributes().AsRaw())
 		}
@@ -180,7 +182,7 @@ func writeWorld(t *testing.T, r *rand.Rand, source writable, traces int) *world 
 }
 
 // together are spans as one Traces.
-func together(spans []placed) ptrace.Traces {
+func together(spans []traceql.Span) ptrace.Traces {
 	g := newGroup(pcommon.TraceID{})
 	for _, p := range spans {
 		g.add(p)
@@ -211,7 +213,7 @@ func (w *world) addTrace(r *rand.Rand, id pcommon.TraceID, at time.Time) {
 		if r.IntN(3) == 0 {
 			at = at.Add(time.Duration(r.IntN(int(40 * time.Minute))))
 		}
-		w.spans = append(w.spans, placed{resource, scope, span})
+		w.spans = append(w.spans, traceql.Span{Resource: resource, Scope: scope, Span: span})
 	}
 }
 
@@ -260,7 +262,7 @@ func conformTraces(t *testing.T, source writable) {
 				t.Errorf("%s came twice", id)
 			}
 			came[id] = true
-			if got, want := flat(placedSpans(trace)), w.trace(id); got != want {
+			if got, want := flat(traceql.Spans(trace)), w.trace(id); got != want {
 				t.Errorf("trace %s: got\n%s\nwant\n%s", id, got, want)
 			}
 			trace.ResourceSpans().At(0).Resource().Attributes().PutStr("spoilt", "by who asked") // it is the asker's
@@ -281,11 +283,11 @@ func conformTraces(t *testing.T, source writable) {
 func oneTrace(t *testing.T, trace ptrace.Traces) pcommon.TraceID {
 	t.Helper()
 	var id pcommon.TraceID
-	for p := range placedSpans(trace) {
-		if !id.IsEmpty() && p.span.TraceID() != id {
-			t.Errorf("spans of %s and %s came together", id, p.span.TraceID())
+	for p := range traceql.Spans(trace) {
+		if !id.IsEmpty() && p.Span.TraceID() != id {
+			t.Errorf("spans of %s and %s came together", id, p.Span.TraceID())
 		}
-		id = p.span.TraceID()
+		id = p.Span.TraceID()
 	}
 	if id.IsEmpty() {
 		t.Error("a trace without a span came")
@@ -310,7 +312,7 @@ func conformSearch(t *testing.T, searches int, source writable) {
 
 func randomSelection(r *rand.Rand, w *world) selection {
 	// At the times of spans, where one more or less shows.
-	edge := func() int64 { return int64(w.spans[r.IntN(len(w.spans))].span.StartTimestamp()) + int64(r.IntN(3)-1) }
+	edge := func() int64 { return int64(w.spans[r.IntN(len(w.spans))].Span.StartTimestamp()) + int64(r.IntN(3)-1) }
 	s := selection{start: edge(), end: edge(), wanted: r.IntN(10)}
 	if s.start > s.end {
 		s.start, s.end = s.end, s.start
@@ -358,7 +360,7 @@ func search(t *testing.T, source Source, w *world, s selection) []pcommon.TraceI
 			t.Errorf("%+v: %s came twice", s, id)
 		}
 		came = append(came, id)
-		if got, want := flat(placedSpans(trace)), w.trace(id); got != want {
+		if got, want := flat(traceql.Spans(trace)), w.trace(id); got != want {
 			t.Errorf("%+v: trace %s: got\n%s\nwant\n%s", s, id, got, want)
 		}
 	}
@@ -370,8 +372,8 @@ func search(t *testing.T, source Source, w *world, s selection) []pcommon.TraceI
 
 func conformStops(t *testing.T, source writable) {
 	w := writeWorld(t, seeded(source, 3), source, 40)
-	first := slices.MinFunc(w.spans, byStart).span.StartTimestamp()
-	last := slices.MaxFunc(w.spans, byStart).span.StartTimestamp()
+	first := slices.MinFunc(w.spans, byStart).Span.StartTimestamp()
+	last := slices.MaxFunc(w.spans, byStart).Span.StartTimestamp()
 	s := selection{start: int64(first), end: int64(last) + 1, wanted: 2}
 	came := 0
 	for _, err := range source.searchRaw(t.Context(), s, func(int64) bool { return came < 5 }) {
@@ -409,4 +411,6 @@ func conformStops(t *testing.T, source writable) {
 	}
 }
 
-func byStart(a, b placed) int { return cmp.Compare(a.span.StartTimestamp(), b.span.StartTimestamp()) }
+func byStart(a, b traceql.Span) int {
+	return cmp.Compare(a.Span.StartTimestamp(), b.Span.StartTimestamp())
+}

@@ -10,6 +10,8 @@ import (
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/ptrace"
+
+	"github.com/parley-gateway/parley/federation/traces/traceql"
 )
 
 // mark is what a Store knows of a span without reading it.
@@ -89,9 +91,9 @@ type group struct {
 	id    pcommon.TraceID
 	spans ptrace.Traces
 	marks []mark
-	chunk []byte // spans, as OTLP
-	names int    // bytes of marks' names, which are held beside
-	last  placed // the span that was added last, as it was given
+	chunk []byte       // spans, as OTLP
+	names int          // bytes of marks' names, which are held beside
+	last  traceql.Span // the span that was added last, as it was given
 }
 
 func newGroup(id pcommon.TraceID) *group { return &group{id: id, spans: ptrace.NewTraces()} }
@@ -101,21 +103,21 @@ func split(spans ptrace.Traces, oldest, newest int64, refuse rejections) []*grou
 	var (
 		order  []*group
 		groups = map[pcommon.TraceID]*group{}
-		last   placed
+		last   traceql.Span
 		deep   bool // the attributes of its resource or scope
 	)
-	for p := range placedSpans(spans) {
-		if p.resource != last.resource || p.scope != last.scope {
+	for p := range traceql.Spans(spans) {
+		if p.Resource != last.Resource || p.Scope != last.Scope {
 			last = p
-			deep = nestsTooDeep(p.resource.Resource().Attributes()) || nestsTooDeep(p.scope.Scope().Attributes())
+			deep = nestsTooDeep(p.Resource.Resource().Attributes()) || nestsTooDeep(p.Scope.Scope().Attributes())
 		}
-		if reason := problem(p.span, oldest, newest, deep); reason != "" {
+		if reason := problem(p.Span, oldest, newest, deep); reason != "" {
 			refuse.add(1, reason)
 			continue
 		}
-		g := groups[p.span.TraceID()]
+		g := groups[p.Span.TraceID()]
 		if g == nil {
-			g = newGroup(p.span.TraceID())
+			g = newGroup(p.Span.TraceID())
 			groups[g.id] = g
 			order = append(order, g)
 		}
@@ -125,25 +127,25 @@ func split(spans ptrace.Traces, oldest, newest int64, refuse rejections) []*grou
 }
 
 // add copies a span, and what it is of unless the one before was of the same.
-func (g *group) add(p placed) {
+func (g *group) add(p traceql.Span) {
 	resources := g.spans.ResourceSpans()
-	if g.last.resource != p.resource {
+	if g.last.Resource != p.Resource {
 		added := resources.AppendEmpty()
-		p.resource.Resource().CopyTo(added.Resource())
-		added.SetSchemaUrl(p.resource.SchemaUrl())
+		p.Resource.Resource().CopyTo(added.Resource())
+		added.SetSchemaUrl(p.Resource.SchemaUrl())
 	}
 	scopes := resources.At(resources.Len() - 1).ScopeSpans()
-	if g.last.resource != p.resource || g.last.scope != p.scope {
+	if g.last.Resource != p.Resource || g.last.Scope != p.Scope {
 		added := scopes.AppendEmpty()
-		p.scope.Scope().CopyTo(added.Scope())
-		added.SetSchemaUrl(p.scope.SchemaUrl())
+		p.Scope.Scope().CopyTo(added.Scope())
+		added.SetSchemaUrl(p.Scope.SchemaUrl())
 	}
-	p.span.CopyTo(scopes.At(scopes.Len() - 1).Spans().AppendEmpty())
+	p.Span.CopyTo(scopes.At(scopes.Len() - 1).Spans().AppendEmpty())
 	g.marks = append(g.marks, mark{
-		start: int64(p.span.StartTimestamp()),
-		id:    p.span.SpanID(), service: unique.Make(serviceOf(p.resource.Resource())), name: unique.Make(p.span.Name()),
+		start: int64(p.Span.StartTimestamp()),
+		id:    p.Span.SpanID(), service: unique.Make(serviceOf(p.Resource.Resource())), name: unique.Make(p.Span.Name()),
 	})
-	g.names += len(p.span.Name())
+	g.names += len(p.Span.Name())
 	g.last = p
 }
 
@@ -204,19 +206,19 @@ func (g *group) drop(there ptrace.Traces) error {
 		ids[m.id] = struct{}{}
 	}
 	known := map[string]bool{}
-	for p := range placedSpans(there) {
-		if _, is := ids[p.span.SpanID()]; !is {
+	for p := range traceql.Spans(there) {
+		if _, is := ids[p.Span.SpanID()]; !is {
 			continue
 		}
-		text, err := p.alone()
+		text, err := encodedAlone(p)
 		if err != nil {
 			return err
 		}
 		known[text] = true
 	}
 	left := newGroup(g.id)
-	for p := range placedSpans(g.spans) {
-		text, err := p.alone()
+	for p := range traceql.Spans(g.spans) {
+		text, err := encodedAlone(p)
 		if err != nil {
 			return err
 		}
@@ -229,10 +231,10 @@ func (g *group) drop(there ptrace.Traces) error {
 	return g.marshal()
 }
 
-// alone is the span with its resource and scope, as OTLP: the same of two that
+// encodedAlone is the span with its resource and scope, as OTLP: the same of two that
 // are the same.
-func (p placed) alone() (string, error) {
-	g := newGroup(p.span.TraceID())
+func encodedAlone(p traceql.Span) (string, error) {
+	g := newGroup(p.Span.TraceID())
 	g.add(p)
 	err := g.marshal()
 	return string(g.chunk), err

@@ -18,13 +18,14 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/parley-gateway/parley/federation"
+	"github.com/parley-gateway/parley/federation/traces/traceql"
 )
 
 // fakeTempo answers as Tempo's documentation says that it does. A real one isn't
 // to be had here.
 type fakeTempo struct {
 	t     *testing.T
-	spans []placed
+	spans []traceql.Span
 }
 
 // documentedTempo is a Source on one, and a way to write to it.
@@ -38,7 +39,7 @@ func documentedTempo(t *testing.T, limit, area int) writable {
 		t.Fatal(err)
 	}
 	return writable{tempo, func(_ *testing.T, spans ptrace.Traces) {
-		fake.spans = slices.AppendSeq(fake.spans, placedSpans(spans))
+		fake.spans = slices.AppendSeq(fake.spans, traceql.Spans(spans))
 	}, area}
 }
 
@@ -57,7 +58,7 @@ func (f *fakeTempo) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (f *fakeTempo) trace(w http.ResponseWriter, hex string) {
 	g := newGroup(pcommon.TraceID{})
 	for _, p := range f.spans {
-		if p.span.TraceID().String() == hex {
+		if p.Span.TraceID().String() == hex {
 			g.add(p)
 		}
 	}
@@ -109,13 +110,13 @@ func (f *fakeTempo) search(w http.ResponseWriter, r *http.Request) {
 	}
 	traces := map[pcommon.TraceID]extent{}
 	for _, p := range f.spans {
-		e, is := traces[p.span.TraceID()]
+		e, is := traces[p.Span.TraceID()]
 		if !is {
 			e = extent{first: math.MaxInt64}
 		}
-		e.first, e.last = min(e.first, int64(p.span.StartTimestamp())), max(e.last, int64(p.span.EndTimestamp()))
+		e.first, e.last = min(e.first, int64(p.Span.StartTimestamp())), max(e.last, int64(p.Span.EndTimestamp()))
 		e.hit = e.hit || s.has(p)
-		traces[p.span.TraceID()] = e
+		traces[p.Span.TraceID()] = e
 	}
 	maps.DeleteFunc(traces, func(_ pcommon.TraceID, e extent) bool { return !e.hit || e.first > end || e.last < start })
 	var found []map[string]any

@@ -10,6 +10,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/ptrace"
 
+	"github.com/parley-gateway/parley/federation/traces/traceql"
 	"github.com/parley-gateway/parley/tenants"
 )
 
@@ -27,8 +28,8 @@ type Workflow struct {
 	// Spent are the parts of organizations and of the network between them, those
 	// with most time first.
 	Spent []WorkflowShare
-	// Slowest are calls from one organization to another on critical paths: the ten
-	// of which most of the time is waited for.
+	// Slowest are calls from one organization to another on critical paths, the ten
+	// that take longest at P95, longest first.
 	Slowest []Hop
 	// Errors are where errors began, the most frequent first.
 	Errors []ErrorOrigin
@@ -139,20 +140,16 @@ type descriptions struct {
 func describe(spans ptrace.Traces) *descriptions {
 	out := &descriptions{all: map[SpanRef]described{}, byID: map[pcommon.SpanID]described{}}
 	var first pcommon.Timestamp
-	for _, rs := range spans.ResourceSpans().All() {
-		org, service := tenants.OrgID(text(rs.Resource().Attributes(), OrgAttribute)), serviceOf(rs.Resource())
-		for _, ss := range rs.ScopeSpans().All() {
-			for _, span := range ss.Spans().All() {
-				d := described{span: span, org: org, service: service}
-				out.byID[span.SpanID()] = d
-				out.all[recordedAs(span)] = d
-				if span.ParentSpanID().IsEmpty() && (out.root == described{} || span.StartTimestamp() < out.root.span.StartTimestamp()) {
-					out.root = d
-				}
-				if id := carried(span, WorkflowAttribute); id != "" && (out.id == "" || span.StartTimestamp() < first) {
-					out.id, first = id, span.StartTimestamp()
-				}
-			}
+	for s := range traceql.Spans(spans) {
+		span := s.Span
+		d := described{span: span, org: orgOf(s), service: serviceOf(s.Resource.Resource())}
+		out.byID[span.SpanID()] = d
+		out.all[recordedAs(span)] = d
+		if span.ParentSpanID().IsEmpty() && (out.root == described{} || span.StartTimestamp() < out.root.span.StartTimestamp()) {
+			out.root = d
+		}
+		if id := carried(span, WorkflowAttribute); id != "" && (out.id == "" || span.StartTimestamp() < first) {
+			out.id, first = id, span.StartTimestamp()
 		}
 	}
 	return out

@@ -114,20 +114,25 @@ func asKey(p uiProcess) string {
 	return string(text)
 }
 
-func processOf(r pcommon.Resource) uiProcess {
+// serviceIn is the service that Jaeger takes a resource for.
+func serviceIn(r pcommon.Resource) string {
 	if r.Attributes().Len() == 0 {
-		return uiProcess{ServiceName: noService, Tags: []uiTag{}}
+		return noService
 	}
-	out := uiProcess{Tags: []uiTag{}}
+	if name, ok := r.Attributes().Get(serviceName); ok {
+		return cmp.Or(name.AsString(), unknownService)
+	}
+	return unknownService
+}
+
+func processOf(r pcommon.Resource) uiProcess {
+	out := uiProcess{ServiceName: serviceIn(r), Tags: []uiTag{}}
 	for key, value := range r.Attributes().All() {
-		if key == serviceName {
-			out.ServiceName = value.AsString()
-			continue
+		if key != serviceName {
+			out.Tags = append(out.Tags, uiTagOf(key, value))
 		}
-		out.Tags = append(out.Tags, uiTagOf(key, value))
 	}
 	sortTags(out.Tags)
-	out.ServiceName = cmp.Or(out.ServiceName, unknownService)
 	return out
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math"
 	"net/http"
 	"slices"
 	"strconv"
@@ -14,6 +15,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/ptrace"
 
 	"github.com/parley-gateway/parley/federation/traces"
+	"github.com/parley-gateway/parley/federation/traces/traceql"
 )
 
 // The third version of Jaeger's API, of which newer clients use some: its traces
@@ -245,55 +247,42 @@ func serveJaegerSummaries(f *Front, w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, map[string]any{"summaries": out})
 }
 
-// summaryOf counts what a trace has. Its root is the first span without a parent, or
-// whose parent isn't there.
+// summaryOf counts what a trace has, which is at least a span. Its root is the first
+// span without a parent, or whose parent isn't there.
 func summaryOf(t traces.Trace) jaegerSummary {
 	out := jaegerSummary{TraceID: t.ID.String()}
 	there := map[pcommon.SpanID]bool{}
-	for _, resource := range t.Spans.ResourceSpans().All() {
-		for _, scope := range resource.ScopeSpans().All() {
-			for _, span := range scope.Spans().All() {
-				there[span.SpanID()] = true
-			}
-		}
-	}
-	services := map[string]*jaegerServiceSummary{}
-	var start, end, root pcommon.Timestamp
-	hasRoot := false
-	for _, resource := range t.Spans.ResourceSpans().All() {
-		service := processOf(resource.Resource()).ServiceName
-		of := services[service]
-		if of == nil {
-			of = &jaegerServiceSummary{Name: service}
-			services[service] = of
-		}
-		for _, scope := range resource.ScopeSpans().All() {
-			for _, span := range scope.Spans().All() {
-				if out.SpanCount == 0 || span.StartTimestamp() < start {
-					start = span.StartTimestamp()
-				}
-				end = max(end, span.EndTimestamp())
-				out.SpanCount++
-				of.SpanCount++
-				if span.Status().Code() == ptrace.StatusCodeError {
-					out.ErrorSpanCount++
-					of.ErrorSpanCount++
-				}
-				parent := span.ParentSpanID()
-				if there[parent] {
-					continue
-				}
-				if !parent.IsEmpty() {
-					out.OrphanSpanCount++
-				}
-				if !hasRoot || span.StartTimestamp() < root {
-					hasRoot, root = true, span.StartTimestamp()
-					out.RootServiceName, out.RootOperationName = service, span.Name()
-				}
-			}
-		}
+	start, end := pcommon.Timestamp(math.MaxUint64), pcommon.Timestamp(0)
+	for s := range traceql.Spans(t.Spans) {
+		there[s.Span.SpanID()] = true
+		start, end = min(start, s.Span.StartTimestamp()), max(end, s.Span.EndTimestamp())
 	}
 	out.MinStart, out.MaxEnd = strconv.FormatUint(uint64(start), 10), strconv.FormatUint(uint64(max(start, end)), 10)
+	services := map[string]*jaegerServiceSummary{}
+	var root *ptrace.Span
+	for s := range traceql.Spans(t.Spans) {
+		service := serviceIn(s.Resource.Resource())
+		if services[service] == nil {
+			services[service] = &jaegerServiceSummary{Name: service}
+		}
+		out.SpanCount++
+		services[service].SpanCount++
+		if s.Span.Status().Code() == ptrace.StatusCodeError {
+			out.ErrorSpanCount++
+			services[service].ErrorSpanCount++
+		}
+		parent := s.Span.ParentSpanID()
+		if there[parent] {
+			continue
+		}
+		if !parent.IsEmpty() {
+			out.OrphanSpanCount++
+		}
+		if root == nil || s.Span.StartTimestamp() < root.StartTimestamp() {
+			root = &s.Span
+			out.RootServiceName, out.RootOperationName = service, s.Span.Name()
+		}
+	}
 	for _, name := range slices.Sorted(maps.Keys(services)) {
 		out.Services = append(out.Services, *services[name])
 	}

@@ -9,6 +9,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/ptrace"
 
 	"github.com/parley-gateway/parley/federation/traces"
+	"github.com/parley-gateway/parley/federation/traces/traceql"
 	"github.com/parley-gateway/parley/tenants"
 )
 
@@ -37,19 +38,15 @@ func warningsOf(s *session, t traces.Trace) map[spanKey][]string {
 	begins := func(span, before ptrace.Span) bool {
 		return before == (ptrace.Span{}) || span.StartTimestamp() < before.StartTimestamp()
 	}
-	for _, resource := range t.Spans.ResourceSpans().All() {
-		org := orgOf(resource.Resource())
-		for _, scope := range resource.ScopeSpans().All() {
-			for _, span := range scope.Spans().All() {
-				if begins(span, first) {
-					first = span
-				}
-				if begins(span, firsts[org]) {
-					firsts[org] = span
-				}
-				add(keyOf(span), whatBecame(span, org))
-			}
+	for s := range traceql.Spans(t.Spans) {
+		span, org := s.Span, orgOf(s.Resource.Resource())
+		if begins(span, first) {
+			first = span
 		}
+		if begins(span, firsts[org]) {
+			firsts[org] = span
+		}
+		add(keyOf(span), whatBecame(span, org))
 	}
 	c, _ := s.outcome()
 	add(keyOf(first), missing(c))

@@ -3,6 +3,7 @@ package traceql
 import (
 	"bytes"
 	"cmp"
+	"iter"
 	"math"
 	"slices"
 	"time"
@@ -25,25 +26,33 @@ type Trace struct {
 	duration int64 // from the first start to the last end
 }
 
-// Span is a span of a trace with what it stands in.
+// Span is a span with what it stands in.
 type Span struct {
 	Resource ptrace.ResourceSpans
 	Scope    ptrace.ScopeSpans
 	Span     ptrace.Span
 }
 
+// Spans yields all spans, in the order in which they stand there.
+func Spans(traces ptrace.Traces) iter.Seq[Span] {
+	return func(yield func(Span) bool) {
+		for _, resource := range traces.ResourceSpans().All() {
+			for _, scope := range resource.ScopeSpans().All() {
+				for _, span := range scope.Spans().All() {
+					if !yield(Span{resource, scope, span}) {
+						return
+					}
+				}
+			}
+		}
+	}
+}
+
 // NewTrace returns an index of spans, which mustn't change while it is used. A
 // span's parent is the first with that id. Where spans are said to be one
 // another's parents, the earliest is taken to have none.
 func NewTrace(spans ptrace.Traces) *Trace {
-	t := &Trace{root: -1}
-	for _, resource := range spans.ResourceSpans().All() {
-		for _, scope := range resource.ScopeSpans().All() {
-			for _, span := range scope.Spans().All() {
-				t.spans = append(t.spans, Span{resource, scope, span})
-			}
-		}
-	}
+	t := &Trace{root: -1, spans: slices.Collect(Spans(spans))}
 	t.findParents()
 	t.findOrder()
 	t.findRoot()
