@@ -16,8 +16,9 @@ import (
 const entries = "{ kind = server || kind = consumer }"
 
 // dependencyRounds is how many times as many traces of each organization as are
-// looked at for a search are looked at to count calls between organizations.
-const dependencyRounds = 16
+// looked at for a search are looked at to count calls between organizations: more
+// would take too many of the questions that partners answer in a minute.
+const dependencyRounds = 8
 
 // answerDependencies sums up what each organization knows of calls between its own
 // services, and counts the calls between organizations in traces that are put

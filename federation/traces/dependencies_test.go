@@ -55,7 +55,7 @@ func TestDependencies(t *testing.T) {
 	}
 
 	// In a few traces at a time, as well.
-	for few, before := range map[int]time.Duration{3: 1, 5: 1, 10: 20 * time.Millisecond, 15: time.Minute} {
+	for few, before := range map[int]time.Duration{5: 1, 7: 1, 10: 20 * time.Millisecond, 15: time.Minute} {
 		released, completeness, err = NewFederated(FederatedConfig{MaxCandidates: few, JoinBefore: before}).Answer(t.Context(), q, l.listing())
 		if err != nil || !completeness.Whole() {
 			t.Fatal(few, completeness, err)
@@ -66,7 +66,7 @@ func TestDependencies(t *testing.T) {
 	}
 
 	_, completeness, err = NewFederated(FederatedConfig{MaxCandidates: 1}).Answer(t.Context(), q, l.listing())
-	if err != nil || !strings.Contains(completeness.Missing(), "in its latest 16 traces") {
+	if err != nil || !strings.Contains(completeness.Missing(), "in its latest 8 traces") {
 		t.Errorf("%v, %s", err, completeness.Missing())
 	}
 }
