@@ -84,7 +84,7 @@ func (c *traceBlameCommand) ask(ctx context.Context, now time.Time, stdout, stde
 	if c.Output == "json" {
 		err = writeLine(stdout, string(got.body))
 	} else {
-		err = writeLine(stdout, blamed(answer.Workflows))
+		err = writeLine(stdout, blamed(answer.Workflows, styleOf(stdout)))
 	}
 	return errors.Join(err, c.completeness(stderr, got.header, queryAnswer{}, ofNobody))
 }
@@ -108,7 +108,7 @@ func searchForm(expression string, since model.Duration, at string, limit int, n
 }
 
 // blamed is text about workflows.
-func blamed(all []front.WorkflowSummary) string {
+func blamed(all []front.WorkflowSummary, how style) string {
 	if len(all) == 0 {
 		return "no traces"
 	}
@@ -129,9 +129,30 @@ func blamed(all []front.WorkflowSummary) string {
 			hop := fmt.Sprintf("  %s → %s: %s", printable(string(h.From)), printable(string(h.To)), printable(h.Service+": "+h.Operation))
 			rows = append(rows, []string{hop, took(h.Durations.P50), took(h.Durations.P95), took(h.Durations.P99), howMany(h.Calls, "call") + ", slowest " + printable(h.Durations.SlowestTrace)})
 		}
-		out.WriteString(align(rows))
+		out.WriteString(noted(rows, how))
 		for _, e := range w.Errors {
 			fmt.Fprintf(&out, "  errors began in %s %s in %s, such as %s\n", printable(string(e.Org)), printable(e.Service+": "+e.Operation), howMany(e.Traces, "trace"), printable(e.Trace))
+		}
+	}
+	return out.String()
+}
+
+// noted puts rows in columns, of which the last has notes: below what they are
+// about, where they don't fit beside it.
+func noted(rows [][]string, how style) string {
+	if !how.folded || lineLength(rows) <= how.columns() {
+		return align(rows)
+	}
+	notes := make([]string, len(rows))
+	for i, row := range rows {
+		notes[i] = row[len(row)-1]
+		rows[i] = row[:len(row)-1]
+	}
+	var out strings.Builder
+	for i, line := range strings.SplitAfter(strings.TrimSuffix(align(rows), "\n"), "\n") {
+		out.WriteString(strings.TrimSuffix(line, "\n") + "\n")
+		if notes[i] != "" {
+			out.WriteString("    " + notes[i] + "\n")
 		}
 	}
 	return out.String()

@@ -335,6 +335,22 @@ refund, 1 trace
 	}
 }
 
+// On a terminal that is too narrow for a line, its note is below it.
+func TestNotesFitTheTerminal(t *testing.T) {
+	rows := func() [][]string {
+		return [][]string{{"  ", "P50", ""}, {"  acme → globex", "70ms", "1 call, slowest 0f"}, {"  acme", "1ms", ""}}
+	}
+	const beside = "                 P50\n  acme → globex  70ms  1 call, slowest 0f\n  acme           1ms\n"
+	for how, want := range map[style]string{
+		{}: beside, {folded: true, wide: 80}: beside,
+		{folded: true, wide: 30}: "                 P50\n  acme → globex  70ms\n    1 call, slowest 0f\n  acme           1ms\n",
+	} {
+		if got := noted(rows(), how); got != want {
+			t.Errorf("%+v:\n%s\nnot\n%s", how, got, want)
+		}
+	}
+}
+
 func TestTraceIsKept(t *testing.T) {
 	g := &gatewayStub{completeness: twoParts, body: `{"traceID":"0000000000000000000000000000000f","by":["acme","globex"]}`}
 	if stdout, _, err := tracing(t, g, "keep", "f"); err != nil || stdout != "kept by acme, globex\n" {
