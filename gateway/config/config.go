@@ -384,8 +384,8 @@ type TracesStore struct {
 	OTLPGRPCListen string `yaml:"otlp_grpc_listen"`
 	// The address to take OTLP over HTTP on, at /v1/traces, such as 127.0.0.1:4318.
 	OTLPHTTPListen string `yaml:"otlp_http_listen"`
-	// About how many bytes of memory spans take; when they take more, the oldest
-	// traces go.
+	// About how many bytes of memory spans take; when they take more, or are more than
+	// a million, the oldest traces go.
 	MaxBytes int `yaml:"max_bytes" default:"268_435_456"`
 	// How long after its last span began a trace is kept.
 	MaxAge time.Duration `yaml:"max_age" default:"24h"`
