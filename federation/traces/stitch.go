@@ -32,6 +32,7 @@ func (f *forest) stitch(ids []pcommon.TraceID, unfollowed []pcommon.TraceID, h *
 		report := &Report{Unfollowed: unfollowed, Clocks: c.report(j), Blame: j.blame(c, len(h.incomplete()) > 0)}
 		j.tell(report)
 		id := j.id(ids)
+		nameOthers(report.Joins, id)
 		out = append(out, Trace{ID: id, Spans: writer.write(j, c, id, h.parts), Report: report})
 	}
 	return out
@@ -45,6 +46,33 @@ func (j *journey) id(ids []pcommon.TraceID) pcommon.TraceID {
 		}
 	}
 	return j.f.ids[j.f.nodes[j.root].trace]
+}
+
+// nameOthers has each join name the trace that it adds to one of an id: that above
+// may be the other one as well.
+func nameOthers(joins []Join, id pcommon.TraceID) {
+	of := map[pcommon.TraceID][]int{}
+	for i, join := range joins {
+		of[join.Parent.Trace] = append(of[join.Parent.Trace], i)
+		of[join.Child.Trace] = append(of[join.Child.Trace], i)
+	}
+	known := map[pcommon.TraceID]bool{id: true}
+	for pending := []pcommon.TraceID{id}; len(pending) > 0; pending = pending[1:] {
+		for _, i := range of[pending[0]] {
+			for _, other := range []pcommon.TraceID{joins[i].Parent.Trace, joins[i].Child.Trace} {
+				if !known[other] {
+					known[other] = true
+					joins[i].Trace = other
+					pending = append(pending, other)
+				}
+			}
+		}
+	}
+	for i := range joins {
+		if joins[i].Trace == id {
+			joins[i].Trace = joins[i].Parent.Trace
+		}
+	}
 }
 
 // number is that of the journey in forest.journeys.

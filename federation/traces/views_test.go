@@ -1,8 +1,10 @@
 package traces
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -108,6 +110,15 @@ func TestRestartsAreFoundInStores(t *testing.T) {
 			tale.compare(t, got)
 			if len(got.Report.Joins) != len(tale.ids)-1 {
 				t.Errorf("%d joins of %d trace ids", len(got.Report.Joins), len(tale.ids))
+			}
+			others := []pcommon.TraceID{id}
+			for _, join := range got.Report.Joins {
+				others = append(others, join.Trace)
+			}
+			byID := func(a, b pcommon.TraceID) int { return bytes.Compare(a[:], b[:]) }
+			slices.SortFunc(others, byID)
+			if want := slices.SortedFunc(slices.Values(tale.ids), byID); !slices.Equal(others, want) {
+				t.Errorf("trace %s and those joined are %v, not %v", id, others, want)
 			}
 			joined += len(got.Report.Joins)
 		})
