@@ -611,7 +611,7 @@ type TracesQuestion struct {
 	// "dependencies" or "keep", which asks for traces to be kept for longer than they
 	// would be: the answer is the names of those that are, 32 hexadecimal digits.
 	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
-	// ids are those of a "trace" or a "keep", 16 bytes each.
+	// ids are those of a "trace" or a "keep", 16 bytes each, 1 to 1,000 of them.
 	Ids [][]byte `protobuf:"bytes,2,rep,name=ids,proto3" json:"ids,omitempty"`
 	// expression is TraceQL: of a "search" what is true of the traces, of the next
 	// four a single filter of the spans that the answer is made of, or empty.
@@ -620,7 +620,7 @@ type TracesQuestion struct {
 	// not. Both are 0 for a "trace" of any time, and for a "keep".
 	StartNs int64 `protobuf:"varint,4,opt,name=start_ns,json=startNs,proto3" json:"start_ns,omitempty"`
 	EndNs   int64 `protobuf:"varint,5,opt,name=end_ns,json=endNs,proto3" json:"end_ns,omitempty"`
-	// limit is how many traces or names are wanted: above 0 for a "search", 0 is all
+	// limit is how many traces or names are wanted: 1 to 1,000 for a "search"; 0 is all
 	// for "labels", "label_values" and "operations".
 	Limit int64 `protobuf:"varint,6,opt,name=limit,proto3" json:"limit,omitempty"`
 	// label is the attribute of "label_values", the scope of "labels" or the service
