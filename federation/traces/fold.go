@@ -207,16 +207,20 @@ func leaves(n *node, calls bool) bool {
 	if calls || kind != ptrace.SpanKindClient && kind != ptrace.SpanKindProducer {
 		return false
 	}
-	for _, key := range databaseAttributes {
-		if _, ok := n.span.Attributes().Get(key); ok {
-			return false
-		}
-	}
-	return true
+	return !callsDatabase(n.span)
 }
 
-// databaseAttributes tell calls of databases, which are the organization's own
-// (OpenTelemetry semantic conventions, old and new).
+// callsDatabase says whether a span is a call of a database: those are the
+// organization's own, and databases write no spans.
+func callsDatabase(span ptrace.Span) bool {
+	return slices.ContainsFunc(databaseAttributes, func(key string) bool {
+		_, ok := span.Attributes().Get(key)
+		return ok
+	})
+}
+
+// databaseAttributes tell calls of databases (OpenTelemetry semantic conventions, old
+// and new).
 var databaseAttributes = []string{"db.system", "db.system.name"}
 
 // anchors finds for each folded span the one that is left in which it is. Those

@@ -409,16 +409,11 @@ func (f *forest) clues(correlation []string) []clue {
 }
 
 // leaves says whether a request or message leaves with a span and nothing is known
-// of where it went. Databases write no spans.
+// of where it went.
 func (f *forest) leaves(i int32) bool {
 	n := &f.nodes[i]
-	if n.placeholder || !exit(n.kind) {
+	if n.placeholder || !exit(n.kind) || callsDatabase(n.span) {
 		return false
-	}
-	for _, database := range []string{"db.system.name", "db.system"} {
-		if _, is := n.span.Attributes().Get(database); is {
-			return false
-		}
 	}
 	return !slices.ContainsFunc(f.children(i), func(kid int32) bool { return entry(f.nodes[kid].kind) })
 }
