@@ -163,21 +163,35 @@ type tracesAnswer struct {
 	text string
 }
 
-// tracesAnswer asks for traces. Where there is no answer the error says why, and
+// answered asks for a path. Where the gateway has no answer the error says why, and
 // what is known of the organizations is printed.
-func (c *asker) tracesAnswer(ctx context.Context, path string, form url.Values, stderr io.Writer, ofNobody func(federation.Completeness) []*labels.Matcher) (tracesAnswer, http.Header, error) {
+func (c *asker) answered(ctx context.Context, path string, form url.Values, stderr io.Writer, ofNobody func(federation.Completeness) []*labels.Matcher) (fetched, error) {
 	got, err := c.fetch(ctx, http.MethodPost, path, form)
 	if err != nil {
-		return tracesAnswer{}, nil, err
+		return fetched{}, err
 	}
 	var failed queryAnswer
 	if json.Unmarshal(got.body, &failed) == nil && failed.Status == "error" {
 		_ = c.completeness(stderr, got.header, failed, ofNobody) // the error says more than a failure to print this
-		return tracesAnswer{}, nil, errors.New(printable(failed.Error))
+		return fetched{}, errors.New(printable(failed.Error))
+	}
+	return got, nil
+}
+
+// notWhat is the error of an answer that isn't what a gateway gives.
+func (c *asker) notWhat(got fetched, wanted string) error {
+	return fmt.Errorf("%s answered with status %d and something that isn't %s; is it a parley gateway?", c.Gateway, got.status, wanted)
+}
+
+// tracesAnswer asks for traces, as answered does.
+func (c *asker) tracesAnswer(ctx context.Context, path string, form url.Values, stderr io.Writer, ofNobody func(federation.Completeness) []*labels.Matcher) (tracesAnswer, http.Header, error) {
+	got, err := c.answered(ctx, path, form, stderr, ofNobody)
+	if err != nil {
+		return tracesAnswer{}, nil, err
 	}
 	answer := tracesAnswer{text: string(got.body)}
 	if json.Unmarshal(got.body, &answer.TracesAnswer) != nil || answer.Traces == nil {
-		return tracesAnswer{}, nil, fmt.Errorf("%s answered with status %d and something that isn't traces; is it a parley gateway?", c.Gateway, got.status)
+		return tracesAnswer{}, nil, c.notWhat(got, "traces")
 	}
 	return answer, got.header, nil
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"net/url"
 	"os"
 	"os/signal"
@@ -68,18 +67,13 @@ func (c *traceBlameCommand) ask(ctx context.Context, now time.Time, stdout, stde
 		return err
 	}
 	ofNobody := func(parts federation.Completeness) []*labels.Matcher { return organizationsOfNobody(expr, parts) }
-	got, err := c.fetch(ctx, http.MethodPost, "api/parley/v1/workflows", form)
+	got, err := c.answered(ctx, "api/parley/v1/workflows", form, stderr, ofNobody)
 	if err != nil {
 		return err
 	}
-	var failed queryAnswer
-	if json.Unmarshal(got.body, &failed) == nil && failed.Status == "error" {
-		_ = c.completeness(stderr, got.header, failed, ofNobody) // the error says more than a failure to print this
-		return errors.New(printable(failed.Error))
-	}
 	var answer front.WorkflowsAnswer
 	if json.Unmarshal(got.body, &answer) != nil || answer.Workflows == nil {
-		return fmt.Errorf("%s answered with status %d and something that isn't workflows; is it a parley gateway?", c.Gateway, got.status)
+		return c.notWhat(got, "workflows")
 	}
 	if c.Output == "json" {
 		err = writeLine(stdout, string(got.body))

@@ -4,9 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"os/signal"
 	"strings"
@@ -52,18 +50,13 @@ func (c *traceKeepCommand) ask(ctx context.Context, stdout, stderr io.Writer) er
 	if err != nil {
 		return usage("%s", federation.AsError(err).Message)
 	}
-	got, err := c.fetch(ctx, http.MethodPost, "api/parley/v1/kept-traces/"+id.String(), nil)
+	got, err := c.answered(ctx, "api/parley/v1/kept-traces/"+id.String(), nil, stderr, nobodyNamed)
 	if err != nil {
 		return err
 	}
-	var failed queryAnswer
-	if json.Unmarshal(got.body, &failed) == nil && failed.Status == "error" {
-		_ = c.completeness(stderr, got.header, failed, nobodyNamed) // the error says more than a failure to print this
-		return errors.New(printable(failed.Error))
-	}
 	var kept front.KeptTrace
 	if json.Unmarshal(got.body, &kept) != nil || kept.TraceID == "" {
-		return fmt.Errorf("%s answered with status %d and something else than who keeps a trace; is it a parley gateway?", c.Gateway, got.status)
+		return c.notWhat(got, "who keeps a trace")
 	}
 	said := c.completeness(stderr, got.header, queryAnswer{}, nobodyNamed)
 	if c.Output == "json" {
