@@ -243,7 +243,7 @@ func (s *summary) workflow() Workflow {
 		w.Spent = append(w.Spent, shareOf(whose, times, w.Traces))
 	}
 	slices.SortFunc(w.Spent, func(a, b WorkflowShare) int {
-		return cmp.Or(-cmp.Compare(a.Total.Min+a.Total.Max, b.Total.Min+b.Total.Max), compareOrgs(a.Org, b.Org), compareOrgs(a.To, b.To))
+		return cmp.Or(-cmp.Compare(sum(a.Total.Min, a.Total.Max), sum(b.Total.Min, b.Total.Max)), compareOrgs(a.Org, b.Org), compareOrgs(a.To, b.To))
 	})
 	for hop, samples := range s.hops {
 		hop.Calls, hop.Durations = len(samples), quantiles(samples)
@@ -274,7 +274,7 @@ func shareOf(whose Share, times []Interval, traces int) WorkflowShare {
 	least, most := make([]time.Duration, traces), make([]time.Duration, traces) // zero where it has none
 	for i, t := range times {
 		least[i], most[i] = t.Min, t.Max
-		out.Total.Min, out.Total.Max = out.Total.Min+t.Min, out.Total.Max+t.Max
+		out.Total = Interval{Min: sum(out.Total.Min, t.Min), Max: sum(out.Total.Max, t.Max)}
 	}
 	slices.Sort(least)
 	slices.Sort(most)
@@ -284,6 +284,10 @@ func shareOf(whose Share, times []Interval, traces int) WorkflowShare {
 	out.P50, out.P95, out.P99 = at(50), at(95), at(99)
 	return out
 }
+
+// sum is the most there is where it would be more: a partner's spans may last for
+// centuries.
+func sum(a, b time.Duration) time.Duration { return time.Duration(along(int64(a), int64(b))) }
 
 func quantiles(samples []sample) Quantiles {
 	slices.SortFunc(samples, func(a, b sample) int {

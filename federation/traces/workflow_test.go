@@ -73,6 +73,19 @@ func TestSummarize(t *testing.T) {
 	}
 }
 
+// Spans of a partner that last for centuries are most of the time, and no less than
+// none.
+func TestSummarizeCenturies(t *testing.T) {
+	var all []Trace
+	for i := range 3 {
+		all = append(all, anOrder(t, byte(i+1), 110*365*24*time.Hour, false))
+	}
+	w := Summarize(all)[0]
+	if w.Spent[0].Org != "globex" || w.Spent[0].Total.Min <= 0 || w.Spent[0].Total.Max < w.Spent[0].Total.Min {
+		t.Errorf("spent are %v", w.Spent)
+	}
+}
+
 // Who names the workflow in a span has it named so, wherever it begins.
 func TestWorkflowsByID(t *testing.T) {
 	var all []Trace
