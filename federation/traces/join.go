@@ -304,7 +304,7 @@ type leavings struct {
 
 func (l *leavings) Len() int      { return len(l.all) }
 func (l *leavings) Swap(i, j int) { l.all[i], l.all[j] = l.all[j], l.all[i] }
-func (l *leavings) Push(x any)    { l.all = append(l.all, x.(leaving)) } //nolint:forcetypeassert // ours alone
+func (l *leavings) Push(x any)    { l.all = append(l.all, x.(leaving)) } //nolint:errcheck,forcetypeassert // ours alone
 
 func (l *leavings) Less(i, j int) bool {
 	a, b := &l.all[i], &l.all[j]
