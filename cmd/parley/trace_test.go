@@ -286,7 +286,8 @@ func TestTraceBlame(t *testing.T) {
 			Workflow: "order\x1b[2J", Traces: 2, Durations: took(100),
 			Shares: []front.WorkflowShare{
 				{Org: "globex", P50: known(60), P95: front.Between{Min: ms(100), Max: ms(120)}, P99: known(180)},
-				{Org: "acme", To: "globex", P50: known(10), P95: known(20), P99: known(30)}, {P50: known(1), P95: known(1), P99: known(1)},
+				{Org: "acme", To: "globex", P50: known(10), P95: known(20), P99: known(30)},
+				{P50: known(1), P95: known(1), P99: known(1)},
 			},
 			Slowest: []front.SlowHop{{From: "acme", Caller: "shop", To: "globex", Service: "bank", Operation: "pay", Calls: 1, Durations: took(70)}},
 			Errors:  []front.ErrorSource{{Org: "globex", Service: "bank", Operation: "pay", Traces: 1, Trace: "0f"}},
@@ -324,8 +325,12 @@ refund, 1 trace
 		body, want string
 		args       []string
 	}{
-		{`{"workflows":[]}`, "", nil}, {`{"status":"error","error":"no such thing"}`, "no such thing", nil}, {`<html>`, "isn't workflows", nil},
-		{"", "not TraceQL", []string{"{"}}, {"", "--limit", []string{"--limit", "0"}}, {"", "--since", []string{"--since", "0s"}},
+		{`{"workflows":[]}`, "", nil},
+		{`{"status":"error","error":"no such thing"}`, "no such thing", nil},
+		{`<html>`, "isn't workflows", nil},
+		{"", "not TraceQL", []string{"{"}},
+		{"", "--limit", []string{"--limit", "0"}},
+		{"", "--since", []string{"--since", "0s"}},
 	} {
 		g.body = c.body
 		stdout, _, err := tracing(t, g, append([]string{"blame"}, c.args...)...)
