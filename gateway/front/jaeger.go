@@ -191,7 +191,7 @@ func operationsOf(released *traces.Released, kind string) []jaegerOperation {
 	out := []jaegerOperation{}
 	for _, o := range released.Operations() {
 		is := jaegerOperation{Name: o.Name, SpanKind: kindOf(o.Kind)}
-		if (kind == "" || kind == is.SpanKind) && !slices.Contains(out, is) {
+		if (kind == "" || kind == is.SpanKind) && (len(out) == 0 || out[len(out)-1] != is) { // two organizations' are beside one another
 			out = append(out, is)
 		}
 	}
@@ -259,15 +259,17 @@ func (f *Front) jaegerSearch(r *http.Request) (traces.Question, error) {
 	return s.question(start, end, r.FormValue("limit"))
 }
 
-// tracesByID asks for traces by their ids.
+// tracesByID asks for traces by their ids, each once.
 func tracesByID(ids []string) (traces.Question, error) {
 	q := traces.Question{Kind: policy.Trace}
+	seen := map[pcommon.TraceID]bool{}
 	for _, text := range ids {
 		id, err := traces.ParseTraceID(text)
 		if err != nil {
 			return q, errors.New(federation.AsError(err).Message)
 		}
-		if !slices.Contains(q.IDs, id) {
+		if !seen[id] {
+			seen[id] = true
 			q.IDs = append(q.IDs, id)
 		}
 	}
@@ -361,37 +363,44 @@ type jaegerDependency struct {
 
 func serveJaegerDependencies(f *Front, w http.ResponseWriter, r *http.Request) {
 	end, lookback := f.config.Now(), defaultJaegerDependencies
-	for name, to := range map[string]func(int64){
-		"endTs":    func(n int64) { end = time.UnixMilli(n).UTC() },
-		"lookback": func(n int64) { lookback = time.Duration(n) * time.Millisecond },
+	for _, p := range []struct {
+		name string
+		to   func(int64)
+	}{
+		{"endTs", func(n int64) { end = time.UnixMilli(n).UTC() }},
+		{"lookback", func(n int64) { lookback = time.Duration(n) * time.Millisecond }},
 	} {
-		text := r.FormValue(name)
+		text := r.FormValue(p.name)
 		if text == "" {
 			continue
 		}
 		n, err := strconv.ParseInt(text, 10, 64)
 		if err != nil || n <= 0 || n > math.MaxInt64/int64(time.Millisecond) {
-			writeError(w, badRequest(fmt.Errorf("invalid parameter %q: want milliseconds", name)))
+			writeError(w, badRequest(fmt.Errorf("invalid parameter %q: want milliseconds", p.name)))
 			return
 		}
-		to(n)
+		p.to(n)
 	}
 	released, ok := askJaeger(w, r, traces.Question{Kind: policy.Dependencies, Start: end.Add(-lookback), End: end})
 	if !ok {
 		return
 	}
-	service := r.FormValue("service")
+	writeJSON(w, jaegerAnswer{Data: dependenciesOf(released, r.FormValue("service"))})
+}
+
+// dependenciesOf are those of a service, or of any. Jaeger knows of no organizations:
+// services of one name are one, and stand beside one another in the answer.
+func dependenciesOf(released *traces.Released, service string) []jaegerDependency {
 	out := []jaegerDependency{}
 	for _, d := range released.Dependencies() {
 		if service != "" && service != d.Parent && service != d.Child {
 			continue
 		}
-		// Jaeger knows of no organizations: services of one name are one.
-		at := slices.IndexFunc(out, func(o jaegerDependency) bool { return o.Parent == d.Parent && o.Child == d.Child })
-		if at < 0 {
-			at, out = len(out), append(out, jaegerDependency{Parent: d.Parent, Child: d.Child})
+		if last := len(out) - 1; last >= 0 && out[last].Parent == d.Parent && out[last].Child == d.Child {
+			out[last].CallCount += d.Calls
+			continue
 		}
-		out[at].CallCount += d.Calls
+		out = append(out, jaegerDependency{Parent: d.Parent, Child: d.Child, CallCount: d.Calls})
 	}
-	writeJSON(w, jaegerAnswer{Data: out})
+	return out
 }

@@ -1,6 +1,7 @@
 package front
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/ptrace"
 
+	"github.com/parley-gateway/parley/federation/traces"
 	"github.com/parley-gateway/parley/federation/traces/traceql"
 )
 
@@ -41,6 +43,26 @@ func TestSearchesInTraceQL(t *testing.T) {
 	}
 	if _, err := (&jaegerSearch{tags: []jaegerTag{{"", "x"}}}).expression(); err == nil {
 		t.Error("a tag without a name is searched for")
+	}
+}
+
+// Jaeger knows of no organizations: what services and operations of one name do is one.
+func TestJaegerKnowsNoOrganizations(t *testing.T) {
+	released := traces.Received(traces.Answer{
+		Operations: []traces.Operation{
+			{Service: "web", Name: "GET", Kind: ptrace.SpanKindServer, Org: "acme"}, {Service: "web", Name: "GET", Kind: ptrace.SpanKindServer, Org: "globex"},
+			{Service: "web", Name: "GET", Kind: ptrace.SpanKindClient, Org: "acme"},
+		},
+		Dependencies: []traces.Dependency{
+			{Parent: "web", Child: "pay", ParentOrg: "acme", ChildOrg: "acme", Calls: 2}, {Parent: "web", Child: "pay", ParentOrg: "acme", ChildOrg: "globex", Calls: 3},
+			{Parent: "web", Child: "stock", ParentOrg: "acme", ChildOrg: "acme", Calls: 1},
+		},
+	})
+	if got, want := operationsOf(released, ""), []jaegerOperation{{"GET", "server"}, {"GET", "client"}}; !slices.Equal(got, want) {
+		t.Errorf("operations %v, want %v", got, want)
+	}
+	if got, want := dependenciesOf(released, "pay"), []jaegerDependency{{"web", "pay", 5}}; !slices.Equal(got, want) {
+		t.Errorf("dependencies %v, want %v", got, want)
 	}
 }
 
