@@ -50,11 +50,13 @@ func TestSearchesInTraceQL(t *testing.T) {
 func TestJaegerKnowsNoOrganizations(t *testing.T) {
 	released := traces.Received(traces.Answer{
 		Operations: []traces.Operation{
-			{Service: "web", Name: "GET", Kind: ptrace.SpanKindServer, Org: "acme"}, {Service: "web", Name: "GET", Kind: ptrace.SpanKindServer, Org: "globex"},
+			{Service: "web", Name: "GET", Kind: ptrace.SpanKindServer, Org: "acme"},
+			{Service: "web", Name: "GET", Kind: ptrace.SpanKindServer, Org: "globex"},
 			{Service: "web", Name: "GET", Kind: ptrace.SpanKindClient, Org: "acme"},
 		},
 		Dependencies: []traces.Dependency{
-			{Parent: "web", Child: "pay", ParentOrg: "acme", ChildOrg: "acme", Calls: 2}, {Parent: "web", Child: "pay", ParentOrg: "acme", ChildOrg: "globex", Calls: 3},
+			{Parent: "web", Child: "pay", ParentOrg: "acme", ChildOrg: "acme", Calls: 2},
+			{Parent: "web", Child: "pay", ParentOrg: "acme", ChildOrg: "globex", Calls: 3},
 			{Parent: "web", Child: "stock", ParentOrg: "acme", ChildOrg: "acme", Calls: 1},
 		},
 	})
