@@ -1,6 +1,9 @@
 package traces
 
-import "slices"
+import (
+	"math"
+	"slices"
+)
 
 // mergeListings makes one answer of the members', each once and in order.
 func mergeListings(q Question, all answers) *Released {
@@ -30,7 +33,7 @@ func summed(all []Dependency) []Dependency {
 	var out []Dependency
 	for _, d := range all {
 		if last := len(out) - 1; last >= 0 && CompareDependencies(out[last], d) == 0 {
-			out[last].Calls += d.Calls
+			out[last].Calls += min(d.Calls, math.MaxUint64-out[last].Calls)
 			continue
 		}
 		out = append(out, d)

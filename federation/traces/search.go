@@ -60,13 +60,14 @@ func parse(expression string) (*traceql.Expr, error) {
 // of those within the question's time. Unix nanoseconds.
 func lastMatch(expr *traceql.Expr, t *traceql.Trace, q Question) (at int64, ok bool) {
 	at = math.MinInt64
+	filters := expr.Filters()
 	for i := range t.Len() {
 		span := t.Span(i).Span
 		start := int64(min(uint64(span.StartTimestamp()), math.MaxInt64))
 		if start <= at || !begins(span, q) {
 			continue
 		}
-		if slices.ContainsFunc(expr.Filters(), func(f *traceql.Filter) bool { return f.Matches(t, i) }) {
+		if slices.ContainsFunc(filters, func(f *traceql.Filter) bool { return f.Matches(t, i) }) {
 			at, ok = start, true
 		}
 	}

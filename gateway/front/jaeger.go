@@ -397,7 +397,7 @@ func dependenciesOf(released *traces.Released, service string) []jaegerDependenc
 			continue
 		}
 		if last := len(out) - 1; last >= 0 && out[last].Parent == d.Parent && out[last].Child == d.Child {
-			out[last].CallCount += d.Calls
+			out[last].CallCount += min(d.Calls, math.MaxUint64-out[last].CallCount) // as a partner likes to say
 			continue
 		}
 		out = append(out, jaegerDependency{Parent: d.Parent, Child: d.Child, CallCount: d.Calls})
