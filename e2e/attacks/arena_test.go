@@ -46,7 +46,7 @@ type ground struct {
 func (g *ground) hides() bool { return g.policy != "" && g.policy != Unhidden }
 
 // purposes are those for which globex answers by each policy.
-var purposes = map[string]string{Rows: "slo-review", Cells: "capacity", CoarseCells: "capacity-review", Events: "audit", Floors: "incident-response"}
+var purposes = map[string]string{Rows: "slo-review", Cells: "capacity", CoarseCells: "capacity-review", Events: "audit", Floors: "incident-response", Spans: "traces", Boundary: "boundary"}
 
 // newArena starts the servers, a label proxy among them if it is wanted.
 func newArena(t testing.TB, n int, r *rand.Rand, proxied bool) *arena {
@@ -54,12 +54,13 @@ func newArena(t testing.TB, n int, r *rand.Rand, proxied bool) *arena {
 	end := time.Now().Truncate(time.Minute)
 	a := &arena{worlds: newWorlds(n, end, r), random: r}
 	prometheus := a.prometheus(t)
-	free := freeAddresses(t, 5)
+	free := freeAddresses(t, 6)
 	globex, acme := newOrg(t, "globex", free[0], free[1]), newOrg(t, "acme", free[2], free[3])
 	globex.agrees(t, acme, globexAnswersAcme)
 	acme.agrees(t, globex, "")
-	globex.serves(t, fmt.Sprintf("prometheus: {url: %q}, max_samples: %d", prometheus.URL, maxSamples))
-	acme.serves(t, "tsdb: {dir: tsdb}")
+	globex.serves(t, fmt.Sprintf("metrics: {prometheus: {url: %q}, max_samples: %d}\ntraces: {store: {otlp_http_listen: %q}}", prometheus.URL, maxSamples, free[5]))
+	acme.serves(t, "metrics: {tsdb: {dir: tsdb}}")
+	sendTraces(t, free[5], a.worlds)
 
 	transport := &http.Transport{MaxIdleConnsPerHost: 2 * atOnce}
 	t.Cleanup(transport.CloseIdleConnections)
@@ -69,11 +70,13 @@ func newArena(t testing.TB, n int, r *rand.Rand, proxied bool) *arena {
 	at := func(base string) func(string) asker {
 		return func(string) asker { return overHTTP{client: client, base: base} }
 	}
-	a.grounds = []*ground{{name: Direct, asks: at(prometheus.URL)}}
+	a.grounds = []*ground{{name: Direct, asks: func(string) asker {
+		return bySignal{metrics: overHTTP{client: client, base: prometheus.URL}, traces: a.owner}
+	}}}
 	if proxied {
 		a.grounds = append(a.grounds, &ground{name: LabelProxy, asks: at(labelProxy(t, free[4], prometheus.URL))})
 	}
-	for _, policy := range []string{Unhidden, Rows, Cells, CoarseCells, Events, Floors} {
+	for _, policy := range []string{Unhidden, Rows, Cells, CoarseCells, Events, Floors, Spans, Boundary} {
 		purpose := func(unhidden string) string { return cmp.Or(purposes[policy], unhidden) }
 		a.grounds = append(a.grounds,
 			&ground{Ground(policy, Front), policy, Front, func(unhidden string) asker {
@@ -84,6 +87,16 @@ func newArena(t testing.TB, n int, r *rand.Rand, proxied bool) *arena {
 			}})
 	}
 	return a
+}
+
+// bySignal asks one or the other.
+type bySignal struct{ metrics, traces asker }
+
+func (b bySignal) ask(ctx context.Context, q question) (reply, error) {
+	if asksTraces(q.path) {
+		return b.traces.ask(ctx, q)
+	}
+	return b.metrics.ask(ctx, q)
 }
 
 // prometheus starts globex's, with what is scraped from denied targets too.
@@ -182,7 +195,11 @@ func (a *attempt) put(q question) reply {
 	if err != nil && a.err == nil {
 		a.err = fmt.Errorf("%s %v: %w", q.path, q.form, err)
 	}
-	a.seen = append(a.seen, r.canonical(a.world))
+	seen := r.canonical(a.world)
+	if asksTraces(q.path) {
+		seen = ofAnyWorld(seen)
+	}
+	a.seen = append(a.seen, seen)
 	return r
 }
 

@@ -69,7 +69,7 @@ func TestAttacks(t *testing.T) {
 			}
 			result := Result{
 				Chapter: chapter.title, Name: k.name, Learns: k.of.what, Bits: math.Log2(float64(k.of.values)), Policies: k.policies,
-				Foreign: k.foreign, Open: k.open, Timed: k.watch != nil, Got: map[string]Got{},
+				Foreign: k.foreign, Open: k.open, Traces: k.traces, Timed: k.watch != nil, Got: map[string]Got{},
 			}
 			if k.policies == nil {
 				result.Policies = rowsAndCells

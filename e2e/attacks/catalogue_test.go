@@ -20,6 +20,9 @@ type attack struct {
 	// only is the one of parley's doors at which there is such an attack; empty:
 	// both.
 	only string
+	// traces: it is after traces, and made as one of the owner's own people where
+	// others are at a Prometheus.
+	traces bool
 	// unserved: parley has no such route, function or text, and no answer to a
 	// question of such a shape, whatever policy releases.
 	unserved bool
@@ -45,6 +48,7 @@ var catalogue = []struct {
 	{"Cells", onCells},
 	{"Events", onEvents},
 	{"Floors", onFloors},
+	{"Traces", onTraces},
 }
 
 // hides says whether a policy hides what the attack is after.
@@ -58,6 +62,8 @@ func (k *attack) hides(policy string) bool {
 // at says whether the attack is made on a ground.
 func (k *attack) at(g *ground) bool {
 	switch {
+	case g.name == LabelProxy && k.traces:
+		return false
 	case g.policy == "":
 		return true
 	case k.only != "" && k.only != g.door:

@@ -74,7 +74,7 @@ trust_domain: %[1]s.example
 gateway_id: spiffe://%[1]s.example/parley
 addresses: ["%[2]s"]
 bundle: {file: %[3]q}
-signals: [metrics]
+signals: [metrics, traces]
 purposes: [%[5]s]
 not_after: %[4]s
 limits: {queries_per_minute: 10_000_000, concurrent: 256}
@@ -98,8 +98,8 @@ func (o *org) write(t testing.TB, name, text string) {
 // Prometheus alike: little, so that an attack on it is cheap.
 const maxSamples = 300_000
 
-// serves runs the gateway over a store, the keys of the config's section.
-func (o *org) serves(t testing.TB, store string) {
+// serves runs the gateway over stores, the config's sections.
+func (o *org) serves(t testing.TB, stores string) {
 	t.Helper()
 	o.write(t, "gateway.yml", fmt.Sprintf(`org: %[1]s
 trust_domain: %[1]s.example
@@ -108,10 +108,10 @@ front: {listen: "%[2]s", default_purpose: slo-review}
 peer: {listen: "%[3]s"}
 agreements: {dir: agreements}
 policy: {dir: policies}
-metrics: {%[4]s}
+%[4]s
 pseudonyms: {key_file: pseudonyms.key}
 audit: {dir: audit}
-`, o.name, o.front, o.peer, store))
+`, o.name, o.front, o.peer, stores))
 	servers.Start(t, o.front, "/-/ready", parley(t), "serve", "--config", filepath.Join(o.dir, "gateway.yml"))
 }
 

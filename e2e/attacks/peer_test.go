@@ -73,6 +73,9 @@ func (bytesOnly) Unmarshal(data mem.BufferSlice, v any) error {
 
 // request is the question in the peer door's protocol.
 func (o overPeer) request(q question) (*federationv1.AskRequest, error) {
+	if asksTraces(q.path) {
+		return o.tracesRequest(q)
+	}
 	m := &federationv1.MetricsQuestion{}
 	form := q.form
 	if q.body != "" || q.query != "" { // HTTP's ways to say it twice are none here
@@ -200,6 +203,7 @@ type peerAnswer struct {
 	series []answered
 	others []any // whatever isn't series
 	infos  []string
+	otlp   []byte // of a trace that isn't whole yet
 }
 
 func (a *peerAnswer) add(m *federationv1.AskResponse) error {
@@ -226,9 +230,19 @@ func (a *peerAnswer) add(m *federationv1.AskResponse) error {
 		a.others = append(a.others, m.Metadata)
 	case *federationv1.AskResponse_Exemplars:
 		a.others = append(a.others, m.Exemplars)
+	case *federationv1.AskResponse_Trace:
+		return a.addTrace(m.Trace)
+	case *federationv1.AskResponse_Values:
+		for _, v := range m.Values.GetValues() {
+			a.others = append(a.others, v.GetText())
+		}
+	case *federationv1.AskResponse_Operations:
+		a.others = append(a.others, m.Operations)
+	case *federationv1.AskResponse_Dependencies:
+		a.others = append(a.others, m.Dependencies)
 	case *federationv1.AskResponse_Part:
 		a.infos = append(a.infos, append(m.Part.GetNotices(), fmt.Sprint(
-			m.Part.GetStatus(), " ", m.Part.GetReason(), " ", m.Part.GetSeries(), " ", m.Part.GetSamples()))...)
+			m.Part.GetStatus(), " ", m.Part.GetReason(), " ", m.Part.GetSeries(), " ", m.Part.GetSamples(), " ", m.Part.GetSpans()))...)
 	}
 	return nil
 }

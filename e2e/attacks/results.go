@@ -7,7 +7,8 @@
 // world, and returns a guess of one of its secrets. It is made in every world,
 // over the same store, on several grounds:
 //
-//	Prometheus    asked directly: every attack has to succeed there, or it is none
+//	Prometheus    asked directly: every attack has to succeed there, or it is none;
+//	              for traces it is the owner's gateway, as one of its own people
 //	label proxy   prom-label-proxy before the same Prometheus
 //	front         through the partner's own gateway, over HTTP
 //	peer          straight at the owner's peer door, with the key of the partner's gateway
@@ -29,6 +30,7 @@ import (
 // The grounds. Those at parley's doors are a policy and a door, such as
 // "rows, front".
 const (
+	// Direct is a Prometheus or, of traces, the owner's own door.
 	Direct     = "Prometheus"
 	LabelProxy = "label proxy"
 
@@ -39,6 +41,8 @@ const (
 	CoarseCells = "coarse cells"
 	Events      = "events"
 	Floors      = "floors"
+	Spans       = "spans"
+	Boundary    = "boundary"
 
 	Front = "front"
 	Peer  = "peer"
@@ -77,6 +81,8 @@ type Result struct {
 	Foreign bool `json:"foreign,omitempty"`
 	// Open is why policies don't stop it, by policy.
 	Open map[string]string `json:"open,omitempty"`
+	// Traces says that it is after traces, and isn't made at a Prometheus.
+	Traces bool `json:"traces,omitempty"`
 	// Timed says that it measures time.
 	Timed bool `json:"timed,omitempty"`
 	// Got is what it got, by ground.

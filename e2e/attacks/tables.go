@@ -17,7 +17,7 @@ func columns(attacks []Result) []string {
 			used[p] = true
 		}
 	}
-	return slices.DeleteFunc([]string{Rows, Cells, CoarseCells, Events, Floors}, func(p string) bool { return !used[p] })
+	return slices.DeleteFunc([]string{Rows, Cells, CoarseCells, Events, Floors, Spans, Boundary}, func(p string) bool { return !used[p] })
 }
 
 // chapters are the attacks by chapter, in order.
@@ -54,6 +54,9 @@ func (r Results) tables() (tables []table, reasons []string) {
 	for _, title := range titles {
 		policies := columns(attacks[title])
 		t := table{title: title, columns: []string{"attack", "tries to learn", "bits", "Prometheus", "label proxy"}}
+		if attacks[title][0].Traces {
+			t.columns[3] = "own people"
+		}
 		for _, p := range policies {
 			t.columns = append(t.columns, "parley, "+p)
 		}
@@ -157,6 +160,9 @@ func (r Result) of(policy string, reasons *[]string) string {
 	return fmt.Sprintf("%s (%d)", text, i+1)
 }
 
+// ownPeople stands for Direct where that isn't a Prometheus.
+const ownPeople = "own people"
+
 // Summary counts what was made and what was learned.
 func (r Results) Summary() string {
 	made, learned, same, open := map[string]int{}, map[string]int{}, 0, map[string]bool{}
@@ -172,6 +178,9 @@ func (r Results) Summary() string {
 					same++
 				}
 			}
+			if ground == Direct && a.Traces {
+				ground = ownPeople
+			}
 			made[ground]++
 			if got.most() > 0 {
 				learned[ground]++
@@ -184,6 +193,9 @@ func (r Results) Summary() string {
 	text := fmt.Sprintf("%d of %d attacks succeed at a Prometheus", learned[Direct], made[Direct])
 	if made[LabelProxy] > 0 {
 		text += fmt.Sprintf(", %d of %d at the label proxy", learned[LabelProxy], made[LabelProxy])
+	}
+	if made[ownPeople] > 0 {
+		text += fmt.Sprintf(", and of those on traces %d of %d as the owner's own people", learned[ownPeople], made[ownPeople])
 	}
 	text += fmt.Sprintf(". At parley's doors they were made %d times, by policy and door; %d times all that was answered was the same in every world. "+
 		"%d times something was learned, by %d attacks that parley is known to be open to", made["parley"], same, learned["parley"], len(open))
@@ -210,6 +222,9 @@ func (r Results) alarms() int {
 // Line is a result in a line for people who wait.
 func (r Result) Line() string {
 	text := fmt.Sprintf("%-40s of %4s bits: Prometheus %4s, label proxy %4s", r.Name, bits(r.Bits), bits(r.Got[Direct].Bits), bits(r.Got[LabelProxy].Bits))
+	if r.Traces {
+		text = fmt.Sprintf("%-40s of %4s bits: own people %4s", r.Name, bits(r.Bits), bits(r.Got[Direct].Bits))
+	}
 	for _, ground := range slices.Sorted(maps.Keys(r.Got)) {
 		policy, _, ours := strings.Cut(ground, ", ")
 		if !ours || policy == Unhidden {

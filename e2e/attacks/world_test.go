@@ -67,10 +67,11 @@ var secrets = []*secret{
 	department, admitted, level, helped, targeted, owning, burdened,
 	smallSum, smallRegion, crew, lateToSmall, lateToLarge, elsewhere, laden, fortune, slowest,
 	fewEvents, anyEvent, lone, minute, digits, between, recent, old, restarted, scraped, drifted,
+	callerOf, sessionOf, vault, deniedTrace, linked, interposed, inside, nesting, lasting, begun,
 }
 
 // world is one set of secrets. All worlds are in one store, told apart by the
-// label service, which every policy keeps. What policies show is the same in
+// label service, which every policy keeps; those of traces in another. What policies show is the same in
 // each.
 type world struct {
 	service string

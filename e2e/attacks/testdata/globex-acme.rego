@@ -115,3 +115,27 @@ decision := object.remove(floors, ["delay"]) if asked_for("unhidden-recent")
 decision := object.remove(floors, ["max_age"]) if asked_for("unhidden-old")
 
 decision := rows([{"name": "everything", "series": ["{}"], "release": "row", "labels": {"*": "keep"}}]) if asked_for("unhidden-everything")
+
+# Spans of what is shared with some of their attributes; the others are denied.
+decision := rows([spans, denied_spans]) if asked_for("traces")
+
+spans := {
+	"name": "spans",
+	"spans": ["{\"resource.tenant\"=\"shared\"}"],
+	"release": "row",
+	"span": "attributes",
+	"labels": {"name": "keep", "status": "keep", "resource.service.name": "keep"},
+}
+
+denied_spans := {"name": "denied spans", "spans": ["{\"resource.tenant\"=\"internal\"}"], "release": "deny"}
+
+# Of these only those with which requests enter and leave.
+decision := rows([boundary, denied_spans]) if asked_for("boundary")
+
+boundary := object.union(spans, {"span": "boundary", "durations": "withheld"})
+
+decision := rows([object.union(spans, {"labels": {"span.user.id": "keep", "span.session.id": "keep"}}), denied_spans]) if asked_for("unhidden-attributes")
+
+decision := rows([spans, object.union(denied_spans, {"release": "row", "span": "full"})]) if asked_for("unhidden-denied-spans")
+
+decision := rows([spans, denied_spans]) if asked_for("unhidden-inside")
