@@ -242,3 +242,68 @@ func TestWhatAPartnerSaysTwice(t *testing.T) {
 		}
 	}
 }
+
+// longWay is a trace with a way of spans of a service, each in the one before, and
+// as many of another, all in the last of them.
+func longWay(length int, service string, below string) ptrace.Traces {
+	trace := cunningTrace(1, cunningSpan{service: "open", name: "top", id: 1})
+	add := func(service, name string, id, parent int) {
+		rs := trace.ResourceSpans().AppendEmpty()
+		rs.Resource().Attributes().PutStr("service.name", service)
+		s := rs.ScopeSpans().AppendEmpty().Spans().AppendEmpty()
+		s.SetTraceID(pcommon.TraceID{1})
+		s.SetSpanID(pcommon.SpanID{2, byte(id >> 16), byte(id >> 8), byte(id)})
+		s.SetParentSpanID(pcommon.SpanID{2, byte(parent >> 16), byte(parent >> 8), byte(parent)})
+		if parent == 0 {
+			s.SetParentSpanID(pcommon.SpanID{1})
+		}
+		s.SetName(name)
+		s.SetStartTimestamp(pcommon.NewTimestampFromTime(tracestest.Start))
+		s.SetEndTimestamp(pcommon.NewTimestampFromTime(tracestest.Start))
+	}
+	for i := range length {
+		add(service, "way", i+1, i)
+	}
+	for i := range length {
+		add(below, "below", length+i+1, length)
+	}
+	return trace
+}
+
+// What hangs on a long way of hidden spans hangs on what is above all of them, and
+// the way isn't gone for each.
+func TestALongHiddenWay(t *testing.T) {
+	const length = 30_000
+	trace := longWay(length, "secret", "open")
+	o := openly(policy.SpanFull)
+	o.Limits.Spans = 2 * length
+	began := time.Now()
+	shown := answerOf(t, cunningStore(t, trace), o, traces.Question{Kind: policy.Trace, IDs: []pcommon.TraceID{{1}}}).Traces()[0].Spans
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("it took %s", took)
+	}
+	for _, rs := range shown.ResourceSpans().All() {
+		for _, s := range rs.ScopeSpans().At(0).Spans().All() {
+			if s.Name() == "below" && s.ParentSpanID() != (pcommon.SpanID{1}) {
+				t.Fatalf("a span hangs on %s", s.ParentSpanID())
+			}
+		}
+	}
+	if shown.SpanCount() != length+1 {
+		t.Errorf("%d spans", shown.SpanCount())
+	}
+}
+
+// The same of what is folded.
+func TestALongFoldedWay(t *testing.T) {
+	const length = 50_000
+	trace := longWay(length, "open", "open")
+	began := time.Now()
+	shown := answerOf(t, cunningStore(t, trace), openly(policy.SpanBoundary), traces.Question{Kind: policy.Trace, IDs: []pcommon.TraceID{{1}}}).Traces()[0].Spans
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("it took %s", took)
+	}
+	if shown.SpanCount() != 2 {
+		t.Errorf("%d spans", shown.SpanCount())
+	}
+}

@@ -61,55 +61,41 @@ const none = -1
 func order(nodes []node) {
 	slices.SortStableFunc(nodes, func(a, b node) int {
 		aid, bid := a.span.SpanID(), b.span.SpanID()
-		aup, bup := a.span.ParentSpanID(), b.span.ParentSpanID()
-		return cmp.Or(cmp.Compare(a.start, b.start), bytes.Compare(aid[:], bid[:]), cmp.Compare(a.end, b.end), bytes.Compare(aup[:], bup[:]),
+		return cmp.Or(cmp.Compare(a.start, b.start), bytes.Compare(aid[:], bid[:]), cmp.Compare(a.end, b.end), bytes.Compare(a.parent[:], b.parent[:]),
 			cmp.Compare(a.membership.span.Mode, b.membership.span.Mode), cmp.Compare(a.span.Kind(), b.span.Kind()))
 	})
 }
 
 // visible takes out what isn't there, and hangs the rest on what is.
 func visible(raw []node) []node {
-	gone := map[pcommon.SpanID]hiddenSpan{}
 	var left []node
-	at := map[pcommon.SpanID]int{}
+	there := map[pcommon.SpanID]bool{}
 	for _, n := range raw {
 		if n.membership != nil {
 			left = append(left, n)
+			there[n.span.SpanID()] = true
 		}
 	}
-	order(left)
-	for i := len(left) - 1; i >= 0; i-- { // of several with one id, the first
-		at[left[i].span.SpanID()] = i
-	}
-	for _, n := range raw {
-		if _, there := at[n.span.SpanID()]; n.membership == nil && !there {
-			// Of several, the one with the least parent, whatever order they are in.
-			id, parent := n.span.SpanID(), n.span.ParentSpanID()
-			remote := remoteParent(n.span.Flags())
-			switch known, ok := gone[id]; {
-			case !ok || bytes.Compare(parent[:], known.parent[:]) < 0:
-				gone[id] = hiddenSpan{parent, remote}
-			case parent == known.parent:
-				gone[id] = hiddenSpan{parent, remote || known.remote}
-			}
-		}
-	}
+	gone := hiddenIn(raw, there)
 	for i := range left {
 		n := &left[i]
 		n.parent, n.flags = n.span.ParentSpanID(), n.span.Flags()
-		for steps := 0; ; steps++ {
-			above, hidden := gone[n.parent]
-			if !hidden {
-				break
-			}
-			if above.remote && n.flags&flagParentKnown != 0 {
-				n.flags |= flagParentRemote // that which it hangs on now
-			}
-			if n.parent = above.parent; steps > len(gone) { // hidden spans that go round
-				n.parent = pcommon.SpanID{}
-				break
-			}
+		above := gone.settle(n.parent)
+		if above == nil {
+			continue
 		}
+		n.parent = above.parent
+		if above.remote && n.flags&flagParentKnown != 0 {
+			n.flags |= flagParentRemote // that which it hangs on now
+		}
+	}
+	order(left)
+	at := map[pcommon.SpanID]int{}
+	for i := len(left) - 1; i >= 0; i-- { // of several with one id, the first
+		at[left[i].span.SpanID()] = i
+	}
+	for i := range left {
+		n := &left[i]
 		n.up = none
 		if up, ok := at[n.parent]; ok && up != i {
 			n.up = up
@@ -121,11 +107,70 @@ func visible(raw []node) []node {
 	return left
 }
 
-// hiddenSpan is where what hangs on it hangs instead, and whether its own parent is
-// of another process.
+// hiddenSpans are by id.
+type hiddenSpans map[pcommon.SpanID]*hiddenSpan
+
+// hiddenSpan is where what hangs on it hangs instead, and whether something on the
+// way there has a parent of another process.
 type hiddenSpan struct {
 	parent pcommon.SpanID
 	remote bool
+	state  hiddenState
+}
+
+type hiddenState uint8
+
+const (
+	untouched hiddenState = iota
+	underway
+	settled // its parent isn't hidden
+)
+
+// hiddenIn are the spans that aren't there, but for ids that others have that are.
+func hiddenIn(raw []node, there map[pcommon.SpanID]bool) hiddenSpans {
+	gone := hiddenSpans{}
+	for _, n := range raw {
+		id, parent := n.span.SpanID(), n.span.ParentSpanID()
+		if n.membership != nil || there[id] {
+			continue
+		}
+		// Of several, the one with the least parent, whatever order they are in.
+		remote := remoteParent(n.span.Flags())
+		switch known := gone[id]; {
+		case known == nil || bytes.Compare(parent[:], known.parent[:]) < 0:
+			gone[id] = &hiddenSpan{parent: parent, remote: remote}
+		case parent == known.parent:
+			known.remote = known.remote || remote
+		}
+	}
+	return gone
+}
+
+// settle is the hidden span of an id, whose parent isn't hidden any more; nil: it
+// isn't hidden. Those that go round have none. Each is gone over once, however many
+// hang on it.
+func (g hiddenSpans) settle(id pcommon.SpanID) *hiddenSpan {
+	var way []*hiddenSpan
+	above := g[id]
+	for above != nil && above.state == untouched {
+		above.state = underway
+		way = append(way, above)
+		above = g[above.parent]
+	}
+	if above != nil && above.state == underway {
+		above = &hiddenSpan{}
+		for _, h := range way {
+			h.remote = false
+		}
+	}
+	for _, h := range slices.Backward(way) {
+		if above != nil {
+			h.parent, h.remote = above.parent, h.remote || above.remote
+		}
+		h.state = settled
+		above = h
+	}
+	return g[id]
 }
 
 // breakCycles makes a tree of spans that are each other's ancestors: the first of
@@ -226,18 +271,22 @@ var databaseAttributes = []string{"db.system", "db.system.name"}
 // anchors finds for each folded span the one that is left in which it is. Those
 // that are in none are in the first that is left.
 func anchors(nodes []node, first int) {
+	known := make([]bool, len(nodes))
+	var way []int
 	for i := range nodes {
-		if !nodes[i].folded {
-			continue
+		at := i
+		for way = way[:0]; at != none && nodes[at].folded && !known[at]; at = nodes[at].up {
+			way = append(way, at)
 		}
-		at := nodes[i].up
-		for at != none && nodes[at].folded {
-			at = nodes[at].up
-		}
-		if at == none {
+		switch {
+		case at == none:
 			at = first
+		case known[at]:
+			at = nodes[at].anchor
 		}
-		nodes[i].anchor = at
+		for _, w := range way {
+			nodes[w].anchor, known[w] = at, true
+		}
 	}
 }
 
