@@ -307,3 +307,27 @@ func TestALongFoldedWay(t *testing.T) {
 		t.Errorf("%d spans", shown.SpanCount())
 	}
 }
+
+// An event that isn't within the view's time isn't there, though its span is.
+func TestEventsOutOfTime(t *testing.T) {
+	store := traces.NewStore(traces.StoreConfig{Now: func() time.Time { return tracestest.Start.Add(time.Hour) }})
+	trace := cunningTrace(1, cunningSpan{service: "s", name: "n", id: 1, at: 0, kind: ptrace.SpanKindServer})
+	span := trace.ResourceSpans().At(0).ScopeSpans().At(0).Spans().At(0)
+	for name, at := range map[string]time.Duration{"before": -time.Minute, "within": 0, "after": time.Minute} {
+		e := span.Events().AppendEmpty()
+		e.SetName(name)
+		e.SetTimestamp(pcommon.NewTimestampFromTime(tracestest.Start.Add(at)))
+	}
+	if err := store.Append(trace); err != nil {
+		t.Fatal(err)
+	}
+	o := everything()
+	o.NotBefore, o.NotAfter = tracestest.Start.Add(-time.Second), tracestest.Start.Add(2*time.Second)
+	got := answerOf(t, store, o, traces.Question{Kind: policy.Trace, IDs: []pcommon.TraceID{{1}}}).Traces()
+	if len(got) != 1 {
+		t.Fatal("the trace isn't there")
+	}
+	if events := got[0].Spans.ResourceSpans().At(0).ScopeSpans().At(0).Spans().At(0).Events(); events.Len() != 1 || events.At(0).Name() != "within" {
+		t.Errorf("%d events", events.Len())
+	}
+}

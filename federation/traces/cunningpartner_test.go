@@ -183,3 +183,21 @@ func TestManyLinks(t *testing.T) {
 		t.Errorf("initech was asked for %d traces", asked)
 	}
 }
+
+// What called acme isn't a partner's alone to say: the trace that acme is asked for
+// would be the partner's, and so would its time.
+func TestAPartnersLinkTakesNoRoot(t *testing.T) {
+	for _, own := range []bool{true, false} {
+		acme, globex := ptrace.NewTraces(), ptrace.NewTraces()
+		spanIn(acme, 1, 1, 0, 1000, 2000).SetKind(ptrace.SpanKindServer)
+		spanIn(globex, 2, 9, 0, 1, 9_000_000).SetKind(ptrace.SpanKindClient)
+		link := globex.ResourceSpans().At(0).ScopeSpans().At(0).Spans().At(0).Links().AppendEmpty()
+		link.SetTraceID(pcommon.TraceID{1})
+		link.SetSpanID(pcommon.SpanID{1})
+		ids := []pcommon.TraceID{{1}, {2}}
+		f := grow(ids, []piece{{org: "acme", own: own, id: ids[0], spans: acme}, {org: "globex", id: ids[1], spans: globex}}, nil, &holders{})
+		if joined := len(f.joins) > 0; joined == own {
+			t.Errorf("with acme ourselves %t: %+v", own, f.joins)
+		}
+	}
+}

@@ -14,7 +14,7 @@ import (
 //
 //   - Of a link, the one that links hangs on the one that is linked to: so a trace
 //     is restarted. But what a client or producer links to, and has no parent, is
-//     what it called.
+//     what it called, unless that is ours and the link a partner's.
 //   - Of two spans that carry the same value, the server or consumer hangs on the
 //     client or producer of another organization.
 //
@@ -213,10 +213,21 @@ func (f *forest) byLinks(outer []int32) []candidate {
 func (f *forest) linked(i, t int32, id pcommon.SpanID, outer []int32) (candidate, bool) {
 	target, there := f.byID[t][id]
 	if there && exit(f.nodes[i].kind) && f.nodes[target].parent == none && entry(f.nodes[target].kind) {
+		if own := f.own(); f.nodes[target].org == own && f.nodes[i].org != own {
+			return candidate{}, false // what called us isn't a partner's alone to say
+		}
 		return candidate{by: ByLink, child: target, trace: f.nodes[i].trace, span: f.nodes[i].id}, true
 	}
 	child := f.restarts(i, outer)
 	return candidate{by: ByLink, child: child, trace: t, span: id}, child != none
+}
+
+// own is our own organization, where it has a piece; none: it hasn't.
+func (f *forest) own() int32 {
+	if len(f.pieces) > 0 && f.pieces[0].own {
+		return number(f.orgs, f.pieces[0].org)
+	}
+	return none
 }
 
 // entering is a span on the way into an organization, with where it may hang.

@@ -259,9 +259,13 @@ func (r *redacted) events(n *node, to ptrace.SpanEventSlice) {
 		if !shown {
 			continue
 		}
+		at := r.at(event.Timestamp())
+		if at < r.oldest || at > r.newest {
+			continue
+		}
 		e := to.AppendEmpty()
 		e.SetName(name)
-		e.SetTimestamp(pcommon.Timestamp(r.at(event.Timestamp())))
+		e.SetTimestamp(pcommon.Timestamp(at))
 		r.attributes(n.membership, eventPrefix, event.Attributes(), e.Attributes())
 		if n.membership.span.Mode == policy.SpanFull {
 			e.SetDroppedAttributesCount(event.DroppedAttributesCount())

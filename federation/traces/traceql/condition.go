@@ -123,7 +123,14 @@ func (c *comparison) matches(values []Value) bool {
 	return hasString && matched == (c.op == "=~")
 }
 
+// maxCompared is how many values of one attribute are compared with how many of
+// another, the first ones: arrays can be of any length.
+const maxCompared = 1000
+
 func compareAll(left []Value, op string, right []Value) bool {
+	if len(right) > 1 {
+		left, right = left[:min(len(left), maxCompared)], right[:min(len(right), maxCompared)]
+	}
 	compared, equal := false, false
 	for _, l := range left {
 		for _, r := range right {
