@@ -32,7 +32,8 @@ type KeepingConfig struct {
 	Dir string
 	// For is how long one is kept, from when it was last asked for; default a week.
 	For time.Duration
-	// MaxBytes is how much they take together, as OTLP; default 256 MiB.
+	// MaxBytes is how much they take together, as OTLP; default 256 MiB. Those of one
+	// organization take no more than a quarter of it, so that none fills it for all.
 	MaxBytes int
 	// Now is the clock; default time.Now.
 	Now func() time.Time
@@ -164,8 +165,13 @@ func (k *Keeping) keep(ctx context.Context, raw ptrace.Traces, by tenants.OrgID,
 			kept.OTLP, kept.first, kept.last = old.OTLP, old.first, old.last
 		}
 	}
-	if _, again := kept.By[by]; !again && k.countOf(by) >= most {
-		return fmt.Errorf("%w: %d traces for one organization", errKeptEnough, most)
+	if _, again := kept.By[by]; !again {
+		switch count, bytes := k.keptFor(by); {
+		case count >= most:
+			return fmt.Errorf("%w: %d traces for one organization", errKeptEnough, most)
+		case bytes+len(kept.OTLP) > k.config.MaxBytes/sharesOfBytes:
+			return fmt.Errorf("%w: %d bytes for one organization", errKeptEnough, k.config.MaxBytes/sharesOfBytes)
+		}
 	}
 	kept.By[by] = now.Add(k.config.For)
 	size := k.bytes + len(kept.OTLP)
@@ -182,15 +188,19 @@ func (k *Keeping) keep(ctx context.Context, raw ptrace.Traces, by tenants.OrgID,
 	return nil
 }
 
-// countOf needs mu.
-func (k *Keeping) countOf(by tenants.OrgID) int {
-	n := 0
+// sharesOfBytes is of how many parts of MaxBytes an organization may have one.
+const sharesOfBytes = 4
+
+// keptFor is how many traces are kept for an organization, and their bytes. It needs
+// mu.
+func (k *Keeping) keptFor(by tenants.OrgID) (count, bytes int) {
 	for _, kept := range k.kept {
 		if _, ok := kept.By[by]; ok {
-			n++
+			count++
+			bytes += len(kept.OTLP)
 		}
 	}
-	return n
+	return count, bytes
 }
 
 func (k *Keeping) save(id pcommon.TraceID, kept *keptTrace) error {

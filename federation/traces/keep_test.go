@@ -176,6 +176,22 @@ func TestKeepingIsBounded(t *testing.T) {
 	if _, err := k.asks(t, "initech", o, ids[2]); err != nil {
 		t.Errorf("another organization's first: %v", err)
 	}
+	// One that was asked for all that it may leaves room for another.
+	sizes := 0
+	for _, trace := range k.w.Traces() {
+		sizes += (&ptrace.ProtoMarshaler{}).TracesSize(trace)
+	}
+	shared, err := traces.NewKeeping(storeOf(t, k.w), traces.KeepingConfig{MaxBytes: 3 * sizes, Now: func() time.Time { return k.now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.Keeping, o.Limits.KeptTraces = shared, 100
+	if _, err := k.asks(t, "acme", o, ids...); federation.AsError(err).Kind != federation.OverLimit {
+		t.Errorf("more than a quarter: %v, want over-limit", err)
+	}
+	if _, err := k.asks(t, "initech", o, ids[len(ids)-1]); err != nil {
+		t.Errorf("another organization's: %v", err)
+	}
 	small, err := traces.NewKeeping(storeOf(t, k.w), traces.KeepingConfig{MaxBytes: 10})
 	if err != nil {
 		t.Fatal(err)
