@@ -94,7 +94,11 @@ func read(dir string) (module, error) {
 // folder, for people, and a hash of all that they are made of.
 func (m module) key() string {
 	h := sha256.New()
-	for _, part := range [][]byte{m.mod, m.sum, m.flags, m.own, []byte(runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH)} {
+	parts := [][]byte{m.mod, m.sum, m.flags, []byte(runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH)}
+	if m.own != nil {
+		parts = append(parts, m.own)
+	}
+	for _, part := range parts {
 		digest := sha256.Sum256(part)
 		h.Write(digest[:])
 	}
