@@ -228,13 +228,17 @@ func (s *stand) logger() *slog.Logger {
 	return telemetry.NewLogger(s.log, slog.LevelInfo).With("org", string(s.Org))
 }
 
+// workflowsEvery is how often workflows are measured: as a scrape is.
+const workflowsEvery = 15 * time.Second
+
 // gateway puts the company's gateway together.
 func (s *stand) gateway(ctx context.Context) (*assembly.Gateway, error) {
 	return assembly.New(ctx, assembly.Config{
 		Org: s.Org, TrustDomain: demo.TrustDomain(s.Org), Version: version, Identity: s.svid,
 		AgreementsDir: filepath.Join(s.dir, "agreements"), PolicyDir: filepath.Join(s.dir, "policies"),
 		Source: s.store, Logs: s.logs, Traces: s.traces, Secret: s.secret, AuditDir: filepath.Join(s.dir, "audit"),
-		Front: s.front, Peer: s.peer, Bundle: s.bundle, DefaultPurpose: "slo-review", Log: s.logger(),
+		Workflows: &assembly.Workflows{Purpose: "slo-review", Search: "{}", Interval: workflowsEvery, Delay: workflowsEvery, Sample: 50},
+		Front:     s.front, Peer: s.peer, Bundle: s.bundle, DefaultPurpose: "slo-review", Log: s.logger(),
 	})
 }
 

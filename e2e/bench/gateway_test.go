@@ -107,6 +107,7 @@ gateway_id: spiffe://%[1]s.example/parley
 addresses: [%[2]s]
 bundle: {file: %[3]s}
 signals: [%[5]s]
+traces: {restarts: true}
 purposes: [slo-review, incident-response]
 not_after: %[4]s
 policy: parley.partners.%[1]s

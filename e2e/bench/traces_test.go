@@ -160,7 +160,7 @@ func BenchmarkSpans(b *testing.B) {
 	start := time.Now().Add(-time.Hour)
 	var ids []pcommon.TraceID
 	spans := 0
-	for i := range smallTraces {
+	for i := range traces.MaxAsked {
 		all := ptrace.NewTraces()
 		for _, part := range record(i, 1, start).all {
 			part.ResourceSpans().MoveAndAppendTo(all.ResourceSpans())
