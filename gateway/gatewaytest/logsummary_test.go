@@ -2,6 +2,7 @@ package gatewaytest_test
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -17,8 +18,11 @@ import (
 	"github.com/parley-gateway/parley/policy"
 )
 
-// lastHour is that of metricstest's stores, as Loki's clients write it.
-func lastHour(v url.Values) url.Values {
+// lastHour is parameters with that of metricstest's stores, as Loki's clients write
+// it. Those it is given may be other tests' too.
+func lastHour(of url.Values) url.Values {
+	v := url.Values{}
+	maps.Copy(v, of)
 	v.Set("start", strconv.FormatInt(metricstest.End().Add(-time.Hour).UnixNano(), 10))
 	v.Set("end", strconv.FormatInt(metricstest.End().UnixNano()+1, 10))
 	return v
