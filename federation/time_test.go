@@ -25,3 +25,15 @@ func TestMilliseconds(t *testing.T) {
 		}
 	}
 }
+
+func TestNanoseconds(t *testing.T) {
+	now := time.Unix(1_700_000_000, 7)
+	for at, want := range map[time.Time]int64{
+		now: 1_700_000_000_000_000_007, {}: math.MinInt64, federation.Latest: math.MaxInt64,
+		time.Date(2300, 1, 1, 0, 0, 0, 0, time.UTC): math.MaxInt64, time.Date(1600, 1, 1, 0, 0, 0, 0, time.UTC): math.MinInt64,
+	} {
+		if got := federation.Nanoseconds(at); got != want {
+			t.Errorf("%s became %d, want %d", at, got, want)
+		}
+	}
+}

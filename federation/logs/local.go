@@ -149,10 +149,10 @@ func (l *Local) view(o policy.Obligations, by federation.Asking) (*view, error) 
 		oldest: math.MinInt64, newest: math.MaxInt64,
 	}
 	if !o.NotBefore.IsZero() {
-		v.oldest = o.NotBefore.UnixNano()
+		v.oldest = federation.Nanoseconds(o.NotBefore)
 	}
 	if !o.NotAfter.IsZero() {
-		v.newest = o.NotAfter.UnixNano()
+		v.newest = federation.Nanoseconds(o.NotAfter)
 	}
 	if o.Resolution > 0 {
 		v.resolution = o.Resolution.Nanoseconds()

@@ -243,3 +243,30 @@ func TestTheStoresOwnOrgHasOneRule(t *testing.T) {
 func labelsPair(stream, metadata labels.Labels) struct{ stream, metadata labels.Labels } {
 	return struct{ stream, metadata labels.Labels }{stream, metadata}
 }
+
+// Bounds that nanoseconds can't say hide what they say: all that is before the year
+// 9999, and nothing that is.
+func TestBoundsOfOtherCenturies(t *testing.T) {
+	at, far := time.Unix(1_000_000, 0), time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
+	store := NewStore(StoreConfig{})
+	if err := store.Append(at, "hello", labels.FromStrings("service", "a"), labels.EmptyLabels()); err != nil {
+		t.Fatal(err)
+	}
+	local, err := NewLocal(LocalConfig{Org: "globex", Source: store, Secret: []byte(strings.Repeat("s", minSecret))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		before, after time.Time
+		lines         int
+	}{"none": {lines: 1}, "not before 9999": {before: far}, "not before 2300": {before: time.Date(2300, 1, 1, 0, 0, 0, 0, time.UTC)}, "not after 9999": {after: far, lines: 1}} {
+		released, _, err := local.Answer(t.Context(), Question{Kind: policy.Range, Expression: `{service="a"}`, Start: at, End: at.Add(time.Second), Limit: 10}, policy.Decision{
+			Allow: true, Obligations: policy.Obligations{NotBefore: c.before, NotAfter: c.after, Datasets: []policy.Dataset{{
+				Release: policy.Row, Streams: []policy.Selector{{}}, Others: policy.LabelRule{Mode: policy.Keep}, Line: policy.Line{Mode: policy.LineKeep},
+			}}},
+		}, federation.Asking{Org: "acme", ExchangeID: federation.NewExchangeID(time.Now())})
+		if err != nil || len(released.Entries()) != c.lines {
+			t.Errorf("%s: %v, %v; want %d lines", name, released, err, c.lines)
+		}
+	}
+}

@@ -331,3 +331,26 @@ func TestEventsOutOfTime(t *testing.T) {
 		t.Errorf("%d events", events.Len())
 	}
 }
+
+// Bounds that nanoseconds can't say hide what they say: all that is before the year
+// 9999, and nothing that is.
+func TestBoundsOfOtherCenturies(t *testing.T) {
+	w := tracestest.NewWorld(1, 1)
+	store := storeOf(t, w)
+	far := time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
+	for name, c := range map[string]struct {
+		before, after time.Time
+		there         bool
+	}{"none": {there: true}, "not before 9999": {before: far}, "not before 2300": {before: time.Date(2300, 1, 1, 0, 0, 0, 0, time.UTC)}, "not after 9999": {after: far, there: true}} {
+		o := everything()
+		o.NotBefore, o.NotAfter = c.before, c.after
+		for _, q := range []traces.Question{
+			{Kind: policy.Trace, IDs: w.IDs()},
+			{Kind: policy.Search, Expression: "{}", Limit: 5, Start: tracestest.Start, End: tracestest.Start.Add(2 * tracestest.Length)},
+		} {
+			if got := answerOf(t, store, o, q); len(got.Traces()) > 0 != c.there {
+				t.Errorf("%s, %s: %d traces", name, q.Kind, len(got.Traces()))
+			}
+		}
+	}
+}

@@ -1,7 +1,6 @@
 package traces
 
 import (
-	"math"
 	"strings"
 	"time"
 
@@ -45,17 +44,6 @@ type Question struct {
 
 // timed says whether the question has bounds of time.
 func (q Question) timed() bool { return !q.Start.IsZero() || !q.End.IsZero() }
-
-// Nanoseconds is a time in Unix nanoseconds, or the nearest that there is.
-func Nanoseconds(t time.Time) int64 {
-	switch {
-	case t.Before(time.Unix(0, math.MinInt64)):
-		return math.MinInt64
-	case t.After(time.Unix(0, math.MaxInt64)):
-		return math.MaxInt64
-	}
-	return t.UnixNano()
-}
 
 // Signal is traces.
 func (q Question) Signal() tenants.Signal { return tenants.Traces }

@@ -164,7 +164,7 @@ func (v *view) read(ctx context.Context, source Source, sel selection, take func
 // one of the filters. A withheld span begins when a folded one does, or one that
 // is left.
 func (v *view) selection(q Question, filters []*traceql.Filter) selection {
-	sel := selection{start: max(Nanoseconds(q.Start), v.oldest), end: Nanoseconds(q.End)}
+	sel := selection{start: max(federation.Nanoseconds(q.Start), v.oldest), end: federation.Nanoseconds(q.End)}
 	if sel.start > math.MinInt64+v.resolution {
 		sel.start -= v.resolution // times of the view are at the ends of intervals
 	}

@@ -43,10 +43,10 @@ func newView(org tenants.OrgID, o policy.Obligations, secret []byte, by federati
 		oldest:     math.MinInt64, newest: math.MaxInt64,
 	}
 	if !o.NotBefore.IsZero() {
-		v.oldest = o.NotBefore.UnixNano()
+		v.oldest = federation.Nanoseconds(o.NotBefore)
 	}
 	if !o.NotAfter.IsZero() {
-		v.newest = o.NotAfter.UnixNano()
+		v.newest = federation.Nanoseconds(o.NotAfter)
 	}
 	if o.Resolution > 0 {
 		v.resolution = o.Resolution.Nanoseconds()

@@ -34,7 +34,7 @@ var tracesKinds = map[policy.Kind]tracesHave{
 func encodeTraces(q traces.Question) *federationv1.TracesQuestion {
 	m := &federationv1.TracesQuestion{Kind: string(q.Kind), Expression: q.Expression, Limit: int64(q.Limit), Label: q.Label}
 	if !q.Start.IsZero() || !q.End.IsZero() {
-		m.StartNs, m.EndNs = traces.Nanoseconds(q.Start), traces.Nanoseconds(q.End)
+		m.StartNs, m.EndNs = federation.Nanoseconds(q.Start), federation.Nanoseconds(q.End)
 	}
 	for _, id := range q.IDs {
 		m.Ids = append(m.Ids, id[:])
