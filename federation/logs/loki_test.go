@@ -523,7 +523,11 @@ func TestLokiTailEnds(t *testing.T) {
 				}
 				return nil
 			})
-			<-finished
+			select {
+			case <-finished:
+			case <-time.After(30 * time.Second):
+				t.Fatalf("Loki's side goes on; ours ended with %v", err)
+			}
 			if got := said(err); got != c.told || taken != c.taken || leftOut != c.leftOut {
 				t.Errorf("took %d, want %d; heard %d times of entries left out, want %d; told %q, want %q", taken, c.taken, leftOut, c.leftOut, got, c.told)
 			}

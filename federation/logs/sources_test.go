@@ -242,6 +242,8 @@ func conformTail(t *testing.T, source writable) {
 	case <-begun:
 	case err := <-ended:
 		t.Fatalf("the tail ended: %v", err)
+	case <-time.After(30 * time.Second):
+		t.Fatal("the tail did not begin")
 	}
 	var want []rawEntry
 	for n := range 20 {
@@ -266,8 +268,13 @@ func conformTail(t *testing.T, source writable) {
 		t.Error(diff)
 	}
 	cancel()
-	if err := <-ended; !errors.Is(err, context.Canceled) {
-		t.Errorf("the tail ended with %v", err)
+	select {
+	case err := <-ended:
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("the tail ended with %v", err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Error("the tail did not end")
 	}
 }
 

@@ -155,10 +155,17 @@ func TestStoreTailThatIsTooSlow(t *testing.T) {
 		select {
 		case <-begun:
 			waiting = false
+		case err := <-ended:
+			t.Fatalf("the tail ended: %v", err)
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
-	if err := <-ended; !errors.Is(err, errTold) {
-		t.Errorf("the tail ended with %v", err)
+	select {
+	case err := <-ended:
+		if !errors.Is(err, errTold) {
+			t.Errorf("the tail ended with %v", err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Error("the tail did not end")
 	}
 }

@@ -104,6 +104,7 @@ func serveLokiTail(f *Front, w http.ResponseWriter, r *http.Request) {
 	question := s.question
 	question.Asked = q
 	t := &lokiTail{front: f, w: w, r: r, session: s, cancel: cancel, categorized: categorizes(r), known: f.config.Now(), status: map[tenants.OrgID]federation.Status{}}
+	defer t.leave()
 	err = f.config.Tails.Tail(ctx, question, gateway.TailDoor{StillKnown: t.stillKnown, Encode: t.encode, Send: t.send})
 	if t.conn == nil {
 		if err != nil && !t.refused {
@@ -357,6 +358,14 @@ func (t *lokiTail) close(err error) {
 		_ = t.conn.Close(code, beginning(render(e).message))
 	default:
 		_ = t.conn.CloseNow() // it is the connection that failed
+	}
+}
+
+// leave closes the connection if that wasn't done, as after a panic: pings would
+// keep it open for as long as the client answers them.
+func (t *lokiTail) leave() {
+	if t.conn != nil {
+		_ = t.conn.CloseNow() // or it is closed
 	}
 }
 

@@ -36,6 +36,14 @@ func (t tailer) Tail(ctx context.Context, q gateway.Question, door gateway.TailD
 	})
 }
 
+// soon ends what a test waits for in vain.
+func soon(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
 // tailsAt is a door with tails, at a moment.
 func tailsAt(t *testing.T, at time.Time, tails tailer, change ...func(*front.Config)) (url string, d *door) {
 	t.Helper()
@@ -51,7 +59,7 @@ func tailsAt(t *testing.T, at time.Time, tails tailer, change ...func(*front.Con
 
 func dialTail(t *testing.T, url, query string, header http.Header) (conn *websocket.Conn, status int, answered http.Header, err error) {
 	t.Helper()
-	conn, response, err := websocket.Dial(t.Context(), "ws"+strings.TrimPrefix(url, "http")+"/loki/api/v1/tail?"+query,
+	conn, response, err := websocket.Dial(soon(t), "ws"+strings.TrimPrefix(url, "http")+"/loki/api/v1/tail?"+query,
 		&websocket.DialOptions{HTTPHeader: header, HTTPClient: &http.Client{Transport: transport(t)}})
 	if conn != nil {
 		t.Cleanup(func() { _ = conn.CloseNow() })
@@ -150,8 +158,9 @@ func TestTailOfRealClients(t *testing.T) {
 			if parts := answered.Get(front.CompletenessHeader); !strings.Contains(parts, `"globex"`) {
 				t.Errorf("the completeness is %q", parts)
 			}
+			within := soon(t)
 			for i, want := range c.frames {
-				_, frame, err := conn.Read(t.Context())
+				_, frame, err := conn.Read(within)
 				if err != nil || string(frame) != want {
 					t.Errorf("frame %d: %v\n got %s\nwant %s", i, err, frame, want)
 				}
@@ -178,8 +187,9 @@ func TestTailFramesAreBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	conn.SetReadLimit(2 << 20)
+	within := soon(t)
 	for got := 0; got < lines; {
-		_, frame, err := conn.Read(t.Context())
+		_, frame, err := conn.Read(within)
 		if err != nil {
 			t.Fatalf("after %d lines: %v", got, err)
 		}
@@ -226,8 +236,9 @@ func TestTailEnds(t *testing.T) {
 	}
 	read := func(t *testing.T, conn *websocket.Conn) error {
 		t.Helper()
+		within := soon(t)
 		for {
-			if _, _, err := conn.Read(t.Context()); err != nil {
+			if _, _, err := conn.Read(within); err != nil {
 				return err
 			}
 		}
@@ -255,8 +266,8 @@ func TestTailEnds(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ended := make(chan error, 1)
-		go func() { ended <- d.handler.EndTails(context.Background()) }()
+		ended, within := make(chan error, 1), soon(t)
+		go func() { ended <- d.handler.EndTails(within) }()
 		if err := read(t, conn); websocket.CloseStatus(err) != websocket.StatusGoingAway || !strings.Contains(err.Error(), "shut down") {
 			t.Errorf("it ended with %v", err)
 		}
@@ -279,15 +290,30 @@ func TestTailEnds(t *testing.T) {
 			t.Errorf("it ended with %v", err)
 		}
 	})
+	t.Run("a defect", func(t *testing.T) {
+		url, _ := tailsAt(t, time.Now(), func(_ context.Context, _ gateway.Question, give func(federation.Completeness, ...logs.Entry) error) error {
+			_ = give(nil)
+			panic("a defect")
+		})
+		conn, _, _, err := dialTail(t, url, `query={a="b"}`, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := read(t, conn); errors.Is(err, context.DeadlineExceeded) {
+			t.Error("the connection stays")
+		}
+	})
 	t.Run("the reader leaves", func(t *testing.T) {
-		left := make(chan error, 1)
+		left, within := make(chan error, 1), soon(t)
 		url, _ := tailsAt(t, time.Now(), func(ctx context.Context, _ gateway.Question, give func(federation.Completeness, ...logs.Entry) error) error {
-			if err := give(nil); err != nil {
-				return err
+			err := give(nil) // the reader may be gone before it is sent
+			select {
+			case <-ctx.Done():
+				left <- ctx.Err()
+			case <-within.Done():
+				left <- errors.New("nobody noticed")
 			}
-			<-ctx.Done()
-			left <- ctx.Err()
-			return ctx.Err()
+			return err
 		})
 		conn, _, _, err := dialTail(t, url, `query={a="b"}`, nil)
 		if err != nil {

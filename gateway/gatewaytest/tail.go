@@ -27,7 +27,7 @@ type Tail struct {
 	Reply Reply
 
 	conn  *websocket.Conn
-	stall sync.Mutex    // held while no message is to be read
+	stall chan struct{} // full while no message is to be read
 	ended chan struct{} // closed when nothing more comes
 
 	mu      sync.Mutex
@@ -57,7 +57,7 @@ func (o *Org) Tails(expr string, limit int, header ...string) *Tail {
 		"query": {expr}, "limit": {strconv.Itoa(limit)},
 	}.Encode()
 	ctx, cancel := context.WithCancel(context.Background())
-	t := &Tail{org: o, ended: make(chan struct{}), parts: map[tenants.OrgID]federation.Status{}}
+	t := &Tail{org: o, stall: make(chan struct{}, 1), ended: make(chan struct{}), parts: map[tenants.OrgID]federation.Status{}}
 	conn, response, err := websocket.Dial(ctx, address, &websocket.DialOptions{HTTPHeader: h, HTTPClient: o.world.client}) //nolint:bodyclose // Dial has read it
 	if response != nil {
 		t.Reply = Reply{Code: response.StatusCode, Header: response.Header}
@@ -82,8 +82,11 @@ func (t *Tail) read(ctx context.Context) {
 	defer close(t.ended)
 	for {
 		_, frame, err := t.conn.Read(ctx)
-		t.stall.Lock()
-		t.stall.Unlock() //nolint:staticcheck // it waits until it may go on
+		select {
+		case t.stall <- struct{}{}: // it may go on
+			<-t.stall
+		case <-ctx.Done():
+		}
 		t.mu.Lock()
 		if err == nil {
 			err = t.take(frame)
@@ -187,10 +190,10 @@ func (t *Tail) Dropped() int {
 }
 
 // Stalls makes the reader read no more than the message it waits for.
-func (t *Tail) Stalls() { t.stall.Lock() }
+func (t *Tail) Stalls() { t.stall <- struct{}{} }
 
 // Resumes ends what Stalls began.
-func (t *Tail) Resumes() { t.stall.Unlock() }
+func (t *Tail) Resumes() { <-t.stall }
 
 // Close ends the tail as a client that leaves does.
 func (t *Tail) Close() {

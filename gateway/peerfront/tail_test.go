@@ -38,7 +38,7 @@ func tailWith(t *testing.T, w *world, take func(lines int) error) error {
 
 func TestTailIsSentPartByPart(t *testing.T) {
 	w := newWorld(t, nil)
-	came := make(chan struct{})
+	came := make(chan struct{}, 3)
 	w.gateway.tail = func(ctx context.Context, door gateway.TailDoor) error {
 		for range 3 {
 			if err := hands(ctx, door, "line"); err != nil {
