@@ -18,6 +18,7 @@ import (
 	"github.com/parley-gateway/parley/gateway/rehearsal"
 	"github.com/parley-gateway/parley/policy"
 	"github.com/parley-gateway/parley/policy/inspect"
+	"github.com/parley-gateway/parley/tenants"
 )
 
 type policyExplainCommand struct {
@@ -34,12 +35,22 @@ func (*policyExplainCommand) Help() string {
     'sum by (region) (rate(http_requests_total[5m]))'
   parley policy explain --dir policies --as globex --purpose audit --range 7d up
   parley policy explain --config gateway.yml --as globex --purpose incident-response \
+    '{service="checkout"} |= "timeout"'
+  parley policy explain --config gateway.yml --as globex --purpose slo-review \
+    --signal logs 'sum by (level) (rate({service="checkout"}[5m]))'
+  parley policy explain --config gateway.yml --as globex --purpose incident-response \
+    '{ resource.service.name = "checkout" && status = error }'
+  parley policy explain --config gateway.yml --as globex --purpose incident-response \
+    4bf92f3577b34da6a3ce929d0e0e4736
+  parley policy explain --config gateway.yml --as globex --purpose incident-response \
     --break-glass 'checkout is down' --case INC-4711 --user alice@globex.example up
 
 It says what policy decides and which rules and lines say so, what of the
-question is released how, what becomes of each label it speaks of, and what the
-partner would be told. No data is read. It is for questions about metrics, not
-for those about logs or traces.
+question is released how, what becomes of each label or attribute it speaks of,
+of lines and of spans, and what the partner would be told. No data is read.
+PromQL is about metrics, LogQL about logs, TraceQL or a trace id about traces;
+what is PromQL and LogQL alike, such as rate({service="checkout"}[5m]), is taken
+to be about metrics, which is said, unless there is --signal logs.
 The exit code is 1 when the question would be refused.`
 }
 
@@ -92,6 +103,7 @@ func (e explained) show(w io.Writer) error {
 	if e.Obligations != nil {
 		e.datasets(&out)
 		e.plan(&out)
+		e.contents(&out)
 		e.labels(&out)
 		e.bounds(&out)
 	}
@@ -156,72 +168,15 @@ func (e explained) datasets(out *strings.Builder) {
 	var rows [][]string
 	for _, d := range e.Obligations.Datasets {
 		met := "met by the query"
+		if e.Signal == tenants.Traces {
+			met = "of the spans of any trace"
+		}
 		if !d.Met {
 			met = "-"
 		}
 		rows = append(rows, []string{d.Name, string(d.Release), within(e.dir, d.Place), met})
 	}
 	out.WriteString(tabulate(rows))
-}
-
-func (e explained) plan(out *strings.Builder) {
-	e.heading(out, "PLAN")
-	for i, s := range e.Plan.Selectors {
-		if s.Query != "" {
-			out.WriteString("  " + s.Selector + "\n    is a published query\n")
-			continue
-		}
-		var meets []string
-		for _, i := range s.Datasets {
-			d := e.Obligations.Datasets[i]
-			what := map[policy.Release]string{policy.Deny: " (whose series aren't there)", policy.Aggregate: " (in cells)"}[d.Release]
-			meets = append(meets, d.Name+what)
-		}
-		line := "meets " + strings.Join(meets, ", ")
-		if len(meets) == 0 {
-			line = "meets nothing that is released: there are no such series"
-		}
-		out.WriteString("  " + s.Selector + "\n" + paragraph("    ", line))
-		if len(s.Hidden) > 0 {
-			out.WriteString(paragraph("    ", "hidden, and matched as if no series had it: "+strings.Join(s.Hidden, ", ")))
-		}
-		if s.Source != "" {
-			out.WriteString(paragraph("    rows are read as ", s.Source))
-		}
-		if n := e.Plan.Estimate.Evaluations; i < len(n) && n[i] > 1 {
-			fmt.Fprintf(out, "    is evaluated at %d times\n", n[i])
-		}
-	}
-	if e.Refused != nil {
-		return
-	}
-	for _, c := range e.Plan.Cells {
-		d := e.Obligations.Datasets[c.Dataset]
-		by := "one cell"
-		if len(c.Dimensions) > 0 {
-			by = "cells by " + strings.Join(c.Dimensions, ", ")
-		}
-		of := strings.Join(d.Units, " and ")
-		if of == "" {
-			of = "events"
-		}
-		out.WriteString("  " + c.Leaf + "\n" + paragraph("    ", fmt.Sprintf("leaves in %s, each of at least %d different %s of %s", by, d.K, of, d.Name)))
-	}
-	for _, published := range e.Plan.Published {
-		out.WriteString(paragraph("  evaluated over the store as it is: ", published))
-	}
-	switch {
-	case e.Plan.Coverage == policy.Window{}:
-		out.WriteString("  nothing of that time may be seen\n")
-	case len(e.Plan.Cells)+len(e.Plan.Published) > 0:
-		out.WriteString("  the rest is evaluated over what these give\n")
-	case e.Plan.PushedDown != "":
-		out.WriteString(paragraph("  a Prometheus 3 evaluates ", e.Plan.PushedDown))
-	default:
-		out.WriteString(paragraph("  evaluated here, over the view: ", e.Plan.NotPushedDown))
-	}
-	least := e.Plan.Estimate
-	out.WriteString(paragraph("  samples for each series, at least: ", fmt.Sprintf("%d in the answer, %d read, %d at once", least.Answer, least.Read, least.Held)))
 }
 
 // labels is a table for each dataset.
@@ -231,12 +186,16 @@ func (e explained) labels(out *strings.Builder) {
 		byDataset[l.LabelFate.Dataset] = append(byDataset[l.LabelFate.Dataset], l)
 	}
 	for _, of := range slices.Sorted(maps.Keys(byDataset)) {
-		head := "LABELS"
+		head := map[tenants.Signal]string{tenants.Metrics: "LABELS", tenants.Logs: "LABELS AND METADATA", tenants.Traces: "NAMES AND ATTRIBUTES"}[e.Signal]
 		if len(byDataset) > 1 {
 			head += " OF " + byDataset[of][0].Dataset
 		}
 		e.heading(out, head)
-		rows := [][]string{{"LABEL", "IN THE QUESTION", "SAID AT", "IS"}}
+		first := "LABEL"
+		if e.Signal == tenants.Traces {
+			first = "NAME"
+		}
+		rows := [][]string{{first, "IN THE QUESTION", "SAID AT", "IS"}}
 		for _, l := range byDataset[of] {
 			rows = append(rows, e.label(l))
 		}
@@ -253,12 +212,43 @@ func (e explained) label(l rehearsal.Label) []string {
 		what += ": " + l.Why
 	}
 	if l.Says != l.Dataset {
-		what += ", because these series are in " + l.Says + " too"
+		what += ", because these " + e.things() + " are in " + l.Says + " too"
 	}
-	for _, p := range l.Partly {
-		what += fmt.Sprintf("; %s for series also in %s (%s, %s)", p.What, p.Also, strings.Join(p.Series, " or "), within(e.dir, p.Place))
-	}
+	what += e.partly(l.Partly)
 	return []string{name, cmp.Or(strings.Join(l.In, ", "), "-"), cmp.Or(within(e.dir, l.Place), "-"), what}
+}
+
+// things are what datasets are of.
+func (e explained) things() string {
+	return map[tenants.Signal]string{tenants.Metrics: "series", tenants.Logs: "streams", tenants.Traces: "spans"}[e.Signal]
+}
+
+// partly is what becomes of what is in other datasets as well.
+func (e explained) partly(all []rehearsal.PartialLabel) (out string) {
+	for _, p := range all {
+		out += fmt.Sprintf("; %s for %s also in %s (%s, %s)", p.What, e.things(), p.Also, strings.Join(p.Series, " or "), within(e.dir, p.Place))
+	}
+	return out
+}
+
+// contents are what becomes of lines or spans.
+func (e explained) contents(out *strings.Builder) {
+	if len(e.Contents) == 0 {
+		return
+	}
+	e.heading(out, map[tenants.Signal]string{tenants.Logs: "LINES", tenants.Traces: "SPANS"}[e.Signal])
+	rows := [][]string{{"OF", "SAID AT", "LEAVE AS"}}
+	for _, c := range e.Contents {
+		what := c.What
+		switch {
+		case c.Clash:
+			what += ", because these " + e.things() + " are in several datasets that leave different things of them"
+		case c.Says != c.Dataset:
+			what += ", because these " + e.things() + " are in " + c.Says + " too"
+		}
+		rows = append(rows, []string{c.Dataset, within(e.dir, c.Place), what + e.partly(c.Partly)})
+	}
+	out.WriteString(tabulate(rows))
 }
 
 func (e explained) bounds(out *strings.Builder) {
@@ -269,6 +259,13 @@ func (e explained) bounds(out *strings.Builder) {
 		{"time one question may span", model.Duration(o.Limits.Range).String()},
 		{"pseudonyms stay the same for", map[bool]string{true: "one question", false: o.PseudonymEpoch}[o.PseudonymEpoch == "question"]},
 	}
+	switch e.Signal {
+	case tenants.Metrics:
+	case tenants.Logs:
+		rows = append(rows, []string{"lines in an answer", strconv.Itoa(o.Limits.Lines)})
+	case tenants.Traces:
+		rows = append(rows, []string{"spans in an answer", strconv.Itoa(o.Limits.Spans)})
+	}
 	if !o.NotBefore.IsZero() {
 		rows = append(rows, []string{"data may be seen from", stamp(o.NotBefore)})
 	}
@@ -276,7 +273,7 @@ func (e explained) bounds(out *strings.Builder) {
 		rows = append(rows, []string{"data may be seen until", stamp(o.NotAfter)})
 	}
 	if o.Resolution > 0 {
-		rows = append(rows, []string{"one sample every", model.Duration(o.Resolution).String()})
+		rows = append(rows, []string{map[bool]string{true: "one sample every", false: "one moment every"}[e.Signal == tenants.Metrics], model.Duration(o.Resolution).String()})
 	}
 	if len(o.Functions) > 0 {
 		rows = append(rows, []string{"functions that are answered", strings.Join(o.Functions, ", ")})
@@ -287,10 +284,10 @@ func (e explained) bounds(out *strings.Builder) {
 func (e explained) told(out *strings.Builder) {
 	e.heading(out, "THE PARTNER IS TOLD")
 	if e.Refused == nil {
-		for _, notice := range e.Plan.Notices {
+		for _, notice := range e.Plan.Notices() {
 			out.WriteString(paragraph("  ", notice))
 		}
-		if len(e.Plan.Notices) == 0 {
+		if len(e.Plan.Notices()) == 0 {
 			out.WriteString("  nothing besides the answer\n")
 		}
 		return

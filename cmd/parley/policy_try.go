@@ -12,9 +12,9 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
-	"github.com/prometheus/common/model"
 
 	"github.com/parley-gateway/parley/federation/metrics"
+	"github.com/parley-gateway/parley/federation/traces"
 	"github.com/parley-gateway/parley/gateway/config"
 	"github.com/parley-gateway/parley/gateway/rehearsal"
 	"github.com/parley-gateway/parley/policy/inspect"
@@ -22,7 +22,7 @@ import (
 )
 
 type policyTryCommand struct {
-	Config string `required:"" placeholder:"FILE" type:"path" help:"The gateway's config, which names its policies, agreements and metrics."`
+	Config string `required:"" placeholder:"FILE" type:"path" help:"The gateway's config, which names its policies, agreements, metrics, logs and traces."`
 	Dir    string `placeholder:"DIR" type:"path" help:"A folder of policies to try instead of the config's."`
 	partnerQuestion
 	output
@@ -35,14 +35,24 @@ func (*policyTryCommand) Help() string {
   parley policy try --config gateway.yml --as globex --purpose slo-review \
     'sum by (region) (rate(http_requests_total[5m]))'
   parley policy try --config gateway.yml --dir next --as globex --purpose audit up
+  parley policy try --config gateway.yml --as globex --purpose incident-response \
+    --range 15m '{service="checkout"} |= "timeout"'
+  parley policy try --config gateway.yml --as globex --purpose slo-review \
+    --signal logs 'sum by (level) (rate({service="checkout"}[5m]))'
+  parley policy try --config gateway.yml --as globex --purpose incident-response \
+    '{ resource.service.name = "checkout" && status = error }'
+  parley policy try --config gateway.yml --as globex --purpose incident-response \
+    4bf92f3577b34da6a3ce929d0e0e4736
 
-It asks the metrics that the config names, as the partner would and as you do,
-and says what is between: series that aren't released, labels that are hidden,
-cells that are too small. Names in the policy that your data doesn't have, as
-after a slip of the pen, are said too. It runs here, for who can read the gateway's files;
+It asks the metrics, logs or traces that the config names, as the partner would
+and as you do, and says what is between: series, streams and spans that aren't
+released, labels and attributes that are hidden, cells that are too small, what
+was done to lines and by which rule, spans that are folded. Names in the policy
+that your metrics don't have, as after a slip of the pen, are said too. It runs
+here, for who can read the gateway's files;
 nothing is sent to anyone, so there is no audit record either: an audit record
-is the evidence of what left, and nothing does. It is for questions about
-metrics, not for those about logs or traces.
+is the evidence of what left, and nothing does. Traces that a gateway has in its
+own memory can't be tried.
 The exit code is 1 when the partner would get no answer.`
 }
 
@@ -60,7 +70,7 @@ func (c *policyTryCommand) Run(k *kong.Kong) error {
 	if c.Output == "json" {
 		err = printJSON(k.Stdout, t)
 	} else {
-		err = tried{Trial: t, dir: dir, how: styleOf(k.Stdout), instant: c.Range == nil}.show(k.Stdout)
+		err = tried{Trial: t, dir: dir, how: styleOf(k.Stdout), instant: c.Range == nil, traceID: isTraceID(c.Expression)}.show(k.Stdout)
 	}
 	if t.Refused != nil && err == nil {
 		return errors.New(refusedText(t.Refused))
@@ -91,15 +101,14 @@ func (c *policyTryCommand) try(ctx context.Context) (t rehearsal.Trial, dir stri
 	if err != nil {
 		return t, "", err
 	}
-	source, closeSource, err := readSource(settings)
+	backend, closeBackend, err := readBackend(settings, ask.Question.Signal())
 	if err != nil {
 		return t, "", err
 	}
-	defer func() { err = errors.Join(err, closeSource()) }()
+	defer func() { err = errors.Join(err, closeBackend()) }()
+	backend.Secret, backend.Timeout = secret, settings.Front.QueryTimeout
 	stage := rehearsal.Stage{Folder: folder, Lookback: settings.Metrics.LookbackDelta, MaxSamples: settings.Metrics.MaxSamples}
-	t, err = stage.Try(ctx, rehearsal.Backend{
-		Source: source, Secret: secret, Timeout: settings.Front.QueryTimeout,
-	}, ask)
+	t, err = stage.Try(ctx, backend, ask)
 	return t, folder.Dir, err
 }
 
@@ -132,22 +141,58 @@ func readSource(c *config.Config) (metrics.Source, func() error, error) {
 	return store, func() error { return nil }, err
 }
 
+// readBackend is where a config has what is of a signal, for reading.
+func readBackend(c *config.Config, signal tenants.Signal) (b rehearsal.Backend, closeBackend func() error, err error) {
+	switch signal {
+	case tenants.Logs:
+		if c.Logs == nil {
+			return b, nil, errors.New("the config names no logs: a question about them can't be tried")
+		}
+		b.Logs, closeBackend, err = newLogsSource(c)
+	case tenants.Traces:
+		b.Traces, closeBackend, err = readTraces(c)
+	default:
+		b.Source, closeBackend, err = readSource(c)
+	}
+	return b, closeBackend, err
+}
+
+// readTraces is what a config says of its traces, with those that are kept.
+func readTraces(c *config.Config) (traces.Source, func() error, error) {
+	switch {
+	case c.Traces == nil:
+		return nil, nil, errors.New("the config names no traces: a question about them can't be tried")
+	case c.Traces.Store != nil:
+		return nil, nil, errors.New("the config's traces are in the memory of the running gateway, which nobody else can read: a question about them can't be tried; explain says what policy makes of it")
+	}
+	of, err := newTracesSource(c, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, nil, err
+	}
+	kept, err := traces.NewKeeping(of.source, traces.KeepingConfig{Dir: keptTraces(c), ReadOnly: true})
+	if err != nil {
+		return nil, nil, errors.Join(err, of.close())
+	}
+	return kept, of.close, nil
+}
+
 type tried struct {
 	rehearsal.Trial
 
 	dir     string
 	how     style
 	instant bool
+	traceID bool // a trace is asked for by its id
 }
 
-// mostRows is how many series of an answer are printed.
+// mostRows is how many series, lines or traces of an answer are printed.
 const mostRows = 15
 
 func (t tried) show(w io.Writer) error {
 	var out strings.Builder
 	head := asks(t.Partner, t.Purpose, t.BreakGlass) + ": "
 	if t.Refused == nil {
-		head += fmt.Sprintf("%s, %d series", t.how.colour(green, "answered"), len(t.Released))
+		head += fmt.Sprintf("%s, %s", t.how.colour(green, "answered"), size(t.Released))
 	} else {
 		head += t.how.colour(red, "refused")
 	}
@@ -160,7 +205,9 @@ func (t tried) show(w io.Writer) error {
 		}
 	} else {
 		t.heading(&out, "RELEASED TO "+strings.ToUpper(string(t.Partner)))
-		t.series(&out, t.Released)
+		if err := t.answer(&out, t.Released); err != nil {
+			return err
+		}
 		for _, notice := range t.Notices {
 			out.WriteString(paragraph("  ", notice))
 		}
@@ -168,8 +215,8 @@ func (t tried) show(w io.Writer) error {
 	t.heading(&out, "YOUR OWN ANSWER")
 	if t.RawRefused != nil {
 		out.WriteString(paragraph("  none: ", t.RawRefused.Told))
-	} else {
-		t.series(&out, t.Raw)
+	} else if err := t.answer(&out, t.Raw); err != nil {
+		return err
 	}
 	t.withheld(&out)
 	t.findings(&out)
@@ -178,49 +225,4 @@ func (t tried) show(w io.Writer) error {
 
 func (t tried) heading(out *strings.Builder, text string) {
 	out.WriteString("\n" + t.how.colour(bold, text) + "\n")
-}
-
-func (t tried) series(out *strings.Builder, series []rehearsal.Series) {
-	var rows [][]string
-	shown := series[:min(len(series), mostRows)]
-	if t.instant {
-		rows = vectorRows(asVector(shown))
-	} else {
-		rows = matrixRows(asMatrix(shown))
-	}
-	if len(rows) == 0 {
-		rows = [][]string{{"no series"}}
-	}
-	for line := range strings.Lines(align(rows)) {
-		out.WriteString("  " + line)
-	}
-	if more := len(series) - len(shown); more > 0 {
-		fmt.Fprintf(out, "  and %d more; -o json has all\n", more)
-	}
-}
-
-func asVector(series []rehearsal.Series) model.Vector {
-	var out model.Vector
-	for _, s := range series {
-		sample := &model.Sample{Metric: s.Labels}
-		if len(s.Values) > 0 {
-			sample.Value = s.Values[0].Value
-		} else {
-			sample.Histogram = &model.SampleHistogram{}
-		}
-		out = append(out, sample)
-	}
-	return out
-}
-
-func asMatrix(series []rehearsal.Series) model.Matrix {
-	var out model.Matrix
-	for _, s := range series {
-		stream := &model.SampleStream{Metric: s.Labels, Values: s.Values}
-		for range s.Histograms {
-			stream.Histograms = append(stream.Histograms, model.SampleHistogramPair{Histogram: &model.SampleHistogram{}})
-		}
-		out = append(out, stream)
-	}
-	return out
 }

@@ -20,35 +20,40 @@ func (t tried) withheld(out *strings.Builder) {
 		return
 	}
 	t.heading(out, "BETWEEN THEM")
-	for _, s := range t.Account.Selectors {
+	switch {
+	case t.Account.Logs != nil:
+		t.ofLogs(out, t.Account.Logs)
+	case t.Account.Traces != nil:
+		t.ofTraces(out, t.Account.Traces)
+	default:
+		t.ofMetrics(out, t.Account.Metrics)
+	}
+}
+
+func (t tried) ofMetrics(out *strings.Builder, account *metrics.Account) {
+	var labels []metrics.LabelAccount
+	for _, s := range account.Selectors {
+		labels = append(labels, s.Labels...)
 		fmt.Fprintf(out, "  %s matches %d series:\n", s.Selector, s.Series)
 		became := []countedAs{
 			{s.Rows, "released, one by one"},
 			{s.InCells, "counted into cells"},
 			{s.InTwo, "in two datasets that release cells, and so in the cells of neither"},
 		}
-		var denied []int
-		for i := range s.Denied {
-			denied = append(denied, i)
-		}
-		slices.Sort(denied)
-		for _, i := range denied {
-			became = append(became, countedAs{s.Denied[i], "denied by the dataset " + t.Datasets[i].Name})
-		}
-		out.WriteString(counted(append(became,
+		out.WriteString(counted(append(append(became, t.by(s.Denied, "denied")...),
 			countedAs{s.Outside, "in no dataset"},
 			countedAs{s.Unmatched, "released, but matched by what is hidden"},
 			countedAs{s.Elsewhen, "without samples in the time that may be seen"},
 		)))
 	}
-	t.labels(out)
-	for _, c := range t.Account.Cells {
+	t.labels(out, "their labels", labels)
+	for _, c := range account.Cells {
 		t.cells(out, c)
 	}
-	for _, e := range t.Account.Events {
+	for _, e := range account.Events {
 		t.events(out, e)
 	}
-	for _, p := range t.Account.Published {
+	for _, p := range account.Published {
 		out.WriteString(paragraph("  ", fmt.Sprintf("%s is a published query that gives %d series; what it reads is its author's to account for:", p.Query, p.Series)))
 		out.WriteString(paragraph("     ", p.Expression))
 	}
@@ -188,20 +193,18 @@ func cellName(labels map[string]string) string {
 }
 
 // labels says how many values of each label the partner may see.
-func (t tried) labels(out *strings.Builder) {
+func (t tried) labels(out *strings.Builder, title string, all []metrics.LabelAccount) {
 	counted := map[string]metrics.LabelAccount{}
 	var names []string
-	for _, s := range t.Account.Selectors {
-		for _, l := range s.Labels {
-			c, known := counted[l.Name]
-			if !known {
-				names = append(names, l.Name)
-			}
-			c.Values, c.Seen, c.Kept = max(c.Values, l.Values), max(c.Seen, l.Seen), max(c.Kept, l.Kept)
-			c.InCells, c.Dimension = c.InCells || l.InCells, c.Dimension || l.Dimension
-			c.Datasets = append(c.Datasets, l.Datasets...)
-			counted[l.Name] = c
+	for _, l := range all {
+		c, known := counted[l.Name]
+		if !known {
+			names = append(names, l.Name)
 		}
+		c.Values, c.Seen, c.Kept = max(c.Values, l.Values), max(c.Seen, l.Seen), max(c.Kept, l.Kept)
+		c.InCells, c.Dimension = c.InCells || l.InCells, c.Dimension || l.Dimension
+		c.Datasets = append(c.Datasets, l.Datasets...)
+		counted[l.Name] = c
 	}
 	if len(names) == 0 {
 		return
@@ -211,7 +214,7 @@ func (t tried) labels(out *strings.Builder) {
 	for _, name := range names {
 		rows = append(rows, []string{" ", name, count(counted[name].Values, "value"), t.said(name, counted[name].Datasets), t.seen(name, counted[name])})
 	}
-	out.WriteString("  their labels:\n" + tabulate(rows))
+	out.WriteString("  " + title + ":\n" + tabulate(rows))
 }
 
 // seen says how many values of a label are seen, and how.

@@ -111,7 +111,7 @@ func serve(ctx context.Context, c *config.Config, log *slog.Logger) (err error) 
 		Log: log, Tracing: tracing,
 	}
 	if c.Traces != nil {
-		settings.KeptTracesDir, settings.KeepTracesFor = filepath.Join(c.State.Dir, "kept-traces"), c.Traces.KeepFor
+		settings.KeptTracesDir, settings.KeepTracesFor = keptTraces(c), c.Traces.KeepFor
 	}
 	settings.Workflows = measured(c)
 	if b := c.Policy.Bundle; b != nil {
@@ -133,6 +133,9 @@ func serve(ctx context.Context, c *config.Config, log *slog.Logger) (err error) 
 		"otlp_grpc", address(listeners.spansGRPC), "otlp_http", address(listeners.spansHTTP))
 	return gateway.Run(ctx)
 }
+
+// keptTraces is the folder of the traces that somebody asked to keep.
+func keptTraces(c *config.Config) string { return filepath.Join(c.State.Dir, "kept-traces") }
 
 // measured is which workflows are measured; nil: none.
 func measured(c *config.Config) *assembly.Workflows {

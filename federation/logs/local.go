@@ -188,8 +188,8 @@ func (l *Local) answer(ctx context.Context, q Question, v *view, limits tenants.
 	return nil, federation.Errorf(federation.BadQuestion, "%q is not a kind of question about logs", q.Kind)
 }
 
-// lines answers a log query.
-func (l *Local) lines(ctx context.Context, q Question, selector *logql.LogSelector, v *view, limits tenants.Limits) (*Released, error) {
+// linesOf is what the lines of a log query go through, if any leave.
+func (v *view) linesOf(q Question, selector *logql.LogSelector, limits tenants.Limits) (*logql.Pipeline, error) {
 	if err := v.refuseLines(selector); err != nil {
 		return nil, err
 	}
@@ -199,6 +199,15 @@ func (l *Local) lines(ctx context.Context, q Question, selector *logql.LogSelect
 	pipeline, err := logql.NewPipeline(selector)
 	if err != nil {
 		return nil, federation.Errorf(federation.BadQuestion, "%v", err)
+	}
+	return pipeline, nil
+}
+
+// lines answers a log query.
+func (l *Local) lines(ctx context.Context, q Question, selector *logql.LogSelector, v *view, limits tenants.Limits) (*Released, error) {
+	pipeline, err := v.linesOf(q, selector, limits)
+	if err != nil {
+		return nil, err
 	}
 	out := &Released{}
 	sel := selectionOf(selector, q.Start.UnixNano(), q.End.UnixNano())

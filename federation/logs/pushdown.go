@@ -2,6 +2,7 @@ package logs
 
 import (
 	"context"
+	"errors"
 	"math"
 	"slices"
 	"strings"
@@ -34,15 +35,15 @@ func (v *view) pushed(ctx context.Context, leaf logql.Expr, q Question) (matrix 
 	if !ok {
 		return nil, false
 	}
-	raw, withOrg, ok := v.rawLeaf(leaf, q)
-	if !ok || !isHeld(raw.String()) {
+	raw, withOrg, err := v.rawLeaf(leaf, q)
+	if err != nil {
 		return nil, false
 	}
 	step := q.Step
 	if q.Kind == policy.Instant {
 		step = 0
 	}
-	matrix, err := backend.evaluateRaw(ctx, raw.String(), q.Start, q.End, step)
+	matrix, err = backend.evaluateRaw(ctx, raw.String(), q.Start, q.End, step)
 	if err != nil || !onGrid(matrix, q.Start, q.End, step) {
 		return nil, false
 	}
@@ -70,25 +71,44 @@ func onGrid(m promql.Matrix, start, end time.Time, step time.Duration) bool {
 	return true
 }
 
+// Why a leaf isn't the same of the raw store, for its owner.
+var (
+	errMoments  = errors.New("policy moves lines to the ends of intervals")
+	errNotShown = errors.New("some of its time may not be seen")
+	errGrid     = errors.New("a Loki would move its times: want offsets and ranges of whole milliseconds, and a start that is a multiple of the step")
+	errStreams  = errors.New("the raw streams that it selects may be others than those of the view")
+	errHidden   = errors.New("it looks at lines or labels that policy hides or changes")
+	errGrouping = errors.New("it isn't grouped by labels that stay as they are")
+	errNotText  = errors.New("it has text that isn't UTF-8")
+)
+
 // rawLeaf is a leaf for the raw store; withOrg says whether its series have the
-// label org.
-func (v *view) rawLeaf(leaf logql.Expr, q Question) (raw logql.Expr, withOrg, ok bool) {
+// label org. The error says why there is none.
+func (v *view) rawLeaf(leaf logql.Expr, q Question) (raw logql.Expr, withOrg bool, err error) {
 	r := rangeOf(leaf)
-	if v.resolution != 0 || !v.holds(q, r) || !wholeMilliseconds(r.Offset) || !wholeMilliseconds(r.Range) || q.Kind == policy.Range && q.Start.UnixNano()%int64(q.Step) != 0 {
-		return nil, false, false
+	switch {
+	case v.resolution != 0:
+		return nil, false, errMoments
+	case !v.holds(q, r):
+		return nil, false, errNotShown
+	case !wholeMilliseconds(r.Offset) || !wholeMilliseconds(r.Range) || q.Kind == policy.Range && q.Start.UnixNano()%int64(q.Step) != 0:
+		return nil, false, errGrid
 	}
 	dataset, matchers, ok := v.only(r.Selector.Matchers)
-	if !ok || !looksAtNothingHidden(dataset, r) {
-		return nil, false, false
+	if !ok {
+		return nil, false, errStreams
+	}
+	if !looksAtNothingHidden(dataset, r) {
+		return nil, false, errHidden
 	}
 	out := *r
 	out.Selector = &logql.LogSelector{Matchers: matchers, Stages: r.Selector.Stages}
 	switch e := leaf.(type) {
 	case *logql.RangeAggregation:
 		if out.Grouping, withOrg, ok = v.rawGrouping(e.Grouping, dataset); !ok {
-			return nil, false, false
+			return nil, false, errGrouping
 		}
-		return &out, withOrg, true
+		raw = &out
 	case *logql.VectorAggregation:
 		sum := *e
 		grouping := e.Grouping
@@ -96,12 +116,17 @@ func (v *view) rawLeaf(leaf logql.Expr, q Question) (raw logql.Expr, withOrg, ok
 			grouping = &logql.Grouping{}
 		}
 		if sum.Grouping, withOrg, ok = v.rawGrouping(grouping, dataset); !ok {
-			return nil, false, false
+			return nil, false, errGrouping
 		}
 		sum.Expr = &out
-		return &sum, withOrg, true
+		raw = &sum
+	default:
+		return nil, false, errGrouping
 	}
-	return nil, false, false
+	if !isHeld(raw.String()) {
+		return nil, false, errNotText
+	}
+	return raw, withOrg, nil
 }
 
 // wholeMilliseconds says so of a duration. A Loki that splits queries finds

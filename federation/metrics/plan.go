@@ -3,7 +3,6 @@ package metrics
 import (
 	"cmp"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -145,7 +144,7 @@ func (r *rules) planSelector(asked []*labels.Matcher) SelectorPlan {
 		p.Source = FormatSelector(pushed)
 	}
 	cells := r.cellsOf(asked)
-	raw, possible := r.rawMatchers(asked)
+	raw, possible := r.RawMatchers(asked)
 	p.Raw = raw
 	for i := range r.datasets {
 		d := &r.datasets[i]
@@ -160,50 +159,8 @@ func (r *rules) planSelector(asked []*labels.Matcher) SelectorPlan {
 			p.Datasets = append(p.Datasets, i)
 		}
 	}
-	p.Hidden = r.hidden(asked, p.Datasets)
+	p.Hidden = r.Hidden(asked, p.Datasets)
 	return p
-}
-
-// rawMatchers returns those that a raw series has to match for its row to
-// match: besides those of onKept such as need a label that no dataset replaces,
-// since a label that is there has its own value.
-func (r *rules) rawMatchers(asked []*labels.Matcher) (raw []*labels.Matcher, possible bool) {
-	if raw, possible = r.OnKept(asked); !possible {
-		return nil, false
-	}
-	for _, m := range asked {
-		if !m.Matches("") && !strings.HasSuffix(m.Name, orgLabel) && !federation.Reserved(m.Name) && !r.AlwaysKept(m.Name) && !r.replaced(m.Name) {
-			raw = append(raw, m)
-		}
-	}
-	return raw, true
-}
-
-// replaced says whether some rows have another value of the label.
-func (r *rules) replaced(name string) bool {
-	return slices.ContainsFunc(r.datasets, func(d policy.Dataset) bool {
-		mode := d.Rule(name).Mode
-		return d.Release == policy.Row && (mode == policy.Pseudonym || mode == policy.Generalize)
-	})
-}
-
-// hidden are the labels of matchers that rows of these datasets don't have.
-// Where there are cells a matcher on one is refused.
-func (r *rules) hidden(asked []*labels.Matcher, datasets []int) []string {
-	var out []string
-	for _, m := range asked {
-		seen, rows := m.Name == labels.MetricName || m.Name == orgLabel, false
-		for _, i := range datasets {
-			if d := &r.datasets[i]; d.Release == policy.Row {
-				rows = true
-				seen = seen || redact.Strictest([]*policy.Dataset{d}, m.Name).Mode != policy.Drop
-			}
-		}
-		if rows && !seen && !slices.Contains(out, m.Name) {
-			out = append(out, m.Name)
-		}
-	}
-	return out
 }
 
 func (r *rules) planLeaves(plan *cellPlan) (out []CellPlan, published []string) {

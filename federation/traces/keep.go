@@ -35,6 +35,9 @@ type KeepingConfig struct {
 	// MaxBytes is how much they take together, as OTLP; default 256 MiB. Those of one
 	// organization take no more than a quarter of it, so that none fills it for all.
 	MaxBytes int
+	// ReadOnly leaves the folder as it is, which another gateway may keep traces in:
+	// none can be kept.
+	ReadOnly bool
 	// Now is the clock; default time.Now.
 	Now func() time.Time
 	// Logger is told of files that can't be removed; nil: nobody is.
@@ -83,15 +86,21 @@ func NewKeeping(source Source, c KeepingConfig) (*Keeping, error) {
 	if c.Dir == "" {
 		return k, nil
 	}
-	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("the folder of kept traces: %w", err)
+	if !c.ReadOnly {
+		if err := os.MkdirAll(c.Dir, 0o700); err != nil {
+			return nil, fmt.Errorf("the folder of kept traces: %w", err)
+		}
 	}
 	files, err := filepath.Glob(filepath.Join(c.Dir, "*"+keptSuffix))
 	if err != nil {
 		return nil, fmt.Errorf("the folder of kept traces: %w", err)
 	}
 	for _, file := range files {
-		if err := k.load(file); err != nil {
+		err := k.load(file)
+		if c.ReadOnly && errors.Is(err, fs.ErrNotExist) {
+			continue // its time has just been over
+		}
+		if err != nil {
 			return nil, fmt.Errorf("a kept trace, %s: %w; remove the file to go on without it", file, err)
 		}
 	}
@@ -147,6 +156,9 @@ var errKeptEnough = errors.New("as much is kept already as there is room for")
 // keep keeps a raw trace for an organization, which may have most of them. One
 // that is kept already is kept for longer.
 func (k *Keeping) keep(ctx context.Context, raw ptrace.Traces, by tenants.OrgID, most int) error {
+	if k.config.ReadOnly {
+		return errors.New("no traces are kept in a folder that is only read")
+	}
 	var marshaler ptrace.ProtoMarshaler
 	otlp, err := marshaler.MarshalTraces(raw)
 	if err != nil {
@@ -225,7 +237,7 @@ func (k *Keeping) forget(ctx context.Context, now time.Time) {
 		if len(kept.By) > 0 {
 			continue
 		}
-		if k.config.Dir != "" {
+		if k.config.Dir != "" && !k.config.ReadOnly {
 			if err := os.Remove(k.path(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				k.config.Logger.ErrorContext(ctx, "a kept trace whose time is over can't be removed", "error", err)
 				continue

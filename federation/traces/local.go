@@ -111,8 +111,8 @@ func (l *Local) allowed(ctx context.Context, q Question, o policy.Obligations, b
 	if err != nil {
 		return err
 	}
-	if len(o.Functions) > 0 {
-		return federation.Errorf(federation.NeedsAggregation, "spans are not answered, only numbers by %s", strings.Join(o.Functions, ", "))
+	if err := checkFunctions(o); err != nil {
+		return err
 	}
 	if q.Kind == policy.Trace || q.Kind == policy.KeepTrace {
 		return nil // who has an id, of which none can be guessed, asks for no difference
@@ -122,6 +122,14 @@ func (l *Local) allowed(ctx context.Context, q Question, o policy.Obligations, b
 		Text: fmt.Sprintf("%s\xff%s\xff%s", q.Kind, asked.Query, q.Label),
 	}
 	return l.differencing.Check(ctx, l.config.Logger, question, o.Differencing, l.config.Now())
+}
+
+// checkFunctions refuses spans where only functions of numbers are answered.
+func checkFunctions(o policy.Obligations) error {
+	if len(o.Functions) == 0 {
+		return nil
+	}
+	return federation.Errorf(federation.NeedsAggregation, "spans are not answered, only numbers by %s", strings.Join(o.Functions, ", "))
 }
 
 // failed gives an error its kind, and logs what the operator has to see to.

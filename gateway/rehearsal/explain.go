@@ -23,9 +23,10 @@ type Explanation struct {
 	Purpose tenants.Purpose `json:"purpose"`
 	Case    tenants.CaseID  `json:"case,omitempty"`
 	// BreakGlass says that it is asked in an emergency.
-	BreakGlass bool          `json:"break_glass,omitempty"`
-	Query      string        `json:"query"` // canonical
-	Window     policy.Window `json:"window,omitzero"`
+	BreakGlass bool           `json:"break_glass,omitempty"`
+	Signal     tenants.Signal `json:"signal"`
+	Query      string         `json:"query"` // canonical
+	Window     policy.Window  `json:"window,omitzero"`
 
 	// Allow is the policy's decision; the question may still be refused.
 	Allow    bool            `json:"allow"`
@@ -35,11 +36,13 @@ type Explanation struct {
 	Rules    []rego.Rule     `json:"rules,omitempty"`
 	Refused  *Refusal        `json:"refused,omitempty"`
 
-	Obligations *Obligations  `json:"obligations,omitempty"`
-	Plan        *metrics.Plan `json:"plan,omitempty"`
+	Obligations *Obligations `json:"obligations,omitempty"`
+	Plan        *Plan        `json:"plan,omitempty"`
 	// Labels are those that the datasets name which the query meets, and those of
-	// which the query speaks.
+	// which the query speaks: of spans their names and attributes.
 	Labels []Label `json:"labels,omitempty"`
+	// Contents are what becomes of lines, or of spans, by dataset.
+	Contents []Content `json:"contents,omitempty"`
 
 	// decision has the limits that count.
 	decision policy.Decision
@@ -65,14 +68,20 @@ type Limits struct {
 	Samples int           `json:"samples"`
 	Bytes   int           `json:"bytes"`
 	Range   time.Duration `json:"range_ns"`
+	// Lines are of questions about logs, Spans of those about traces.
+	Lines int `json:"lines,omitzero"`
+	Spans int `json:"spans,omitzero"`
 }
 
 // Dataset is one of a decision.
 type Dataset struct {
 	Name    string         `json:"name"`
 	Release policy.Release `json:"release"`
-	Series  []string       `json:"series"`
-	Place   rego.Place     `json:"place"`
+	// Series, Streams or Spans are its selectors, by what it is of.
+	Series  []string   `json:"series,omitzero"`
+	Streams []string   `json:"streams,omitzero"`
+	Spans   []string   `json:"spans,omitzero"`
+	Place   rego.Place `json:"place"`
 	// Met says whether the query can meet it.
 	Met bool `json:"met"`
 
@@ -96,8 +105,19 @@ type Label struct {
 	Partly []PartialLabel `json:"partly,omitempty"`
 }
 
-// PartialLabel is what becomes of a label of the series that another dataset
-// chooses as well, and where it says so.
+// Content is what becomes of the lines, or the spans, of a dataset.
+type Content struct {
+	inspect.ContentFate
+
+	Dataset string     `json:"dataset"`
+	Says    string     `json:"says"`
+	Place   rego.Place `json:"place,omitzero"`
+	// Partly is what becomes of those that are in other datasets, too.
+	Partly []PartialLabel `json:"partly,omitempty"`
+}
+
+// PartialLabel is what becomes of a label of the series, streams or spans that another
+// dataset chooses as well, or of what these hold, and where it says so.
 type PartialLabel struct {
 	What   string     `json:"mode"`
 	Also   string     `json:"dataset"`
@@ -116,20 +136,19 @@ func (s Stage) Explain(ctx context.Context, a Ask) (Explanation, error) {
 	}
 	why := decider.why
 	out := Explanation{
-		Partner: a.Partner, Purpose: a.Purpose, Case: a.Case, BreakGlass: a.BreakGlass != "", Query: r.Request.Query, Window: r.Request.Window,
+		Partner: a.Partner, Purpose: a.Purpose, Case: a.Case, BreakGlass: a.BreakGlass != "",
+		Signal: a.Question.Signal(), Query: r.Request.Query, Window: r.Request.Window,
 		Allow: why.Decision.Allow, Reasons: why.Decision.Reasons, Package: why.Package, Revision: why.Decision.Revision,
 		Rules: why.Rules, Refused: refusal(r.Told), decision: r.Decision, written: why.Datasets,
 	}
 	if out.Query == "" {
-		out.Query = a.Question.Expression
+		out.Query = a.Question.Asked().Query
 	}
 	if !out.Allow {
 		return out, nil
 	}
 	o := r.Decision.Obligations
-	plan, err := metrics.NewPlan(metrics.PlanConfig{
-		Org: s.Folder.Org, By: a.Partner, Lookback: s.Lookback, MaxSamples: s.MaxSamples, Now: s.Folder.Now,
-	}, a.Question, o)
+	plan, meets, err := s.plan(a, o)
 	if err != nil && r.Told == nil {
 		out.Refused = refusal(federation.AsError(err))
 	}
@@ -137,41 +156,60 @@ func (s Stage) Explain(ctx context.Context, a Ask) (Explanation, error) {
 	var met []int
 	var asked []policy.Selector
 	speaks := mentions{}
-	for i := range plan.Selectors {
-		selector := &plan.Selectors[i]
-		asked = append(asked, selector.Raw)
-		selector.Datasets = slices.DeleteFunc(selector.Datasets, func(d int) bool {
-			return !inspect.Meet([]policy.Selector{selector.Raw}, o.Datasets[d])
+	for _, m := range meets {
+		asked = append(asked, m.raw)
+		*m.datasets = slices.DeleteFunc(*m.datasets, func(d int) bool {
+			return !inspect.Meet([]policy.Selector{m.raw}, o.Datasets[d])
 		})
-		met = append(met, selector.Datasets...)
-		speaks.add(selector.Datasets, selector.Mentions)
+		met = append(met, *m.datasets...)
+		speaks.add(*m.datasets, m.mentions)
 	}
 	slices.Sort(met)
 	met = slices.Compact(met)
-	out.Obligations = obligations(o, why.Datasets, met)
+	out.Obligations = obligations(out.Signal, o, why.Datasets, met)
 	for _, fate := range inspect.Fates(o.Datasets, met, asked, speaks.labels()) {
 		l := label(s.Folder.Org, o.Datasets, why.Datasets, fate)
 		if l.In = speaks[fate.Dataset][fate.Label]; writes(l.In) {
 			l.Why = strings.TrimPrefix(l.Why+"; what the query writes into it is its own", "; ")
+		} else if l.Why != "" && parses(r.Request.Stages) && ofLines(l.In) {
+			l.Why += "; of what a parser finds, what is left of lines decides"
 		}
 		out.Labels = append(out.Labels, l)
+	}
+	for _, fate := range inspect.Contents(o.Datasets, met, asked) {
+		out.Contents = append(out.Contents, content(o.Datasets, why.Datasets, fate))
 	}
 	return out, nil
 }
 
-func obligations(o policy.Obligations, written []rego.Written, met []int) *Obligations {
+func obligations(of tenants.Signal, o policy.Obligations, written []rego.Written, met []int) *Obligations {
 	out := &Obligations{
 		Datasets: []Dataset{}, NotBefore: o.NotBefore, NotAfter: o.NotAfter, PseudonymEpoch: "question",
 		Resolution: o.Resolution, Functions: o.Functions,
 		Limits: Limits{Series: o.Limits.Series, Samples: o.Limits.Samples, Bytes: o.Limits.Bytes, Range: o.Limits.Range},
 	}
+	switch of {
+	case tenants.Logs:
+		out.Limits.Lines = o.Limits.OrDefault().Lines
+	case tenants.Traces:
+		out.Limits.Spans = o.Limits.OrDefault().Spans
+	}
 	if o.Epoch > 0 {
 		out.PseudonymEpoch = model.Duration(o.Epoch).String()
 	}
 	for i, d := range o.Datasets {
-		ds := Dataset{Name: d.Name, Release: d.Release, Series: []string{}, Met: slices.Contains(met, i), Place: written[i].Place}
-		for _, selector := range d.Series {
-			ds.Series = append(ds.Series, metrics.FormatSelector(selector))
+		ds := Dataset{Name: d.Name, Release: d.Release, Met: slices.Contains(met, i), Place: written[i].Place}
+		selectors := make([]string, len(d.Selectors()))
+		for i, selector := range d.Selectors() {
+			selectors[i] = metrics.FormatSelector(selector)
+		}
+		switch d.Signal() {
+		case tenants.Metrics:
+			ds.Series = selectors
+		case tenants.Logs:
+			ds.Streams = selectors
+		case tenants.Traces:
+			ds.Spans = selectors
 		}
 		if c := d.Cells; c != nil {
 			ds.Dimensions, ds.Units, ds.K = c.Dimensions, c.Units, c.K

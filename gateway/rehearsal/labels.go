@@ -51,16 +51,39 @@ func label(org tenants.OrgID, datasets []policy.Dataset, written []rego.Written,
 		return out
 	}
 	out.Place, out.Why = placeOf(says, written[fate.Says], fate.Label)
+	if says.Signal() == tenants.Traces && (says.Span.Mode == policy.SpanFull || says.Span.Mode == policy.SpanShape) {
+		out.Place, out.Why = content(datasets, written, inspect.ContentFate{Dataset: fate.Says, Says: fate.Says}).Place, says.Span.Mode.String()+" spans"
+	}
 	if says.Cells != nil && fate.Label == labels.BucketLabel { // a dimension without being named
 		out.Mode, out.What = policy.Keep, policy.Keep.String()
 	}
 	for _, p := range fate.Partly {
-		partial := PartialLabel{What: p.What, Also: datasets[p.Also].Name}
-		partial.Place, _ = placeOf(datasets[p.Also], written[p.Also], fate.Label)
-		for _, s := range p.Series {
-			partial.Series = append(partial.Series, metrics.FormatSelector(s))
+		at, _ := placeOf(datasets[p.Also], written[p.Also], fate.Label)
+		out.Partly = append(out.Partly, partial(datasets, p, at))
+	}
+	return out
+}
+
+func partial(datasets []policy.Dataset, p inspect.PartialFate, at rego.Place) PartialLabel {
+	out := PartialLabel{What: p.What, Also: datasets[p.Also].Name, Place: at}
+	for _, s := range p.Series {
+		out.Series = append(out.Series, metrics.FormatSelector(s))
+	}
+	return out
+}
+
+// content is what becomes of lines or spans, with names and places.
+func content(datasets []policy.Dataset, written []rego.Written, fate inspect.ContentFate) Content {
+	key := map[tenants.Signal]string{tenants.Logs: "line", tenants.Traces: "span"}[datasets[fate.Dataset].Signal()]
+	placed := func(i int) rego.Place {
+		if at, said := written[i].Keys[key]; said {
+			return at
 		}
-		out.Partly = append(out.Partly, partial)
+		return written[i].Place
+	}
+	out := Content{ContentFate: fate, Dataset: datasets[fate.Dataset].Name, Says: datasets[fate.Says].Name, Place: placed(fate.Says)}
+	for _, p := range fate.Partly {
+		out.Partly = append(out.Partly, partial(datasets, p, placed(p.Also)))
 	}
 	return out
 }
@@ -69,6 +92,15 @@ func label(org tenants.OrgID, datasets []policy.Dataset, written []rego.Written,
 func writes(in []string) bool {
 	return slices.ContainsFunc(in, func(in string) bool { return strings.HasPrefix(in, "written by ") })
 }
+
+// parses says whether stages of a pipeline find labels in lines.
+func parses(stages []string) bool {
+	return slices.ContainsFunc([]string{"json", "logfmt", "regexp", "pattern", "unpack"}, func(parser string) bool { return slices.Contains(stages, parser) })
+}
+
+// ofLines says whether a label of which a query speaks so may be one that a parser
+// finds: its streams' labels are those of matchers.
+func ofLines(in []string) bool { return len(in) > 0 && !slices.Contains(in, "matcher") }
 
 // placeOf is where something is said of a label, and why that is said of it where
 // it has no mode of its own.

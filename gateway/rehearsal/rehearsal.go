@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/parley-gateway/parley/federation"
-	"github.com/parley-gateway/parley/federation/metrics"
 	"github.com/parley-gateway/parley/gateway"
 	"github.com/parley-gateway/parley/policy"
 	"github.com/parley-gateway/parley/policy/inspect"
@@ -40,7 +39,9 @@ type Ask struct {
 	// BreakGlass is the reason in an emergency: it is asked as under a grant that
 	// has just been opened.
 	BreakGlass tenants.EmergencyReason
-	Question   metrics.Question // instant or range
+	// Question is an instant or a range query of metrics.Question or logs.Question, or
+	// a traces.Question for traces by id or a search.
+	Question federation.Question
 }
 
 // agreements are a gateway.Directory.

@@ -86,11 +86,16 @@ func ask(expression string, purpose tenants.Purpose) Ask {
 	}}
 }
 
+// over asks over a time up to the end of the store.
+func over(expression string, length time.Duration) metrics.Question {
+	return metrics.Question{Kind: policy.Range, Expression: expression, Start: metricstest.End().Add(-length), End: metricstest.End(), Step: time.Hour}
+}
+
 // What is explained without data is what is met when it is tried.
 func TestExplainedIsWhatIsTried(t *testing.T) {
 	s, b := stage(t)
 	long := ask("http_requests_total", "slo-review")
-	long.Question.Kind, long.Question.Start, long.Question.Step = policy.Range, metricstest.End().Add(-90*24*time.Hour), time.Hour
+	long.Question = over("http_requests_total", 90*24*time.Hour)
 	stranger := ask("up", "slo-review")
 	stranger.Partner = "umbrella"
 	for _, c := range []struct {
@@ -112,7 +117,7 @@ func TestExplainedIsWhatIsTried(t *testing.T) {
 		{ask: long, refused: federation.OverLimit},
 		{ask: stranger, refused: federation.Refused},
 	} {
-		name := fmt.Sprintf("%s, %s", c.ask.Question.Expression, c.ask.Purpose)
+		name := fmt.Sprintf("%s, %s", c.ask.Question.Asked().Query, c.ask.Purpose)
 		e, err := s.Explain(t.Context(), c.ask)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
@@ -130,8 +135,8 @@ func TestExplainedIsWhatIsTried(t *testing.T) {
 		if e.Refused != nil && tried.Refused != nil && *e.Refused != *tried.Refused {
 			t.Errorf("%s: explained %+v, tried %+v", name, *e.Refused, *tried.Refused)
 		}
-		if len(tried.Released) != c.released {
-			t.Errorf("%s: %d series, want %d: %v", name, len(tried.Released), c.released, tried.Released)
+		if len(tried.Released.Series) != c.released {
+			t.Errorf("%s: %d series, want %d: %v", name, len(tried.Released.Series), c.released, tried.Released)
 		}
 	}
 }
@@ -150,7 +155,7 @@ func TestTry(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(tried.Raw) != 1 || tried.Raw[0].Labels["user"] != "user-3" || tried.Raw[0].Labels["pod"] != "pod-3" {
+	if len(tried.Raw.Series) != 1 || tried.Raw.Series[0].Labels["user"] != "user-3" || tried.Raw.Series[0].Labels["pod"] != "pod-3" {
 		t.Errorf("raw: %v", tried.Raw)
 	}
 	released, err := json.Marshal([]any{tried.Released, tried.Notices, tried.Refused})
@@ -160,10 +165,10 @@ func TestTry(t *testing.T) {
 	if strings.Contains(string(released), "user-3") || strings.Contains(string(released), "pod-3") {
 		t.Errorf("released: %s", released)
 	}
-	if got := tried.Released[0].Labels["pod"]; !strings.HasPrefix(string(got), "p-") {
+	if got := tried.Released.Series[0].Labels["pod"]; !strings.HasPrefix(string(got), "p-") {
 		t.Errorf("pod %q isn't a pseudonym", got)
 	}
-	if a := tried.Account.Selectors[0]; a.Series != 1 || a.Rows != 1 {
+	if a := tried.Account.Metrics.Selectors[0]; a.Series != 1 || a.Rows != 1 {
 		t.Errorf("account %+v", a)
 	}
 
@@ -171,7 +176,7 @@ func TestTry(t *testing.T) {
 	if tried, err = s.Try(t.Context(), b, ask("sum by (region) (logins_total)", "slo-review")); err != nil {
 		t.Fatal(err)
 	}
-	if a := tried.Account.Cells[0]; a.Cells != 2 || a.Released != 1 || a.Small != 1 || tried.Datasets[a.Dataset].Name != "logins" {
+	if a := tried.Account.Metrics.Cells[0]; a.Cells != 2 || a.Released != 1 || a.Small != 1 || tried.Datasets[a.Dataset].Name != "logins" {
 		t.Errorf("cells %+v of %v", a, tried.Datasets)
 	}
 	// Its owner reads for what it could be asked.
@@ -185,7 +190,7 @@ func TestTry(t *testing.T) {
 	if tried, err = s.Try(t.Context(), b, ask("sum(payroll_total)", "audit")); err != nil {
 		t.Fatal(err)
 	}
-	if tried.Account != nil || len(tried.Raw) != 1 || tried.Refused.Reason != "denied by policy: not for this" {
+	if tried.Account != nil || len(tried.Raw.Series) != 1 || tried.Refused.Reason != "denied by policy: not for this" {
 		t.Errorf("denied: %+v", tried)
 	}
 }
@@ -216,8 +221,8 @@ func TestExplain(t *testing.T) {
 	if l := buckets.Labels[0]; l.Label != "le" || l.What != "keep" || l.Why != "buckets of classic histograms always have it" {
 		t.Errorf("le of cells: %+v", l)
 	}
-	if len(e.Plan.Cells) != 1 || e.Plan.Cells[0].Dataset != 1 {
-		t.Errorf("cells %+v", e.Plan.Cells)
+	if len(e.Plan.Metrics.Cells) != 1 || e.Plan.Metrics.Cells[0].Dataset != 1 {
+		t.Errorf("cells %+v", e.Plan.Metrics.Cells)
 	}
 	if o := e.Obligations; o.Limits.Series != 2 || o.Limits.Bytes != tenants.DefaultLimits.Bytes || o.Limits.Range != tenants.DefaultLimits.Range || !o.Datasets[0].Met || o.Datasets[2].Met {
 		t.Errorf("obligations %+v", o)
@@ -249,7 +254,7 @@ func TestFindings(t *testing.T) {
 		t.Errorf("findings:\n%s\nwant:\n%s", strings.Join(said, "\n"), strings.Join(want, "\n"))
 	}
 	long := ask("sum(up)", "slo-review")
-	long.Question.Kind, long.Question.Start, long.Question.Step = policy.Range, metricstest.End().Add(-7*24*time.Hour), time.Hour
+	long.Question = over("sum(up)", 7*24*time.Hour)
 	if tried, err = s.Try(t.Context(), b, long); err != nil || len(tried.Findings) != len(want) || tried.Looked.End.Sub(tried.Looked.Start) != 24*time.Hour {
 		t.Errorf("of a week: %d findings in %v, %v", len(tried.Findings), tried.Looked, err)
 	}

@@ -7,12 +7,14 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/parley-gateway/parley/policy"
+	"github.com/parley-gateway/parley/tenants"
 )
 
 // Others stands for the labels that a dataset doesn't name.
 const Others = "*"
 
-// LabelFate is what becomes of a label in a dataset.
+// LabelFate is what becomes of a label, or of a name or an attribute of spans, in a
+// dataset.
 type LabelFate struct {
 	Label string      `json:"label"` // Others for those not named
 	Mode  policy.Mode `json:"-"`
@@ -26,8 +28,8 @@ type LabelFate struct {
 	Partly []PartialFate `json:"-"`
 }
 
-// PartialFate is what becomes of a label of those series of a dataset that are
-// in another one as well.
+// PartialFate is what becomes of those series, streams or spans of a dataset that are
+// in another one as well, or of a label of them.
 type PartialFate struct {
 	Mode policy.Mode
 	What string
@@ -42,7 +44,7 @@ type PartialFate struct {
 // series are asked for, which all that is asked of raw series says: a series is
 // when one of the selectors matches it. They are the labels that the datasets name,
 // units among them, and those mentioned, by dataset, of a question. Datasets that
-// deny have none.
+// deny, or hide all their spans, have none.
 func Fates(datasets []policy.Dataset, among []int, asked []policy.Selector, mentioned map[int][]string) []LabelFate {
 	var out []LabelFate
 	for _, i := range among {
@@ -50,16 +52,9 @@ func Fates(datasets []policy.Dataset, among []int, asked []policy.Selector, ment
 		if d.Release == policy.Deny {
 			continue
 		}
-		whole, partly := []int{i}, []int{}
-		for _, o := range among {
-			if o == i || d.Release != policy.Row || datasets[o].Release != policy.Row || !Meet(asked, d, datasets[o]) {
-				continue
-			}
-			if allIn(narrowed(d, asked), datasets[o]) == yes {
-				whole = append(whole, o)
-			} else {
-				partly = append(partly, o)
-			}
+		whole, partly := company(datasets, i, among, asked)
+		if hiddenWith(datasets, whole) {
+			continue
 		}
 		names := map[string]bool{}
 		for _, name := range mentioned[i] {
@@ -78,12 +73,89 @@ func Fates(datasets []policy.Dataset, among []int, asked []policy.Selector, ment
 		for _, name := range append(slices.Sorted(maps.Keys(names)), Others) {
 			f := fate(datasets, name, i, whole)
 			for _, p := range partly {
-				f.partly(datasets, p, whole, asked)
+				if !hiddenWith(datasets, append(slices.Clone(whole), p)) {
+					f.partly(datasets, p, whole, asked)
+				}
 			}
 			out = append(out, f)
 		}
 	}
 	return out
+}
+
+// company are the datasets in which all is that is asked for of one, itself among
+// them, and those in which some of it is.
+func company(datasets []policy.Dataset, i int, among []int, asked []policy.Selector) (whole, partly []int) {
+	d := datasets[i]
+	whole = []int{i}
+	for _, o := range among {
+		if o == i || d.Release != policy.Row || datasets[o].Release != policy.Row || !Meet(asked, d, datasets[o]) {
+			continue
+		}
+		if allIn(narrowed(d, asked), datasets[o]) == yes {
+			whole = append(whole, o)
+		} else {
+			partly = append(partly, o)
+		}
+	}
+	return whole, partly
+}
+
+// hiddenWith says whether spans that are in these datasets aren't there.
+func hiddenWith(datasets []policy.Dataset, which []int) bool {
+	return datasets[which[0]].Signal() == tenants.Traces && policy.StrictestSpan(those(datasets, which)).Mode == policy.SpanHidden
+}
+
+// ContentFate is what becomes of the lines of a dataset of streams, or of the spans
+// of one of spans.
+type ContentFate struct {
+	// What is what leaves, in words.
+	What string `json:"mode"`
+	// Dataset is the one that it is said of, and Says the one that says so: by their
+	// index. Clash says that datasets of which each leaves something leave nothing
+	// together.
+	Dataset int  `json:"dataset"`
+	Says    int  `json:"says"`
+	Clash   bool `json:"clash,omitempty"`
+	// Partly are the datasets that leave something else of what is in them, too.
+	Partly []PartialFate `json:"-"`
+}
+
+// Contents say what becomes of the lines or spans of these datasets, by dataset, as
+// Fates say it of labels. Datasets of series and those that deny have none.
+func Contents(datasets []policy.Dataset, among []int, asked []policy.Selector) []ContentFate {
+	var out []ContentFate
+	for _, i := range among {
+		if datasets[i].Signal() == tenants.Metrics || datasets[i].Release == policy.Deny {
+			continue
+		}
+		whole, partly := company(datasets, i, among, asked)
+		f := ContentFate{What: contentOf(those(datasets, whole)), Dataset: i, Says: i}
+		says := slices.IndexFunc(whole, func(w int) bool { return contentOf(those(datasets, []int{w})) == f.What })
+		if f.Clash = says < 0; !f.Clash {
+			f.Says = whole[says]
+		}
+		for _, p := range partly {
+			what := contentOf(those(datasets, append(slices.Clone(whole), p)))
+			if what != f.What {
+				f.Partly = append(f.Partly, PartialFate{What: what, Also: p, Series: beyond(datasets[p], narrowed(datasets[i], asked))})
+			}
+		}
+		out = append(out, f)
+	}
+	return out
+}
+
+// contentOf is what leaves of a line or a span that is in all of the datasets.
+func contentOf(members []*policy.Dataset) string {
+	if members[0].Signal() == tenants.Logs {
+		return policy.StrictestLine(members).String()
+	}
+	span := policy.StrictestSpan(members)
+	if span.Mode >= policy.SpanAttributes {
+		return span.Mode.String() // nothing is folded
+	}
+	return span.String()
 }
 
 // Meet says whether a series that is asked for could be in all datasets. What is
@@ -126,10 +198,10 @@ func allIn(selectors []policy.Selector, in policy.Dataset) answer {
 }
 
 func fate(datasets []policy.Dataset, name string, of int, with []int) LabelFate {
-	rule := policy.Strictest(those(datasets, with), name)
+	rule := strictest(those(datasets, with), name)
 	out := LabelFate{Label: name, Mode: rule.Mode, What: rule.String(), Dataset: of, Says: of}
 	for _, i := range with {
-		if said := datasets[i].Rule(name); said.Mode == rule.Mode && said.Mapping == rule.Mapping {
+		if said := strictest(those(datasets, []int{i}), name); said.Mode == rule.Mode && said.Mapping == rule.Mapping {
 			out.Says = i
 			break
 		}
@@ -140,7 +212,7 @@ func fate(datasets []policy.Dataset, name string, of int, with []int) LabelFate 
 // partly adds what becomes of series that are in another dataset, too, if that
 // is something else.
 func (f *LabelFate) partly(datasets []policy.Dataset, also int, whole []int, asked []policy.Selector) {
-	rule := policy.Strictest(those(datasets, append(slices.Clone(whole), also)), f.Label)
+	rule := strictest(those(datasets, append(slices.Clone(whole), also)), f.Label)
 	what := rule.String()
 	if what == f.What {
 		return
@@ -152,7 +224,7 @@ func (f *LabelFate) partly(datasets []policy.Dataset, also int, whole []int, ask
 // without the matchers that all of it matches anyhow.
 func beyond(d policy.Dataset, others []policy.Selector) []policy.Selector {
 	var out []policy.Selector
-	for _, s := range d.Series {
+	for _, s := range d.Selectors() {
 		if !Meet(others, policy.Dataset{Series: []policy.Selector{s}}) {
 			continue
 		}

@@ -34,7 +34,7 @@ func newNeededOfLog(s *LogSelector) (*needed, error) {
 func newNeeded(r *RangeAggregation, g *Grouping, given []string) (*needed, error) {
 	var names []string
 	for _, stage := range r.Selector.Stages {
-		names = append(names, stageLabels(stage)...)
+		names = append(names, StageLabels(stage)...)
 	}
 	if u := r.Unwrap; u != nil {
 		names = append(names, u.Label)
@@ -102,8 +102,8 @@ func (n *needed) gone(f *fields, name string) bool {
 	return false
 }
 
-// stageLabels are those whose values a stage looks at.
-func stageLabels(s Stage) []string {
+// StageLabels are the labels whose values a stage looks at.
+func StageLabels(s Stage) []string {
 	var names []string
 	switch s := s.(type) {
 	case *LabelFilterStage:

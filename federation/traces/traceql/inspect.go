@@ -35,11 +35,11 @@ func isUnion(s spanset) bool {
 // OnTrace says whether the filter looks at what other spans of the trace decide:
 // its root, its duration, or a span's parent.
 func (f *Filter) OnTrace() bool {
-	return slices.ContainsFunc(f.attributes(), Attribute.OnTrace)
+	return slices.ContainsFunc(f.Attributes(), Attribute.OnTrace)
 }
 
-// attributes are all that the filter looks at, as often as it does.
-func (f *Filter) attributes() []Attribute {
+// Attributes are all that the filter looks at, as often as it does.
+func (f *Filter) Attributes() []Attribute {
 	var all []Attribute
 	if f.condition != nil {
 		f.condition.each(func(a Attribute) { all = append(all, a) })
@@ -68,7 +68,7 @@ func (f *Filter) Equal(a Attribute) (values []string, ok bool) {
 func Attributes(e *Expr) []Attribute {
 	var all []Attribute
 	for _, f := range e.Filters() {
-		all = append(all, f.attributes()...)
+		all = append(all, f.Attributes()...)
 	}
 	for _, s := range e.stages {
 		if s, ok := s.(*selectStage); ok {
