@@ -29,6 +29,9 @@ const (
 	// maxReadResponse bounds what one question may hold as it comes, in bytes:
 	// some 300 million samples in chunks.
 	maxReadResponse = 512 << 20
+	// readBuffer is enough for some hundred series of an hour, each of which comes in
+	// a frame of its own: a small question takes little more.
+	readBuffer = 64 << 10
 )
 
 // readRaw reads series by remote read, protocol version 0.1.0, in streamed
@@ -92,7 +95,7 @@ func (p *Prometheus) sendRead(ctx context.Context, sel selection) (*http.Respons
 // readStreamed reads frames of chunks. A series whose chunks fill more than
 // one frame comes in several pieces, one after another.
 func readStreamed(body io.Reader, take func(storage.ChunkSeries) error) error {
-	reader := remote.NewChunkedReader(bufio.NewReaderSize(body, 1<<20), config.DefaultChunkedReadLimit, nil)
+	reader := remote.NewChunkedReader(bufio.NewReaderSize(body, readBuffer), config.DefaultChunkedReadLimit, nil)
 	builder := labels.NewScratchBuilder(16)
 	var series rawChunks // as far as it has come; without labels before the first
 	size := 0
