@@ -22,9 +22,12 @@ import (
 // aggregate evaluates a plan.
 func (l *Local) aggregate(ctx context.Context, plan *cellPlan, q Question, v *view) (promql.Matrix, error) {
 	store := &cellStore{view: v, byName: map[string][]promql.Series{}}
-	finest := map[finestKey]cells{}
+	finest, err := finestOf(plan, v.rules)
+	if err != nil {
+		return nil, err
+	}
 	for i, leaf := range plan.leaves {
-		found, err := l.releaseLeaf(ctx, leaf, v, q.Lookback, finest)
+		found, err := l.releaseLeaf(ctx, i, leaf, v, q.Lookback, finest)
 		if err != nil {
 			return nil, err
 		}
@@ -39,18 +42,9 @@ func (l *Local) aggregate(ctx context.Context, plan *cellPlan, q Question, v *vi
 	return run(ctx, v.may.engine, store, plan.rest.String(), q)
 }
 
-// finestKey tells finest cells apart.
-type finestKey struct {
-	dataset    *policy.Dataset
-	expression string
-	times      times
-}
-
-// releaseLeaf returns the cells of a leaf, of every dataset it meets. What of
-// it is released as rows stands beside them, each series for itself. finest are
-// those of other leaves of the question: bounds of one histogram are asked for
-// one by one, and read together.
-func (l *Local) releaseLeaf(ctx context.Context, leaf leaf, v *view, lookback time.Duration, finest map[finestKey]cells) (cells, error) {
+// releaseLeaf returns the cells of a plan's i-th leaf, of every dataset it meets.
+// What of it is released as rows stands beside them, each series for itself.
+func (l *Local) releaseLeaf(ctx context.Context, i int, leaf leaf, v *view, lookback time.Duration, finest *finestCells) (cells, error) {
 	var out cells
 	if leaf.times.count() == 0 {
 		return out, nil
@@ -59,19 +53,12 @@ func (l *Local) releaseLeaf(ctx context.Context, leaf leaf, v *view, lookback ti
 	if leaf.query != nil {
 		return l.releasePublished(ctx, leaf, v, q)
 	}
-	for _, d := range v.rules.cellsOf(leaf.selector.LabelMatchers) {
-		expression, err := leaf.with(v.rules.onFinest(d, leaf.selector.LabelMatchers))
+	for _, of := range finest.readings[i] {
+		found, err := l.finest(ctx, of, v, lookback, finest)
 		if err != nil {
 			return out, err
 		}
-		key := finestKey{d, expression, leaf.times}
-		if _, known := finest[key]; !known {
-			if finest[key], err = l.finest(ctx, leaf, q, v, d); err != nil {
-				return out, err
-			}
-		}
-		found, err := v.rules.released(ctx, d, finest[key], leaf.times, v.may)
-		if err != nil {
+		if found, err = v.rules.released(ctx, of.dataset, found, leaf.times, v.may); err != nil {
 			return out, err
 		}
 		out.add(found)
@@ -88,18 +75,6 @@ func (l *Local) releaseLeaf(ctx context.Context, leaf leaf, v *view, lookback ti
 		out.add(rows)
 	}
 	return out, nil
-}
-
-// finest are the cells of one dataset that leave.
-func (l *Local) finest(ctx context.Context, leaf leaf, q Question, v *view, d *policy.Dataset) (cells, error) {
-	if countsEvents(d) {
-		return l.releaseEvents(ctx, leaf, v, d)
-	}
-	raw, err := l.evaluateRaw(ctx, leaf, q, v, d)
-	if err != nil {
-		return cells{}, err
-	}
-	return newCells(ctx, raw, leaf, d, v.may)
 }
 
 // onFinest returns the matchers of the raw series whose finest cells a selector

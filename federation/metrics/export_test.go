@@ -135,3 +135,26 @@ func (l *Local) PushDownText(expression string, o policy.Obligations, by Asking)
 	}
 	return plan.expression
 }
+
+// CellsFormed is how often a question's answer forms cells.
+func CellsFormed(q Question, o policy.Obligations) (int, error) {
+	expr, err := parser.ParseExpr(q.Expression)
+	if err != nil {
+		return 0, err
+	}
+	r := newRules("acme", o, keys{})
+	plan, err := planCells(expr, r, q)
+	if err != nil {
+		return 0, err
+	}
+	all, err := finestOf(plan, r)
+	if err != nil {
+		return 0, err
+	}
+	formed := map[*reading]bool{}
+	for _, of := range slices.Concat(all.readings...) {
+		wide, _ := all.widest(of)
+		formed[wide] = true
+	}
+	return len(formed), nil
+}

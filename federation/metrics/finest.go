@@ -1,0 +1,113 @@
+package metrics
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql"
+
+	"github.com/parley-gateway/parley/federation/redact"
+	"github.com/parley-gateway/parley/policy"
+)
+
+// The leaves of a question are often of the same series: a quantile asks for the
+// bounds of one histogram, and a ratio of errors for all requests and for some of
+// them. A matcher that is answered is on what tells cells apart, and what leaves
+// of a cell depends on its own series alone, of a bucket on those that differ in
+// le, which nothing selects before it is released. So the cells of some are some
+// of the cells of all, and are formed once.
+
+// reading is what a leaf needs of a dataset: the cells of the series that the
+// matchers select.
+type reading struct {
+	leaf     leaf
+	dataset  *policy.Dataset
+	matchers []*labels.Matcher
+	shape    string // the leaf's expression without matchers
+}
+
+// finestCells are those of a question's leaves, each formed once.
+type finestCells struct {
+	readings [][]*reading // by leaf
+	formed   map[*reading]cells
+}
+
+// finestOf says what the leaves of a plan need, by the question and policy alone.
+func finestOf(plan *cellPlan, r *rules) (*finestCells, error) {
+	f := &finestCells{readings: make([][]*reading, len(plan.leaves)), formed: map[*reading]cells{}}
+	for i, l := range plan.leaves {
+		if l.query != nil || l.times.count() == 0 {
+			continue
+		}
+		shape, err := l.with(nil)
+		if err != nil {
+			return nil, err
+		}
+		for _, d := range r.cellsOf(l.selector.LabelMatchers) {
+			f.readings[i] = append(f.readings[i], &reading{l, d, r.onFinest(d, l.selector.LabelMatchers), shape})
+		}
+	}
+	return f, nil
+}
+
+// widest returns the first reading of fewest matchers that the cells of another
+// one are among, and the matchers that select them there. It may be the same one.
+func (f *finestCells) widest(of *reading) (wide *reading, rest []*labels.Matcher) {
+	for _, o := range slices.Concat(f.readings...) {
+		alike := o.dataset == of.dataset && o.shape == of.shape && o.leaf.times == of.leaf.times
+		if alike && len(without(o.matchers, of.matchers)) == 0 && (wide == nil || len(o.matchers) < len(wide.matchers)) {
+			wide = o
+		}
+	}
+	return wide, without(of.matchers, wide.matchers)
+}
+
+// without are the matchers that aren't among others.
+func without(matchers, others []*labels.Matcher) []*labels.Matcher {
+	return slices.DeleteFunc(slices.Clone(matchers), func(m *labels.Matcher) bool {
+		return slices.ContainsFunc(others, func(o *labels.Matcher) bool { return o.Name == m.Name && o.Type == m.Type && o.Value == m.Value })
+	})
+}
+
+// finest are the cells of a reading that leave.
+func (l *Local) finest(ctx context.Context, of *reading, v *view, lookback time.Duration, all *finestCells) (cells, error) {
+	wide, rest := all.widest(of)
+	found, known := all.formed[wide]
+	if !known {
+		var err error
+		if found, err = l.formCells(ctx, wide, v, lookback); err != nil {
+			return cells{}, err
+		}
+		all.formed[wide] = found
+	}
+	return found.selected(rest), nil
+}
+
+func (l *Local) formCells(ctx context.Context, of *reading, v *view, lookback time.Duration) (cells, error) {
+	if countsEvents(of.dataset) {
+		return l.releaseEvents(ctx, of.leaf, v, of.dataset)
+	}
+	raw, err := l.evaluateRaw(ctx, of.leaf, of.leaf.times.question(lookback), v, of.dataset)
+	if err != nil {
+		return cells{}, err
+	}
+	return newCells(ctx, raw, of.leaf, of.dataset, v.may)
+}
+
+// selected are the cells that match.
+func (c cells) selected(on []*labels.Matcher) cells {
+	if len(on) == 0 {
+		return c
+	}
+	some := func(of []promql.Series) (out []promql.Series) {
+		for _, s := range of {
+			if redact.Matches(on, s.Metric) {
+				out = append(out, s)
+			}
+		}
+		return out
+	}
+	return cells{sums: some(c.sums), counts: some(c.counts)}
+}

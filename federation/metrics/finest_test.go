@@ -1,0 +1,92 @@
+package metrics_test
+
+import (
+	randv2 "math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/parley-gateway/parley/federation/metrics"
+	"github.com/parley-gateway/parley/federation/metrics/metricstest"
+	"github.com/parley-gateway/parley/policy"
+)
+
+// Leaves of which one asks for some of what another asks for are of cells that
+// are formed once.
+func TestCellsAreFormedOnce(t *testing.T) {
+	generalized := inCells(func(d *policy.Dataset) {
+		d.Labels["status"] = policy.LabelRule{Mode: policy.Generalize, Mapping: &policy.Mapping{Prefix: 1}}
+	})
+	other := inCells(func(d *policy.Dataset) { d.Cells.Other = true })
+	for _, c := range []struct {
+		expression string
+		o          policy.Obligations
+		formed     int
+	}{
+		{"sum(rate(requests_total[5m])) / count(rate(requests_total[5m]))", inCells(nil), 1},
+		{`sum(rate(requests_total{status="500"}[5m])) / sum(rate(requests_total[5m]))`, inCells(nil), 1},
+		{`sum(requests_total{status="500",region="eu"}) / sum(requests_total{region="eu"}) / sum(requests_total)`, inCells(nil), 1},
+		{`sum(requests_total{region="eu"}) / sum(requests_total{status="500"})`, inCells(nil), 2},
+		{`sum(requests_total{region="eu"}) / sum(requests_total{region!="eu"})`, inCells(nil), 2},
+		{`sum(wait_bucket{le="1"}) / sum(wait_bucket{le="+Inf"})`, inCells(nil), 1},
+		{`sum(requests_total{status="5"}) / sum(requests_total{status="2"})`, generalized, 1},
+		{`sum(requests_total{region="eu"}) / sum(requests_total{region="us"})`, other, 1},
+		{`sum(requests_total{region="eu"}) / sum(errors_total)`, inCells(nil), 2},
+		{`sum(rate(requests_total{region="eu"}[5m])) / sum(rate(requests_total[1m]))`, inCells(nil), 2},
+		{`sum(requests_total{region="eu"}) / sum(requests_total offset 1m)`, inCells(nil), 2},
+		{`max_over_time(sum(requests_total{region="eu"})[5m:1m]) / sum(requests_total)`, inCells(nil), 2},
+	} {
+		q := metrics.Question{Kind: policy.Range, Expression: c.expression, Start: metricstest.Start, End: metricstest.End(), Step: metricstest.End().Sub(metricstest.Start)}
+		if formed, err := metrics.CellsFormed(q, c.o); err != nil || formed != c.formed {
+			t.Errorf("%s: cells are formed %d times, want %d: %v", c.expression, formed, c.formed, err)
+		}
+	}
+}
+
+// Cells that are found among those of another leaf are those of the leaf by
+// itself.
+func TestCellsAmongOthersAreTheSame(t *testing.T) {
+	seed := seedOf(t)
+	r := randv2.New(randv2.NewPCG(uint64(seed), 15))
+	g := overCells{r: r}
+	metric := func() string {
+		return g.pick("requests_total", "queue_length", "wait_bucket", "latency_bucket", "wait_native", "errors_total")
+	}
+	matchers := func() string {
+		return g.pick(`region="eu"`, `region!="eu"`, `status=~"2.*"`, `status=""`, `le="1"`, `status!~"5.*"`, `org=~".+"`)
+	}
+	function := func() string {
+		return g.pick("#", "rate(#[2m])", "increase(#[90s])", "sum_over_time(#[1m])", "max_over_time(#[3m:30s])", "avg_over_time(#[2m] offset 1m)")
+	}
+	answered, among := 0, 0
+	for range 8 {
+		local := newLocalAt(t, metricstest.Store(t, metricstest.Cells(r, r, threshold)))
+		change := randomCells(r)
+		o := inCells(func(d *policy.Dataset) {
+			change(d)
+			d.Cells.Other = r.IntN(4) == 0
+		})
+		for range 60 {
+			name, of, some, more := metric(), function(), matchers(), matchers()
+			leaf := func(matchers string) string { return strings.ReplaceAll(of, "#", name+"{"+matchers+"}") }
+			alone := g.pick("sum", "count", "avg", "group") + " by (" + g.labels() + ") (" + leaf(some+","+more) + ")"
+			q := randomQuestion(r, always("1"), always("1"))
+			q.Expression = alone
+			want := ask(local, q, o)
+			for _, wider := range []string{leaf(""), leaf(some), leaf(more)} {
+				q.Expression = alone + " and on () (vector(1) or sum(" + wider + "))"
+				if got := ask(local, q, o); got != want {
+					t.Fatalf("%s\nbeside %s: %.900s\nby itself: %.900s\npolicy: %+v", describe(q), wider, got, want, o.Datasets[0])
+				}
+				if formed, err := metrics.CellsFormed(q, o); err == nil && formed == 1 {
+					among++
+				}
+			}
+			if !strings.HasPrefix(want, "error") && want != "[] [] map[]\n" {
+				answered++
+			}
+		}
+	}
+	if answered < 100 || among < 500 {
+		t.Errorf("only %d answers, and %d among others: the test is blind", answered, among)
+	}
+}
