@@ -34,15 +34,21 @@ var (
 	statuses  = []string{"200", "301", "404", "500"}
 	services  = []string{"auth", "cart", "catalog", "checkout", "feed", "mail", "media", "orders", "search", "users"}
 	paths     = []string{"/", "/api/v1/items", "/api/v1/items/:id", "/healthz", "/login"}
+	bounds    = []string{"0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1", "2.5", "10", "+Inf"} // seconds
 )
 
 // store returns a folder with a Prometheus database of the organization, which
 // goes with the test.
 func store(t testing.TB, org string) string {
 	t.Helper()
+	return copied(t, block(t, org))
+}
+
+func copied(t testing.TB, from string) string {
+	t.Helper()
 	dir := t.TempDir()
-	if err := os.CopyFS(dir, os.DirFS(block(t, org))); err != nil {
-		t.Fatalf("copying the data of %s: %v", org, err)
+	if err := os.CopyFS(dir, os.DirFS(from)); err != nil {
+		t.Fatalf("copying data: %v", err)
 	}
 	return dir
 }
@@ -50,7 +56,19 @@ func store(t testing.TB, org string) string {
 // block returns the folder of the organization's block.
 func block(t testing.TB, org string) string {
 	t.Helper()
-	return kept(t, filepath.Join("data-"+dataVersion, org), func(dir string) { write(t, dir, org) })
+	return kept(t, filepath.Join("data-"+dataVersion, org), func(dir string) {
+		random := rand.New(rand.NewPCG(1, uint64(len(org))))
+		write(t, dir, random, newCounters(random, org))
+	})
+}
+
+// storeOfCells is a store of acme with as many buckets of histograms besides.
+func storeOfCells(t testing.TB) string {
+	t.Helper()
+	return copied(t, kept(t, filepath.Join("data-"+dataVersion, "cells"), func(dir string) {
+		random := rand.New(rand.NewPCG(1, 1))
+		write(t, dir, random, append(newCounters(random, "acme"), newBuckets(random)...))
+	}))
 }
 
 // kept returns a folder with data that is kept between runs, made when it isn't
@@ -91,10 +109,13 @@ type counter struct {
 	offset time.Duration // of its target's scrapes
 	rate   int           // requests between two scrapes, twice the mean
 	value  float64
+	added  float64 // since the last scrape
+	// includes: it is a bucket of which the counter before it is one as well.
+	includes bool
 }
 
-// write writes the organization's block.
-func write(t testing.TB, dir, org string) {
+// write writes a block of counters.
+func write(t testing.TB, dir string, random *rand.Rand, counters []counter) {
 	t.Helper()
 	writer, err := tsdb.NewBlockWriter(slog.New(slog.DiscardHandler), dir, blockSpan.Milliseconds())
 	if err != nil {
@@ -105,13 +126,15 @@ func write(t testing.TB, dir, org string) {
 			t.Error(err)
 		}
 	}()
-	random := rand.New(rand.NewPCG(1, uint64(len(org))))
-	counters := newCounters(random, org)
 	for i := range samples {
 		appender := writer.Appender(t.Context())
 		for j := range counters {
 			c := &counters[j]
-			c.value += float64(random.IntN(c.rate))
+			c.added = float64(random.IntN(c.rate))
+			if c.includes {
+				c.added += counters[j-1].added
+			}
+			c.value += c.added
 			at := dataStart.Add(time.Duration(i)*interval + c.offset).UnixMilli()
 			if c.ref, err = appender.Append(c.ref, c.labels, at, c.value); err != nil {
 				t.Fatal(err)
@@ -143,6 +166,30 @@ func newCounters(random *rand.Rand, org string) []counter {
 					offset: offset,
 					rate:   2 + (100+random.IntN(1000))>>(2*s),
 					value:  float64(random.IntN(1_000_000)),
+				})
+			}
+		}
+	}
+	return out
+}
+
+// newBuckets are those of two histograms for each pod.
+func newBuckets(random *rand.Rand) []counter {
+	out := make([]counter, 0, pods*2*len(bounds))
+	for pod := range pods {
+		offset := time.Duration(random.Int64N(int64(interval))).Truncate(time.Millisecond)
+		for _, status := range statuses[:2] {
+			for i, bound := range bounds {
+				out = append(out, counter{
+					labels: labels.FromStrings(
+						labels.MetricName, "http_request_duration_seconds_bucket",
+						"region", regions[pod%len(regions)], "service", services[pod/len(regions)%len(services)],
+						"pod", fmt.Sprintf("acme-%05x", pod*7919), "status", status, labels.BucketLabel, bound,
+						"instance", fmt.Sprintf("10.1.%d.%d:8080", pod/256, pod%256), "job", "api",
+					),
+					offset:   offset,
+					rate:     2 + random.IntN(200)>>(i/3),
+					includes: i > 0,
 				})
 			}
 		}

@@ -43,14 +43,21 @@ func world(t testing.TB, releases, own map[string]string) []*org {
 	var orgs []*org
 	for _, name := range []string{"acme", "globex", "initech"} {
 		if _, ok := releases[name]; ok {
-			o := newOrg(t, name)
-			o.server = servers.Prometheus(t, servers.PrometheusConfig{Data: store(t, name), Config: "scrape_configs: []"})
-			o.stores = fmt.Sprintf("metrics: {prometheus: {url: %q}}", o.server.URL)
-			orgs = append(orgs, o)
+			orgs = append(orgs, overPrometheus(t, name, store(t, name)))
 		}
 	}
 	federate(t, "metrics", orgs, releases, own)
 	return orgs
+}
+
+// overPrometheus is an organization with a Prometheus over a database, before its
+// gateway is started.
+func overPrometheus(t testing.TB, name, data string) *org {
+	t.Helper()
+	o := newOrg(t, name)
+	o.server = servers.Prometheus(t, servers.PrometheusConfig{Data: data, Config: "scrape_configs: []"})
+	o.stores = fmt.Sprintf("metrics: {prometheus: {url: %q}}", o.server.URL)
+	return o
 }
 
 // federate starts the gateways of organizations that agree about a signal.

@@ -13,7 +13,7 @@ import (
 const (
 	releaseKeepPod = `decision := {"allow": true, "datasets": [{"name": "requests", "series": ["http_requests_total"], "release": "row",
 	"labels": {"region": "keep", "status": "keep", "service": "keep", "route": "keep", "pod": "keep"}}]}`
-	releaseCells = `decision := {"allow": true, "datasets": [{"name": "requests", "series": ["http_requests_total"], "release": "aggregate",
+	releaseCells = `decision := {"allow": true, "datasets": [{"name": "requests", "series": ["http_requests_total", "http_request_duration_seconds_bucket"], "release": "aggregate",
 	"dimensions": ["region", "status", "service"], "units": ["pod"], "k": 5}]}`
 	releasePseudonym = `decision := {"allow": true, "pseudonym_epoch": "1d", "datasets": [{"name": "requests", "series": ["http_requests_total"], "release": "row",
 	"labels": {"region": "keep", "status": "keep", "service": "keep", "route": "keep", "pod": "pseudonym"}}]}`
@@ -32,11 +32,13 @@ func BenchmarkThree(b *testing.B) {
 }
 
 // BenchmarkCells asks a gateway whose policy releases its own data in cells of
-// at least five pods, against the Prometheus that counts nothing, and against
-// the same Prometheus asked for the cells by the formula that defines them: what
-// pushing them down would cost there.
+// at least five pods, against the Prometheus that counts nothing. The first two
+// questions are compared with the same Prometheus asked for the cells by the
+// formula that defines them too: what pushing them down would cost there. The
+// others ask of the same series more than once, which are counted once.
 func BenchmarkCells(b *testing.B) {
-	orgs := world(b, map[string]string{"acme": ""}, map[string]string{"acme": releaseCells})
+	orgs := []*org{overPrometheus(b, "acme", storeOfCells(b))}
+	federate(b, "metrics", orgs, nil, map[string]string{"acme": releaseCells})
 	for _, q := range questions[:2] {
 		b.Run(q.name, func(b *testing.B) {
 			formula := q
@@ -46,6 +48,22 @@ func BenchmarkCells(b *testing.B) {
 			measure(b, orgs, q, side{"x-formula", func() error { return direct(b.Context(), c, orgs, formula) }})
 		})
 	}
+	for _, q := range sharing {
+		b.Run(q.name, func(b *testing.B) { measure(b, orgs, q) })
+	}
+}
+
+// sharing are questions whose leaves have series in common.
+var sharing = []question{
+	{name: "errors", expression: `sum by (region) (rate(http_requests_total{status="500"}[5m])) / sum by (region) (rate(http_requests_total[5m]))`, series: 5},
+	{name: "each", expression: `sum by (region) (rate(http_requests_total[5m])) / count by (region) (rate(http_requests_total[5m]))`, series: 5},
+	{name: "average", expression: `avg by (region, status) (rate(http_requests_total[5m]))`, series: 20},
+	{name: "quantile", expression: quantile("0.9"), series: 5},
+	{name: "quantiles", expression: quantile("0.99") + " / " + quantile("0.5"), series: 5},
+}
+
+func quantile(of string) string {
+	return "histogram_quantile(" + of + ", sum by (region, le) (rate(http_request_duration_seconds_bucket[5m])))"
 }
 
 // formulas are the questions that cells answer, of what releaseCells releases.

@@ -15,6 +15,7 @@ BenchmarkOwn/sum-2         	       4	 468064028 ns/op	        46.97 peak-MiB	   
 BenchmarkThree/sum-2       	       2	 878500747 ns/op	     29942 border-B	         0.8436 x-direct
 BenchmarkThree/raw-2       	       2	 878500747 ns/op	    714237 border-B	         2.4 x-direct
 BenchmarkCells/sum-2       	       2	 478500747 ns/op	         1.3 x-direct	         0.6 x-formula
+BenchmarkCells/errors-2       	       2	 178500747 ns/op	         1.4 x-direct
 BenchmarkDecide/cold-2     	   10000	   1201842 ns/op
 BenchmarkDecide/cached-2   	  679423	      3706 ns/op
 BenchmarkPlan/cells-2        	    4000	    300000 ns/op
@@ -43,6 +44,7 @@ func TestReport(t *testing.T) {
 		"(rate(...[5m]))` | 1.10 | 1.2 | 468ms | 1.05 | 47 MiB |",
 		"1,500 series | 2.40 | 2.5 | 879ms | not measured | not measured |",
 		"(rate(...[5m]))` | 0.60 | 1.0 |", "50 series | not measured | 1.0 |",
+		"(rate(...[5m]))` | **1.40** | 1.3 | 179ms |", "of the same | not measured | 1.3 |",
 		"| **29.9 kB** | 15.0 kB | 20 kB |",
 		"1,500 series | 714.2 kB | 357.1 kB |  |",
 		"| **1.2ms** | 1ms |", "| 3.71µs | 20µs |",
