@@ -159,8 +159,10 @@ func (rev *revision) prepare(ctx context.Context, name string, ref ast.Ref, rule
 	p := &prepared{name: name, includes: map[string]*includeRule{}, reads: everything, place: rev.declared[name]}
 	all, ok := reached(rev.compiler, rules)
 	in := inputsOf(all)
-	if in.series != nil {
-		return p, problems{refusal(in.series, "package %s: its decision depends on input.series, which only the rules see that a dataset names as its include", name)}
+	for _, e := range elements {
+		if at := in.elements[e]; at != nil {
+			return p, problems{refusal(at, "package %s: its decision depends on %v, which only the rules see that a dataset names as its include", name, e)}
+		}
 	}
 	if ok {
 		p.reads = in.reads()

@@ -114,7 +114,7 @@ func (rev *revision) evaluate(
 	case len(results) > 1 || len(results[0].Expressions) != 1:
 		return verdict{}, errors.New("it gives more than one decision")
 	}
-	v, err := rev.shape.read(results[0].Expressions[0].Value, side)
+	v, err := rev.shape.read(results[0].Expressions[0].Value, side, p.elementOf)
 	if err != nil {
 		return verdict{}, err
 	}
@@ -126,13 +126,14 @@ func (rev *revision) evaluate(
 		if !ok {
 			continue
 		}
-		v.decision.Obligations.Datasets[i].Series, err = rev.include(limited, p, rule, value)
+		selectors, err := rev.include(limited, p, rule, value)
 		switch {
 		case err != nil && limited.Err() != nil:
 			return verdict{}, fmt.Errorf("include rule %s: %w", rule, tooSlow(timeout))
 		case err != nil:
 			return verdict{}, fmt.Errorf("dataset %q: %w", ds.Name, err)
 		}
+		p.includes[rule].of.set(&v.decision.Obligations.Datasets[i], selectors)
 	}
 	return v, nil
 }

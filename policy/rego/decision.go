@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/prometheus/common/model"
@@ -135,6 +136,7 @@ type datasetDocument struct {
 	Name    string
 	Series  []selector
 	Include string
+	of      *element // of the rule Include
 	Streams []streamSelector
 	Spans   []spanSelector
 	Release policy.Release
@@ -187,7 +189,8 @@ func (e *epoch) UnmarshalJSON(text []byte) error {
 
 // read turns the value of the rule decision, as OPA or encoding/json gives it,
 // into a verdict. The error says where it does not have the published shape.
-func (s shape) read(value any, side policy.Side) (verdict, error) {
+// elementOf says what an include rule is of; its error is returned as it is.
+func (s shape) read(value any, side policy.Side, elementOf func(rule string) (*element, error)) (verdict, error) {
 	value, err := plain(value)
 	if err != nil {
 		return verdict{}, err
@@ -202,6 +205,17 @@ func (s shape) read(value any, side policy.Side) (verdict, error) {
 	var d decisionDocument
 	if err := unmarshalStrictly(text, &d); err != nil {
 		return verdict{}, unreadable(value, err)
+	}
+	for i, ds := range d.Datasets {
+		if ds.Include == "" || !d.Allow {
+			continue
+		}
+		if d.Datasets[i].of, err = elementOf(ds.Include); err != nil {
+			return verdict{}, fmt.Errorf("dataset %q: %w", ds.Name, err)
+		}
+		if err := d.Datasets[i].misplaced(decisionValue{value}, i); err != nil {
+			return verdict{}, contradictory(err)
+		}
 	}
 	v, err := d.verdict(side)
 	if err != nil {
@@ -279,9 +293,9 @@ func (d decisionDocument) obligations() (policy.Obligations, error) {
 			Labels:  make(map[string]policy.LabelRule, len(ds.Labels)),
 		}
 		switch {
-		case ds.Streams != nil:
+		case ds.Streams != nil || ds.includes(tenants.Logs):
 			out.Streams = selectorsOf(ds.Streams)
-		case ds.Spans != nil:
+		case ds.Spans != nil || ds.includes(tenants.Traces):
 			out.Spans = selectorsOf(ds.Spans)
 			if err := ds.span(&out, i); err != nil {
 				return o, err
@@ -308,6 +322,34 @@ func (d decisionDocument) obligations() (policy.Obligations, error) {
 		o.Datasets = append(o.Datasets, out)
 	}
 	return o, nil
+}
+
+// includes says whether it includes what there is of a signal.
+func (ds datasetDocument) includes(signal tenants.Signal) bool {
+	return ds.of != nil && ds.of.signal == signal
+}
+
+// misplaced is what a dataset at an index has that is not for what its include
+// rule is of, which the schema can't know.
+func (ds datasetDocument) misplaced(decision decisionValue, at int) error {
+	for _, key := range []struct {
+		name string
+		of   tenants.Signal
+	}{
+		{"line", tenants.Logs}, {"span", tenants.Traces}, {"counts", tenants.Traces}, {"durations", tenants.Traces}, {"round", tenants.Metrics},
+	} {
+		path := []string{"datasets", strconv.Itoa(at), key.name}
+		if decision.get(path) == nil || ds.of.signal == key.of {
+			continue
+		}
+		i := slices.IndexFunc(elements, func(e *element) bool { return e.signal == key.of })
+		return &contradiction{path: path, text: fmt.Sprintf("dataset %q: %s is for datasets of %s; the rule %s, which it includes, is of %s", ds.Name, key.name, elements[i].key, ds.Include, ds.of.key)}
+	}
+	if ds.Release == policy.Aggregate && ds.of.signal != tenants.Metrics {
+		path := []string{"datasets", strconv.Itoa(at), "release"}
+		return &contradiction{path: path, text: fmt.Sprintf("dataset %q: the release aggregate is for datasets of series; the rule %s, which it includes, is of %s", ds.Name, ds.Include, ds.of.key)}
+	}
+	return nil
 }
 
 // selectorsOf are those of a dataset, whatever they select; never nil.

@@ -10,7 +10,8 @@ import (
 
 // OPA's partial evaluation says less than the rule in a few places, where it
 // takes what is not known yet for what is not there. This file keeps rules from
-// getting there: it looks at those that a series can flow through.
+// getting there: it looks at those that a series can flow through. A stream and
+// its labels, or a span and its attributes, flow as a series and its labels do.
 
 // nothing is what no value is equal to.
 var nothing = ast.SetTerm(ast.StringTerm("parley: no value is equal to this set"))
@@ -67,7 +68,7 @@ func withDefinedLabels(body ast.Body) ast.Body {
 			variable, ref = ref, variable
 		}
 		_, isVar := variable.Value.(ast.Var)
-		if _, isRef := ref.Value.(ast.Ref); !isVar || !isRef || ref.Value.Compare(seriesRef) == 0 {
+		if _, isRef := ref.Value.(ast.Ref); !isVar || !isRef || isElement(ref.Value.(ast.Ref)) {
 			continue // a series is always there
 		}
 		defined := ast.NotEqual.Expr(variable.Copy(), nothing).SetLocation(expr.Location)
@@ -80,13 +81,13 @@ func withDefinedLabels(body ast.Body) ast.Body {
 // flow checks rules, which are all that an include rule depends on. fallible are
 // those of them without a series that could fail: partial evaluation passes over
 // an error below a not.
-func flow(compiler *ast.Compiler, rules []*ast.Rule) (found problems, fallible []ast.Ref) {
+func flow(compiler *ast.Compiler, of *element, rules []*ast.Rule) (found problems, fallible []ast.Ref) {
 	flows := flowing(compiler, rules)
 	named := map[string][]*ast.Rule{}
 	risk := false
 	for _, rule := range rules {
 		if flows[rule] {
-			found = append(found, flowProblems(rule)...)
+			found = append(found, flowProblems(of, rule)...)
 		}
 		if !rule.Default {
 			named[rule.Ref().String()] = append(named[rule.Ref().String()], rule)
@@ -99,7 +100,7 @@ func flow(compiler *ast.Compiler, rules []*ast.Rule) (found problems, fallible [
 		switch {
 		case rule == nil:
 		case flows[rule]:
-			found = append(found, refusal(rule.Location, "%s has several values, and for one series more than one could hold, which is an error in Rego; let each of the values have a rule of its own", name))
+			found = append(found, refusal(rule.Location, "%s has several values, and for one %s more than one could hold, which is an error in Rego; let each of the values have a rule of its own", name, of.name))
 		default:
 			risk = true
 		}
@@ -158,7 +159,7 @@ func flowing(compiler *ast.Compiler, rules []*ast.Rule) map[*ast.Rule]bool {
 		}
 	}
 	for _, rule := range rules {
-		if in := inputsOf([]*ast.Rule{rule}); in.series != nil || in.whole != nil {
+		if in := inputsOf([]*ast.Rule{rule}); len(in.elements) > 0 || in.whole != nil {
 			up(rule)
 		}
 	}
@@ -181,16 +182,16 @@ func flowing(compiler *ast.Compiler, rules []*ast.Rule) map[*ast.Rule]bool {
 
 // flowProblems are the parts of a rule in which what depends on a series gets
 // lost.
-func flowProblems(rule *ast.Rule) problems {
+func flowProblems(of *element, rule *ast.Rule) problems {
 	var out problems
 	if in := inputsOf([]*ast.Rule{rule}); in.whole != nil {
-		out = append(out, refusal(in.whole, "input as a whole, or a part of it that only a variable names, can't be translated; name the label, as input.series.env"))
+		out = append(out, refusal(in.whole, "input as a whole, or a part of it that only a variable names, can't be translated; name the %s, as %s", of.part, of.example))
 	}
 	if rule.Else != nil {
 		out = append(out, refusal(rule.Else.Location, "else can't be translated; write a second rule, which says with not that the first doesn't hold"))
 	}
 	if rule.Head.RuleKind() == ast.MultiValue || !rule.Head.Ref().IsGround() {
-		out = append(out, refusal(rule.Location, "a set or an object that depends on a series can't be translated; ask for its members one by one"))
+		out = append(out, refusal(rule.Location, "a set or an object that depends on a %s can't be translated; ask for its members one by one", of.name))
 	}
 	at := rule.Location
 	ast.NewGenericVisitor(func(x any) bool {
@@ -207,7 +208,7 @@ func flowProblems(rule *ast.Rule) problems {
 				out = append(out, refusal(at, "%v: an object comprehension here can't be translated; let it have a rule of its own", x))
 			}
 			if hidesMembers(x.Value) {
-				out = append(out, refusal(at, "%v: a set or the keys of an object that may depend on a series can't be translated; compare the label with each member", x))
+				out = append(out, refusal(at, "%v: a set or the keys of an object that may depend on a %s can't be translated; compare the %s with each member", x, of.name, of.part))
 			}
 		}
 		return false

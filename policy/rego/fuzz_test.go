@@ -28,7 +28,7 @@ func FuzzDecisionResult(f *testing.F) {
 		if asking {
 			side = policy.Ask
 		}
-		v, err := shape.read(value, side)
+		v, err := shape.read(value, side, ofSeries)
 		d := v.at(noon)
 		if err != nil && (d.Allow || len(d.Obligations.Datasets) > 0) {
 			t.Fatalf("invalid and allowed: %+v", d)

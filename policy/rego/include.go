@@ -17,13 +17,15 @@ import (
 )
 
 // includeRule is a rule that a dataset may name as its include: it is asked of
-// each series, which it finds at input.series, without being evaluated for any.
-// OPA evaluates it once as far as it goes without a series, and what is left is
-// translated to selectors, exactly or not at all.
+// each series, stream or span, which it finds in its input, without being
+// evaluated for any. OPA evaluates it once as far as it goes without, and what is
+// left is translated to selectors, exactly or not at all.
 type includeRule struct {
 	ref   ast.Ref
 	place place
-	// inputs are what it reads of the input besides the series: what it becomes
+	// of is what it is asked of.
+	of *element
+	// inputs are what it reads of the input besides that: what it becomes
 	// depends on nothing else.
 	inputs inputs
 	// refused is why it can't be translated, whatever is asked.
@@ -54,11 +56,27 @@ func includes(compiler *ast.Compiler, module *ast.Module) map[string]*includeRul
 			place:  place{file: rule.Location.File, line: rule.Location.Row, column: rule.Location.Col},
 			inputs: inputsOf(all),
 		}
-		included.refused, included.fallible = flow(compiler, all)
+		of := included.inputs.askedOf()
+		included.of = of[0]
+		included.refused, included.fallible = flow(compiler, included.of, all)
+		if len(of) > 1 {
+			at := included.inputs.elements[of[1]]
+			included.refused = append(problems{refusal(at, "it is asked of %v and of %v, and a dataset is of one of them; write a rule for each", of[0], of[1])}, included.refused...)
+		}
 		if !ok {
 			included.refused = append(included.refused, included.place.problem("it depends on more than rules"))
 		}
 		out[name] = included
+	}
+	return out
+}
+
+// askedOf are the elements that are referred to; of a rule that refers to none it
+// is the first.
+func (in inputs) askedOf() []*element {
+	out := slices.DeleteFunc(slices.Clone(elements), func(e *element) bool { return in.elements[e] == nil })
+	if len(out) == 0 {
+		return elements[:1]
 	}
 	return out
 }
@@ -95,8 +113,8 @@ type included struct {
 	err       error
 }
 
-// include is what a rule of the package says of a series, as selectors of which
-// one has to match it. An error other than ctx's is an *includeError.
+// include is what a rule of the package says of each element, as selectors of
+// which one has to match it. An error other than ctx's is an *includeError.
 func (rev *revision) include(ctx context.Context, p *prepared, name string, input ast.Value) ([]policy.Selector, error) {
 	rule := p.includes[name]
 	if rule == nil {
@@ -128,6 +146,14 @@ func (rev *revision) include(ctx context.Context, p *prepared, name string, inpu
 	return is.selectors, is.err
 }
 
+// elementOf is what an include rule is of.
+func (p *prepared) elementOf(name string) (*element, error) {
+	if rule := p.includes[name]; rule != nil {
+		return rule.of, nil
+	}
+	return nil, p.lacks(name)
+}
+
 // lacks says that there is no such include rule.
 func (p *prepared) lacks(name string) error {
 	at, ok := p.named[name]
@@ -153,7 +179,7 @@ func (in inputs) of(input ast.Value) string {
 	return b.String()
 }
 
-// translate evaluates a rule as far as it goes without a series, and turns the
+// translate evaluates a rule as far as it goes without an element, and turns the
 // rest into selectors.
 func (rev *revision) translate(ctx context.Context, rule *includeRule, input ast.Value) ([]policy.Selector, error) {
 	for _, ref := range rule.fallible {
@@ -163,13 +189,13 @@ func (rev *revision) translate(ctx context.Context, rule *includeRule, input ast
 		}
 	}
 	left, err := opa.New(append(rev.options(ast.Equality.Expr(ast.NewTerm(rule.ref), ast.BooleanTerm(true)).Terms),
-		opa.ParsedUnknowns([]*ast.Term{ast.NewTerm(seriesRef)}),
+		opa.ParsedUnknowns([]*ast.Term{ast.NewTerm(rule.of.ref)}),
 		opa.ParsedInput(input),
 	)...).Partial(ctx)
 	if err := errors.Join(ctx.Err(), err); err != nil {
 		return nil, err
 	}
-	c, err := holds(left)
+	c, err := holds(rule.of, left)
 	if err != nil {
 		return nil, err
 	}
@@ -205,7 +231,7 @@ func (rev *revision) explain(rule *includeRule, name string, err error) error {
 	if l := location(part.expr); l != nil {
 		at = place{file: l.File, line: l.Row, column: l.Col}
 	}
-	return &includeError{at.problem("include rule %s can't be translated to selectors: %v; of a label can be asked: %s", name, rev.withNames(part.Error()), acceptedNames())}
+	return &includeError{at.problem("include rule %s can't be translated to selectors: %v; of %s can be asked: %s", name, rev.withNames(part.Error()), rule.of.onePart, acceptedNames())}
 }
 
 // local is a variable as OPA calls it.

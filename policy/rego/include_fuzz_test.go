@@ -12,7 +12,7 @@ import (
 )
 
 var (
-	labelInText  = regexp.MustCompile(`series(?:\.(\w+)|\["([^"]+)"\])`)
+	labelInText  = regexp.MustCompile(`(?:series|stream|span)(?:\.(\w+)|\["([^"]+)"\])`)
 	stringInText = regexp.MustCompile(`"(?:[^"\\\n]|\\.)*"`)
 )
 

@@ -18,26 +18,33 @@ import (
 
 var includeSeed = flag.Int64("include.seed", 1, "seed of the random include rules; 0 takes one from the clock, as make fuzz does")
 
-// OPA evaluating a rule for each series is the oracle: the selectors that the
-// rule becomes match exactly those of which it says true.
-func TestSelectorsSayWhatOPASaysOfEachSeries(t *testing.T) {
+// OPA evaluating a rule for each series, stream or span is the oracle: the
+// selectors that the rule becomes match exactly those of which it says true.
+func TestSelectorsSayWhatOPASaysOfEach(t *testing.T) {
 	seed := *includeSeed
 	if seed == 0 {
 		seed = time.Now().UnixNano()
 	}
 	t.Logf("seed %d (repeat with -include.seed=%d)", seed, seed)
-	r := rand.New(rand.NewPCG(uint64(seed), 1))
-	const rules = 300
+	for i, e := range elements {
+		t.Run(e.name, func(t *testing.T) {
+			agreeWithOPA(t, e, rand.New(rand.NewPCG(uint64(seed), uint64(1+i))))
+		})
+	}
+}
+
+func agreeWithOPA(t *testing.T, e *element, r *rand.Rand) {
+	rules := map[bool]int{true: 300, false: 150}[e == elements[0]]
 	translated, selective := 0, 0
 	for range rules {
-		text := (&author{Rand: r}).policy()
+		text := (&author{Rand: r, of: e}).policy()
 		rev, err := including(t, text)
 		if err != nil {
 			t.Fatalf("%v\n%s", err, text)
 		}
 		var series []map[string]string
 		for range 40 {
-			series = append(series, randomSeries(r))
+			series = append(series, randomLabels(r, e))
 		}
 		got, err := exact(t, rev, series)
 		if err != nil {
@@ -81,7 +88,7 @@ func exact(t testing.TB, rev *revision, series []map[string]string) ([]policy.Se
 		t.Fatal(err)
 	}
 	for _, ls := range series {
-		results, err := query.Eval(t.Context(), opa.EvalParsedInput(withSeries(value, ls)))
+		results, err := query.Eval(t.Context(), opa.EvalParsedInput(p.includes["include"].of.in(value, ls)))
 		selected := slices.ContainsFunc(got, func(s policy.Selector) bool {
 			return !slices.ContainsFunc(s, func(m *labels.Matcher) bool { return !m.Matches(ls[m.Name]) })
 		})
@@ -93,13 +100,17 @@ func exact(t testing.TB, rev *revision, series []map[string]string) ([]policy.Se
 }
 
 var (
-	someLabels = []string{"env", "team", "zone", "__name__"}
-	someTexts  = []string{"a", "b", "ab", "api", "web", "prod-eu", "K", "\u212a", "a\nb", "a.b", "x|y", "ſ"}
+	someLabels = map[string][]string{
+		"series": {"env", "team", "zone", "__name__"},
+		"stream": {"env", "team", "zone", "service"},
+		"span":   {"resource.env", "span.team", "name", "resource.service.name"},
+	}
+	someTexts = []string{"a", "b", "ab", "api", "web", "prod-eu", "K", "\u212a", "a\nb", "a.b", "x|y", "ſ"}
 )
 
-func randomSeries(r *rand.Rand) map[string]string {
+func randomLabels(r *rand.Rand, e *element) map[string]string {
 	out := map[string]string{}
-	for _, name := range someLabels {
+	for _, name := range someLabels[e.name] {
 		if r.IntN(3) > 0 {
 			out[name] = someTexts[r.IntN(len(someTexts))]
 			if r.IntN(4) == 0 {
@@ -113,6 +124,7 @@ func randomSeries(r *rand.Rand) map[string]string {
 // author writes policies with an include rule.
 type author struct {
 	*rand.Rand
+	of      *element
 	rules   []string
 	helpers []string // rules of true
 	tiers   []string // rules of text
@@ -134,16 +146,27 @@ func (a *author) variable() string {
 }
 
 func (a *author) label() string {
-	name := pick(a, someLabels)
+	name := a.name()
 	switch a.IntN(6) {
 	case 0:
-		return fmt.Sprintf("input.series[%q]", name)
+		return fmt.Sprintf("%v[%q]", a.of, name)
 	case 1:
-		return "itself(input.series)." + name
+		return fmt.Sprintf("itself(%v)%s", a.of, in(name))
 	case 2:
-		return "value(input.series, \"" + name + "\")"
+		return fmt.Sprintf("value(%v, %q)", a.of, name)
 	}
-	return "input.series." + name
+	return fmt.Sprintf("%v%s", a.of, in(name))
+}
+
+// name is that of a label.
+func (a *author) name() string { return pick(a, someLabels[a.of.name]) }
+
+// in is a label as a part of a reference.
+func in(name string) string {
+	if strings.Contains(name, ".") {
+		return fmt.Sprintf("[%q]", name)
+	}
+	return "." + name
 }
 
 func (a *author) list() string {
@@ -200,10 +223,10 @@ func (a *author) expressions(depth int) []string {
 	v := a.variable()
 	switch a.IntN(18) {
 	case 16:
-		return []string{v + " := input.series", not() + a.test(v+"."+pick(a, someLabels))}
+		return []string{fmt.Sprintf("%s := %v", v, a.of), not() + a.test(v+in(a.name()))}
 	case 17:
 		w := a.variable()
-		return []string{v + " := input.series", w + " := " + v + "." + pick(a, someLabels), not() + a.test(w)}
+		return []string{fmt.Sprintf("%s := %v", v, a.of), w + " := " + v + in(a.name()), not() + a.test(w)}
 	case 0, 1, 2:
 		return []string{not() + a.test(a.label())}
 	case 3:
@@ -213,14 +236,13 @@ func (a *author) expressions(depth int) []string {
 	case 5:
 		return []string{v + " := " + a.label(), not() + a.test(v)}
 	case 6:
-		name := pick(a, someLabels)
-		return []string{v + " := object.get(input.series, \"" + name + "\", " + pick(a, []string{a.text(), a.label(), "null"}) + ")", pick(a, []string{a.text() + " == " + v, not() + v + " != " + a.text(), "not " + v + " in " + a.list()})}
+		return []string{fmt.Sprintf("%s := object.get(%v, %q, ", v, a.of, a.name()) + pick(a, []string{a.text(), a.label(), "null"}) + ")", pick(a, []string{a.text() + " == " + v, not() + v + " != " + a.text(), "not " + v + " in " + a.list()})}
 	case 7:
 		return []string{v + " := " + a.test(a.label()), pick(a, []string{v, "not " + v, v + " == false", v + " != true"})}
 	case 8:
 		return []string{fmt.Sprintf("%sdata.owners[%s]%s", not(), a.label(), pick(a, []string{"", ` == "alice"`, ` != "bob"`}))}
 	case 9:
-		return []string{fmt.Sprintf("some %s in [%q, %q]", v, pick(a, someLabels), pick(a, someLabels)), not() + "input.series[" + v + "] == " + a.text()}
+		return []string{fmt.Sprintf("some %s in [%q, %q]", v, a.name(), a.name()), not() + fmt.Sprintf("%v[%s] == ", a.of, v) + a.text()}
 	case 10:
 		return []string{pick(a, []string{`input.principal.purpose == "slo-review"`, `input.owner != ""`, `not input.principal.purpose == "audit"`, `count(input.selectors) == 7`, `not prefix == ""`})}
 	case 11, 12:
@@ -230,7 +252,7 @@ func (a *author) expressions(depth int) []string {
 	case 13:
 		if depth > 0 {
 			if a.IntN(2) == 0 {
-				return []string{not() + a.function("x.env", depth-1) + "(input.series)"}
+				return []string{not() + a.function("x"+in(a.name()), depth-1) + fmt.Sprintf("(%v)", a.of)}
 			}
 			return []string{not() + a.function("x", depth-1) + "(" + a.label() + ")"}
 		}

@@ -25,7 +25,7 @@ func readStreams(t *testing.T, more string) (policy.Dataset, error) {
 	if err := json.Unmarshal([]byte(text), &value); err != nil {
 		t.Fatal(err)
 	}
-	v, err := shape.read(value, policy.Answer)
+	v, err := shape.read(value, policy.Answer, ofSeries)
 	if err != nil {
 		return policy.Dataset{}, err
 	}

@@ -36,16 +36,16 @@ var accepted = map[string]operation{
 }
 
 // of says when the function is true of operands that are all there.
-func (o operation) of(operator string, operands []valueCase) (condition, error) {
+func (o operation) of(e *element, operator string, operands []valueCase) (condition, error) {
 	var others []ast.Value
 	var at []int
 	for i, operand := range operands {
 		switch {
-		case operand.series:
+		case operand.element != nil:
 			if len(operands) == 2 && o.negated && slices.ContainsFunc(operands, func(c valueCase) bool { return c.constant != nil && c.constant.Compare(nothing.Value) == 0 }) {
 				return always, nil
 			}
-			return nil, errWhole
+			return nil, e.whole()
 		case operand.constant == nil:
 			at = append(at, i)
 		default:
@@ -60,13 +60,18 @@ func (o operation) of(operator string, operands []valueCase) (condition, error) 
 	case len(at) == 2 && o.label == anyOperand && operands[at[1]].label == label:
 		return negatedIf(always, o.negated), nil
 	case len(at) > 1:
-		return nil, fmt.Errorf("a label (%s) can be compared with what is known without the series, not with another label (%s)", label, operands[at[1]].label)
+		return nil, fmt.Errorf("%s (%s) can be compared with what is known without the %s, not with another %s (%s)", e.onePart, label, e.name, e.part, operands[at[1]].label)
 	case o.label != anyOperand && at[0] != o.label:
-		return nil, fmt.Errorf("%s with a label (%s) in this place can't be translated", asWritten(operator), label)
+		return nil, fmt.Errorf("%s with %s (%s) in this place can't be translated", asWritten(operator), e.onePart, label)
 	}
 	of, err := o.values(others)
 	if err != nil {
 		return nil, err
+	}
+	for _, value := range of.oneOf {
+		if err := e.equal(label, value); err != nil {
+			return nil, err
+		}
 	}
 	return negatedIf(test{label: label, values: of}, o.negated), nil
 }
@@ -129,7 +134,7 @@ func texts(list []ast.Value) (values, error) {
 			if v.Compare(nothing.Value) == 0 {
 				continue
 			}
-			return values{}, fmt.Errorf("a label is text and never equal to %v", v)
+			return values{}, fmt.Errorf("labels and attributes are text and never equal to %v; a number is written in quotes", v)
 		}
 	}
 	return values{oneOf: out}, nil
@@ -175,7 +180,7 @@ func isEquality(operator string) bool {
 	return operator == ast.Equality.Name || operator == ast.Equal.Name
 }
 
-// acceptedNames says what may be asked of a label.
+// acceptedNames says what may be asked of a label or an attribute.
 func acceptedNames() string {
 	names := []string{"not"}
 	for operator := range accepted {

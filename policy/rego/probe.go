@@ -12,11 +12,11 @@ import (
 	opa "github.com/open-policy-agent/opa/v1/rego"
 )
 
-// maxProbes bounds the series that a translation is tried on.
+// maxProbes bounds the elements that a translation is tried on.
 const maxProbes = 32
 
-// probe asks OPA of a few series what their translation says of them: a series
-// without labels, one with all the labels that matter, one for each
+// probe asks OPA of a few series, streams or spans what their translation says of
+// them: one without labels, one with all the labels that matter, one for each
 // alternative. They have been the same so far; where they aren't, OPA is right
 // and nothing is released.
 func (rev *revision) probe(ctx context.Context, rule *includeRule, input ast.Value, list []alternative) error {
@@ -24,45 +24,45 @@ func (rev *revision) probe(ctx context.Context, rule *includeRule, input ast.Val
 	if err != nil {
 		return err
 	}
-	for _, series := range probes(list) {
-		results, err := query.Eval(ctx, opa.EvalParsedInput(withSeries(input, series)))
+	for _, probe := range probes(list) {
+		results, err := query.Eval(ctx, opa.EvalParsedInput(rule.of.in(input, probe)))
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case err != nil:
-			return fmt.Errorf("of a series such as %v: %w", asObject(series), err)
+			return fmt.Errorf("of a %s such as %v: %w", rule.of.name, asObject(probe), err)
 		}
-		holds := slices.ContainsFunc(list, func(a alternative) bool { return a.holds(series) })
+		holds := slices.ContainsFunc(list, func(a alternative) bool { return a.holds(probe) })
 		if holds != results.Allowed() {
-			return fmt.Errorf("OPA says %t of the series %v and the translation %t; this is a mistake of ours, please report it", results.Allowed(), asObject(series), holds)
+			return fmt.Errorf("OPA says %t of the %s %v and the translation %t; this is a mistake of ours, please report it", results.Allowed(), rule.of.name, asObject(probe), holds)
 		}
 	}
 	return nil
 }
 
-// withSeries is the input that a rule would have of a series.
-func withSeries(input ast.Value, series map[string]string) ast.Value {
+// in is the input that a rule would have of an element with these labels.
+func (e *element) in(input ast.Value, ls map[string]string) ast.Value {
 	out := ast.NewObject()
 	if object, ok := input.(ast.Object); ok {
 		object.Foreach(out.Insert)
 	}
-	out.Insert(seriesRef[1], ast.NewTerm(asObject(series)))
+	out.Insert(e.ref[1], ast.NewTerm(asObject(ls)))
 	return out
 }
 
-func asObject(series map[string]string) ast.Object {
+func asObject(ls map[string]string) ast.Object {
 	out := ast.NewObject()
-	for name, value := range series {
+	for name, value := range ls {
 		out.Insert(ast.StringTerm(name), ast.StringTerm(value))
 	}
 	return out
 }
 
-func (a alternative) holds(series map[string]string) bool {
-	return !slices.ContainsFunc(a, func(c constraint) bool { return !c.allows(series[c.label]) })
+func (a alternative) holds(ls map[string]string) bool {
+	return !slices.ContainsFunc(a, func(c constraint) bool { return !c.allows(ls[c.label]) })
 }
 
-// probes are the series to try.
+// probes are the labels of the elements to try.
 func probes(list []alternative) []map[string]string {
 	every := map[string]string{}
 	for _, a := range list {
@@ -72,13 +72,13 @@ func probes(list []alternative) []map[string]string {
 	}
 	out := []map[string]string{{}, every}
 	for _, a := range list {
-		series, ok := a.example()
+		ls, ok := a.example()
 		if !ok {
 			continue
 		}
-		out = append(out, series)
+		out = append(out, ls)
 		with := maps.Clone(every)
-		maps.Copy(with, series)
+		maps.Copy(with, ls)
 		if out = append(out, with); len(out) >= maxProbes {
 			break
 		}
@@ -86,7 +86,7 @@ func probes(list []alternative) []map[string]string {
 	return out
 }
 
-// example is a series of which the alternative holds, if one can be found.
+// example are labels of which the alternative holds, if some can be found.
 func (a alternative) example() (map[string]string, bool) {
 	out := map[string]string{}
 	for _, c := range a {

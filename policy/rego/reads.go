@@ -49,13 +49,15 @@ func reached(compiler *ast.Compiler, rules []*ast.Rule) (all []*ast.Rule, ok boo
 type inputs struct {
 	// paths are as much of each reference as is constant, sorted, each once.
 	paths []ast.Ref
-	// whole is where the input is referred to without saying to what of it, and
-	// series where to the series; nil: nowhere.
-	whole, series *ast.Location
+	// whole is where the input is referred to without saying to what of it; nil:
+	// nowhere.
+	whole *ast.Location
+	// elements are where each of those is referred to that is.
+	elements map[*element]*ast.Location
 }
 
 func inputsOf(rules []*ast.Rule) inputs {
-	var in inputs
+	in := inputs{elements: map[*element]*ast.Location{}}
 	for _, rule := range rules {
 		in.add(rule, rule.Location)
 	}
@@ -97,8 +99,8 @@ func (in *inputs) addRef(ref ast.Ref, at *ast.Location) {
 		in.whole = first(in.whole, at)
 		return
 	}
-	if ref.HasPrefix(seriesRef) {
-		in.series = first(in.series, at)
+	if e, ok := elementAt(ref); ok {
+		in.elements[e] = first(in.elements[e], at)
 		return
 	}
 	in.paths = append(in.paths, ref.ConstantPrefix())

@@ -25,10 +25,14 @@
 //		input.series.team in data.agreement.teams
 //	}
 //
+// One that asks for input.stream is of streams, as is the dataset then, and one
+// that asks for input.span of spans: a span's name, kind, status and attributes,
+// such as input.span["resource.service.name"], all of them text.
+//
 // It is evaluated once for all questions that are the same to it, as far as it
 // goes without a series, and what is left is translated to selectors: exactly,
 // or the policy does not load, with the line and the reason. Never is Rego asked
-// of each series. Of a label can be asked ==, !=, in, startswith, endswith,
+// of each series. Of a label or an attribute can be asked ==, !=, in, startswith, endswith,
 // contains, regex.match, glob.match and whether it is there, with not, some,
 // several rules, helpers and functions, and object.get for one that may be
 // missing. It means what it means in Rego: the label must be there for each of

@@ -450,7 +450,7 @@ func TestAnAskingPolicyCannotOblige(t *testing.T) {
 		if err := json.Unmarshal([]byte(`{"allow": true, `+more+`}`), &value); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := shape.read(value, policy.Ask); err == nil || !strings.Contains(err.Error(), "only allow and reasons") {
+		if _, err := shape.read(value, policy.Ask, ofSeries); err == nil || !strings.Contains(err.Error(), "only allow and reasons") {
 			t.Errorf("%s: %v", more, err)
 		}
 	}

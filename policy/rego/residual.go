@@ -10,12 +10,9 @@ import (
 	opa "github.com/open-policy-agent/opa/v1/rego"
 )
 
-// What OPA leaves of a rule when all but the series is known is Rego of a
-// small kind: comparisons of labels with constants. This file says when such a
+// What OPA leaves of a rule when all but the series, stream or span is known is
+// Rego of a small kind: comparisons of its labels or attributes with constants. This file says when such a
 // residual holds; what it doesn't know it refuses.
-
-// seriesRef is where a rule finds the labels of a series.
-var seriesRef = ast.InputRootRef.Append(ast.StringTerm("series"))
 
 // untranslatable is an expression of a residual that has no equal in matchers.
 type untranslatable struct {
@@ -34,6 +31,8 @@ const maxSteps = 100_000
 
 // residual is what is left of a rule, being translated.
 type residual struct {
+	// of is what the rule is asked of.
+	of *element
 	// support are the rules that OPA made for parts that it can't write inline,
 	// by what they are called.
 	support map[string][]*ast.Rule
@@ -42,25 +41,25 @@ type residual struct {
 	steps  int
 }
 
-// value is what a term is for a series: the one of the cases that holds, and
+// value is what a term is for an element: the one of the cases that holds, and
 // undefined where none does.
 type value []valueCase
 
 // valueCase is one of: a constant, the value of a label, where when implies that
-// the series has it, the series itself.
+// the element has it (an attribute is a label here), the element itself.
 type valueCase struct {
 	when     condition
 	constant ast.Value
 	label    string
-	series   bool
+	element  *element
 }
 
 // scope are the variables of a body.
 type scope map[ast.Var]value
 
 // holds says when one of the queries that OPA left is true.
-func holds(left *opa.PartialQueries) (condition, error) {
-	r := &residual{support: map[string][]*ast.Rule{}, worked: map[string]value{}}
+func holds(of *element, left *opa.PartialQueries) (condition, error) {
+	r := &residual{of: of, support: map[string][]*ast.Rule{}, worked: map[string]value{}}
 	for _, module := range left.Support {
 		for _, rule := range module.Rules {
 			name := rule.Ref().String()
@@ -152,7 +151,7 @@ func (r *residual) holds(expr *ast.Expr, s scope) (condition, error) {
 		}
 		return c.not(), nil
 	case *ast.Every:
-		return nil, errors.New("every over what depends on a series can't be translated; write a rule for the opposite, with some, and put not before its name")
+		return nil, fmt.Errorf("every over what depends on a %s can't be translated; write a rule for the opposite, with some, and put not before its name", r.of.name)
 	}
 	return nil, errors.New("this can't be translated")
 }
@@ -207,23 +206,26 @@ func (r *residual) term(t *ast.Term, s scope) (value, error) {
 
 func constantly(v ast.Value) value { return value{{when: always, constant: v}} }
 
-var errWhole = errors.New("only single labels can be translated, as input.series.env; not input.series as a whole")
+// whole says that rules can't ask about all of an element.
+func (e *element) whole() error {
+	return fmt.Errorf("only single %ss can be translated, as %s; not %v as a whole", e.part, e.example, e)
+}
 
 func (r *residual) ref(ref ast.Ref, s scope) (value, error) {
 	head, isVar := ref[0].Value.(ast.Var)
 	switch {
-	case ref.HasPrefix(seriesRef):
-		return valueCase{when: always, series: true}.at(ref[len(seriesRef):])
+	case ref.HasPrefix(r.of.ref):
+		return r.at(valueCase{when: always, element: r.of}, ref[len(r.of.ref):])
 	case len(r.support[ref.String()]) > 0:
 		return r.rule(ref.String())
 	case ref.HasPrefix(ast.DefaultRootRef):
-		return nil, fmt.Errorf("%v depends on a series in a way that can't be translated", ref)
+		return nil, fmt.Errorf("%v depends on a %s in a way that can't be translated", ref, r.of.name)
 	case !isVar || s[head] == nil:
 		return nil, errUnbound
 	}
 	var out value
 	for _, one := range s[head] {
-		v, err := one.at(ref[1:])
+		v, err := r.at(one, ref[1:])
 		if err != nil {
 			return nil, err
 		}
@@ -233,7 +235,7 @@ func (r *residual) ref(ref ast.Ref, s scope) (value, error) {
 }
 
 // at is what there is at a path below a value.
-func (c valueCase) at(path ast.Ref) (value, error) {
+func (r *residual) at(c valueCase, path ast.Ref) (value, error) {
 	switch {
 	case len(path) == 0:
 		return value{c}, nil
@@ -243,15 +245,18 @@ func (c valueCase) at(path ast.Ref) (value, error) {
 			return value{c}, nil
 		}
 		return nil, nil // undefined
-	case !c.series || len(path) > 1:
-		return nil, errWhole
+	case c.element == nil || len(path) > 1:
+		return nil, r.of.whole()
 	}
 	name, ok := path[0].Value.(ast.String)
 	if !ok {
-		return nil, errors.New("which label it is has to be known without the series: no iteration over input.series")
+		return nil, fmt.Errorf("which %s it is has to be known without the %s: no iteration over %v", r.of.part, r.of.name, r.of)
 	}
 	if name == "" {
-		return nil, errors.New("no label is called by the empty string")
+		return nil, fmt.Errorf("no %s is called by the empty string", r.of.part)
+	}
+	if err := r.of.asked(string(name)); err != nil {
+		return nil, err
 	}
 	return value{{when: allOf{c.when, present(string(name))}, label: string(name)}}, nil
 }
@@ -273,7 +278,7 @@ func (r *residual) defined(name string, args []value) (value, error) {
 	var out, byDefault value
 	for _, rule := range r.support[name] {
 		if rule.Head.Key != nil || len(rule.Head.Args) != len(args) || rule.Else != nil {
-			return nil, fmt.Errorf("%s depends on a series in a way that can't be translated", name)
+			return nil, fmt.Errorf("%s depends on a %s in a way that can't be translated", name, r.of.name)
 		}
 		s := scope{}
 		when := allOf{}
@@ -353,18 +358,18 @@ func (r *residual) call(operator string, operands []*ast.Term, s scope) (value, 
 	switch {
 	case len(r.support[operator]) > 0:
 		return r.defined(operator, args)
-	case operator == ast.ObjectGet.Name && len(args) == 3 && len(args[0]) == 1 && args[0][0].series:
-		return labelOr(args[0][0], operands[1].Value, args[2])
+	case operator == ast.ObjectGet.Name && len(args) == 3 && len(args[0]) == 1 && args[0][0].element != nil:
+		return r.labelOr(args[0][0], operands[1].Value, args[2])
 	}
 	return r.apply(operator, args)
 }
 
-// labelOr is object.get of a series.
-func labelOr(series valueCase, name ast.Value, otherwise value) (value, error) {
+// labelOr is object.get of an element.
+func (r *residual) labelOr(of valueCase, name ast.Value, otherwise value) (value, error) {
 	if path, ok := name.(*ast.Array); ok && path.Len() == 1 {
 		name = path.Elem(0).Value
 	}
-	label, err := series.at(ast.Ref{ast.NewTerm(name)})
+	label, err := r.at(of, ast.Ref{ast.NewTerm(name)})
 	if err != nil {
 		return nil, err
 	}
@@ -375,10 +380,10 @@ func labelOr(series valueCase, name ast.Value, otherwise value) (value, error) {
 func (r *residual) apply(operator string, args []value) (value, error) {
 	accepts, known := accepted[operator]
 	if !known {
-		if slices.ContainsFunc(args, func(v value) bool { return slices.ContainsFunc(v, func(c valueCase) bool { return c.series }) }) {
-			return nil, errWhole
+		if slices.ContainsFunc(args, func(v value) bool { return slices.ContainsFunc(v, func(c valueCase) bool { return c.element != nil }) }) {
+			return nil, r.of.whole()
 		}
-		return nil, fmt.Errorf("%s of a label can't be translated", asWritten(operator))
+		return nil, fmt.Errorf("%s of %s can't be translated", asWritten(operator), r.of.onePart)
 	}
 	var out value
 	chosen := make([]valueCase, len(args))
@@ -400,7 +405,7 @@ func (r *residual) apply(operator string, args []value) (value, error) {
 		for _, one := range chosen {
 			when = append(when, one.when)
 		}
-		c, err := accepts.of(operator, chosen)
+		c, err := accepts.of(r.of, operator, chosen)
 		if err != nil {
 			return err
 		}

@@ -35,11 +35,11 @@ func selectsSpans(m *labels.Matcher) error {
 	if m.Name == labels.MetricName {
 		return fmt.Errorf("a selector of spans has braces, {%q=%q}: spans have no metric's name", "resource.service.name", m.Value)
 	}
-	if !slices.Contains(selectedNames, m.Name) && !isAttribute(m.Name, selectedPrefixes) {
-		return fmt.Errorf("a selector of spans can't have %q%s want %s, or an attribute as %s", m.Name, meant(m.Name), words(selectedNames), examples(selectedPrefixes))
+	if err := asksSpans(m.Name); err != nil {
+		return err
 	}
-	if values := spanValues[m.Name]; values != nil && (m.Type == labels.MatchEqual || m.Type == labels.MatchNotEqual) && !slices.Contains(values, m.Value) {
-		return fmt.Errorf("no span has the %s %q; want %s", m.Name, m.Value, words(values))
+	if m.Type == labels.MatchEqual || m.Type == labels.MatchNotEqual {
+		return equalOfSpan(m.Name, m.Value)
 	}
 	return nil
 }

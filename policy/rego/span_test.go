@@ -23,7 +23,7 @@ func readDecision(t *testing.T, text string) (policy.Obligations, error) {
 	if err := json.Unmarshal([]byte(text), &value); err != nil {
 		t.Fatalf("%s: %v", text, err)
 	}
-	v, err := shape.read(value, policy.Answer)
+	v, err := shape.read(value, policy.Answer, ofSeries)
 	return v.decision.Obligations, err
 }
 
@@ -95,13 +95,13 @@ func TestWhatCannotBeSaidOfSpans(t *testing.T) {
 		`, "span": 3`:                                                                         `span is 3; want one of hidden`,
 		`, "span": null`:                                                                      `span is null; want one of hidden`,
 		`, "spans": ["checkout"]`:                                                             `dataset app: spans: a selector of spans has braces, {"resource.service.name"="checkout"}: spans have no metric's name`,
-		`, "spans": ["{service=\"checkout\"}"]`:                                               `a selector of spans can't have "service"; want name, kind, status, scope.name or scope.version, or an attribute as resource.service.name, span.http.route or scope.NAME`,
-		`, "spans": ["{\"event.name\"=\"exception\"}"]`:                                       `can't have "event.name"`,
-		`, "spans": ["{\"span.\"=\"x\"}"]`:                                                    `can't have "span."`,
-		`, "spans": ["{\"resource.parley.org\"=\"acme\"}"]`:                                   `can't have "resource.parley.org", which only gateways say`,
+		`, "spans": ["{service=\"checkout\"}"]`:                                               `spans aren't selected by "service"; want name, kind, status, scope.name or scope.version, or an attribute as resource.service.name, span.http.route or scope.NAME`,
+		`, "spans": ["{\"event.name\"=\"exception\"}"]`:                                       `selected by "event.name"`,
+		`, "spans": ["{\"span.\"=\"x\"}"]`:                                                    `selected by "span."`,
+		`, "spans": ["{\"resource.parley.org\"=\"acme\"}"]`:                                   `selected by "resource.parley.org", which only gateways say`,
 		`, "spans": ["{kind=\"SERVER\"}"]`:                                                    `no span has the kind "SERVER"; want unspecified, internal, server, client, producer or consumer`,
 		`, "spans": ["{status!=\"failed\"}"]`:                                                 `no span has the status "failed"; want unset, ok or error`,
-		`, "spans": [[{"name": "stats", "op": "=", "value": "ok"}]]`:                          `can't have "stats"; did you mean "status"?`,
+		`, "spans": [[{"name": "stats", "op": "=", "value": "ok"}]]`:                          `selected by "stats"; did you mean "status"?`,
 		`, "spans": ["{name=~\"(\"}"]`:                                                        "missing closing",
 		`, "span": "full", "labels": {"*": "keep"}`:                                           "labels are for the modes attributes and boundary; full leaves all of them as they are",
 		`, "span": "shape", "labels": {"name": "keep"}`:                                       "shape leaves no name and no attribute",

@@ -10,8 +10,10 @@ decision := {"allow": true, "datasets": [
 		"line": [{"json": {"status": "keep", "took": "keep", "message": "keep", "level": "keep", "user.vip": "keep"}}],
 	},
 	{
-		"name": "mail", "streams": ["{service_name=\"mail\"}"], "release": "row", "labels": labels,
+		"name": "mail", "include": "of_mail", "release": "row", "labels": labels,
 		"line": [{"mask": ["email"]}],
 	},
 	{"name": "search", "streams": ["{service_name=\"search\"}"], "release": "row", "labels": labels, "line": "none"},
 ]}
+
+of_mail if input.stream.service_name == "mail"

@@ -4,12 +4,16 @@ package parley.partners.acme
 
 decision := {"allow": true, "pseudonym_epoch": "1d", "datasets": [
 	{
-		"name": "services", "spans": ["{\"resource.service.name\"=~\"bank|archive\"}"], "release": "row", "span": "attributes",
+		"name": "services", "include": "shared", "release": "row", "span": "attributes",
 		"labels": {
 			"name": "keep", "status": "keep", "event.name": "keep", "resource.service.name": "keep",
 			"span.http.route": "keep", "span.http.response.status_code": "keep", "span.customer.id": "pseudonym",
 			"span.messaging.destination.name": "keep",
 		},
 	},
-	{"name": "fraud", "spans": ["{\"resource.service.name\"=\"fraud\"}"], "release": "deny"},
+	{"name": "fraud", "include": "fraud", "release": "deny"},
 ]}
+
+shared if input.span["resource.service.name"] in ["bank", "archive"]
+
+fraud if input.span["resource.service.name"] == "fraud"

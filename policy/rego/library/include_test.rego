@@ -1,5 +1,5 @@
 # A rule that a dataset names as its include is tested as any other rule, with a
-# series as the input has it.
+# series, a stream or a span as the input has it.
 package parley.include_test
 
 teams := ["web", "api"]
@@ -27,3 +27,29 @@ test_a_missing_label_is_undefined if {
 }
 
 left_out if not input.series.env in ["dev"]
+
+# Of streams, those of services that are ours.
+streams if {
+	input.stream.team in teams
+	not input.stream.level == "debug"
+}
+
+test_a_stream_of_ours if streams with input.stream as {"team": "web", "level": "info"}
+
+test_a_stream_without_a_level if streams with input.stream as {"team": "web"}
+
+test_another_stream if not streams with input.stream as {"team": "web", "level": "debug"}
+
+# Of spans, those that come in and failed.
+spans if {
+	input.span.kind == "server"
+	startswith(input.span["span.http.response.status_code"], "5")
+}
+
+failed := {"name": "GET /pay", "kind": "server", "resource.service.name": "checkout", "span.http.response.status_code": "503"}
+
+test_a_failed_span if spans with input.span as failed
+
+test_a_span_inside if not spans with input.span as object.union(failed, {"kind": "internal"})
+
+test_a_span_without_a_status if not spans with input.span as object.remove(failed, ["span.http.response.status_code"])
