@@ -83,6 +83,7 @@ fuzz: ## Run each fuzz target for FUZZTIME, 30s unless told, and the oracles wit
 	@go test -count=1 -run 'TestNoLogsEndpoint|TestAnswersEqual' ./federation/logs ./gateway/gatewaytest -logs.seed=0 -logs.questions=3000
 	@go test -count=1 -run 'TestAnswersEqual|TestTheViewIsAStore|TestHiddenDifferences' ./federation/traces -traces.seed=0 -traces.worlds=1000
 	@go test -count=1 -run 'TestThePeerDoorTellsNoHiddenTraces|TestNoTracesEndpoint' ./gateway/gatewaytest -traces.seed=0 -traces.questions=300
+	@go test -count=1 -run TestSelectorsSayWhatOPASaysOfEach ./policy/rego -include.seed=0
 	@go test -count=1 -run TestSelectsWhatTheNaiveDo ./federation/traces/traceql -traceql.seed=0 -traceql.queries=5000
 	@tools/fuzz $(FUZZTIME)
 
