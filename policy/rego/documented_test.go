@@ -15,10 +15,12 @@ func TestDatasetsInTheDocumentationLoad(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	rules := strings.Join(rulesOf(string(text)), "\n\n")
 	seen := map[tenants.Signal]int{}
 	for _, example := range examplesOf(string(text)) {
 		w := mustOpen(t, "")
-		w.write(t, "p.rego", "package p\ndecision := {\"allow\": true, \"resolution\": \"1m\", \"datasets\": [\n"+example+"\n]}\n\ninclude if input.series.env == \"prod\"\n")
+		w.write(t, "p.rego", "package p\ndecision := {\"allow\": true, \"resolution\": \"1m\", \"datasets\": [\n"+example+"\n]}\n\n"+rules+"\n")
+		w.write(t, "agreement/data.yaml", "teams: [web, api]")
 		a := agreement("globex", "p", "slo-review")
 		a.Signals = []tenants.Signal{tenants.Metrics, tenants.Logs, tenants.Traces}
 		w.agreements = []tenants.Agreement{a}
@@ -29,14 +31,25 @@ func TestDatasetsInTheDocumentationLoad(t *testing.T) {
 		for _, signal := range a.Signals {
 			r := asks("globex", "p", "slo-review", "up")
 			r.Signal = signal
-			if d := w.explain(t, r).Decision; d.Allow && len(d.Obligations.Datasets) == 1 {
-				seen[signal]++
+			if d := w.explain(t, r).Decision; d.Allow {
+				seen[signal] += len(d.Obligations.Datasets)
 			}
 		}
 	}
-	if seen[tenants.Metrics] < 2 || seen[tenants.Logs] < 1 || seen[tenants.Traces] < 1 {
+	if seen[tenants.Metrics] < 2 || seen[tenants.Logs] < 2 || seen[tenants.Traces] < 2 {
 		t.Errorf("only these were tried: %v", seen)
 	}
+}
+
+// rulesOf are the indented rules that datasets may include.
+func rulesOf(text string) []string {
+	var out []string
+	for block := range strings.SplitSeq(text, "\n\n") {
+		if first, _, _ := strings.Cut(block, "\n"); strings.HasPrefix(block, "    ") && strings.Contains(first, " if ") && strings.Contains(block, "input.s") {
+			out = append(out, block)
+		}
+	}
+	return out
 }
 
 // examplesOf are the indented objects with a name and a release.
