@@ -1,13 +1,13 @@
 package rego
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -39,13 +39,15 @@ type revision struct {
 	// declared are all packages, each with where it decides or else begins.
 	declared map[string]place
 	shape    shape
-	timeout  time.Duration
+	// within is of one decision; again is held by who decides once more, see bounded.
+	within allowance
+	again  chan struct{}
 	// src and compiler are what it was compiled from and by, to explain it.
 	src      *sources
 	compiler *ast.Compiler
 	store    storage.Store
 	// The caches are of this revision alone, so that a new one starts empty.
-	cache    *lru.Cache[string, verdict]
+	cache    *cache
 	included *lru.Cache[string, included]
 }
 
@@ -73,14 +75,23 @@ func (p place) problem(format string, args ...any) Problem {
 	return Problem{File: p.file, Line: p.line, Column: p.column, Text: fmt.Sprintf(format, args...)}
 }
 
+// unbounded are functions of which one call, which can't be ended, takes any
+// amount of memory or time for arguments that are small: by loops, by paths, by
+// aliases, by repeating a text, by a number of bits, by pairs.
+var unbounded = []string{
+	"strings.render_template", "graph.reachable_paths", "yaml.unmarshal", "json.marshal_with_options", "bits.lsh",
+	"net.cidr_contains_matches", "regex.globs_match",
+}
+
 // capabilities are OPA's without what reaches the network, reads the process
-// or differs from call to call: a decision depends on its input alone.
+// or differs from call to call, since a decision depends on its input alone, and
+// without what is unbounded.
 func capabilities() *ast.Capabilities {
 	c := ast.CapabilitiesForThisVersion()
 	c.Builtins = slices.DeleteFunc(c.Builtins, func(b *ast.Builtin) bool {
 		// The schema functions can load a schema from a URL.
 		return b.IsNondeterministic() || strings.HasPrefix(b.Name, "net.lookup") ||
-			b.Name == "json.match_schema" || b.Name == "json.verify_schema"
+			b.Name == "json.match_schema" || b.Name == "json.verify_schema" || slices.Contains(unbounded, b.Name)
 	})
 	c.AllowNet = []string{}
 	return c
@@ -121,14 +132,14 @@ func compile(ctx context.Context, src *sources, config Config) (*revision, error
 		return nil, err
 	}
 	rev := &revision{
-		id: src.sum(), packages: map[string]*prepared{}, declared: places, timeout: config.Timeout, src: src, compiler: compiler,
+		id: src.sum(), packages: map[string]*prepared{}, declared: places, within: allowance{config.Timeout, cmp.Or(config.memory, maxMemory)}, again: make(chan struct{}, 1), src: src, compiler: compiler,
 		store: inmem.NewFromObjectWithOpts(data, inmem.OptRoundTripOnWrite(false), inmem.OptReturnASTValuesOnRead(true)),
 	}
 	if rev.shape, err = newShape(); err != nil {
 		return nil, err
 	}
-	if rev.cache, err = lru.New[string, verdict](config.CacheEntries); err != nil {
-		return nil, fmt.Errorf("decision cache: %w", err)
+	if rev.cache, err = newCache(config.CacheEntries); err != nil {
+		return nil, err
 	}
 	if rev.included, err = lru.New[string, included](min(config.CacheEntries, maxIncluded)); err != nil {
 		return nil, fmt.Errorf("cache of include rules: %w", err)

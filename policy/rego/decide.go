@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/open-policy-agent/opa/v1/ast"
 	opa "github.com/open-policy-agent/opa/v1/rego"
 
 	"github.com/parley-gateway/parley/policy"
@@ -35,11 +36,11 @@ func (rev *revision) verdict(ctx context.Context, r policy.Request, now time.Tim
 	key := name + "\n" + string(input)
 	cacheable := !p.reads.now && len(key) <= maxKeyBytes
 	if cacheable {
-		if v, ok := rev.cache.Get(key); ok {
+		if v, ok := rev.cache.get(key); ok {
 			return v, nil
 		}
 	}
-	v, err := rev.evaluate(ctx, p, input, r.Side, r.Signal, rev.timeout)
+	v, err := rev.evaluate(ctx, p, input, r.Side, r.Signal, rev.within)
 	switch {
 	case ctx.Err() != nil:
 		return verdict{}, ctx.Err()
@@ -51,7 +52,7 @@ func (rev *revision) verdict(ctx context.Context, r policy.Request, now time.Tim
 		v.decision.Reasons = []string{"policy package " + name + " denies"}
 	}
 	if cacheable {
-		rev.cache.Add(key, v)
+		rev.cache.add(key, v)
 	}
 	return v, nil
 }
@@ -95,18 +96,30 @@ func answers(name string) bool {
 
 // evaluate runs the policy. Any error denies and isn't cached.
 func (rev *revision) evaluate(
-	ctx context.Context, p *prepared, input []byte, side policy.Side, signal tenants.Signal, timeout time.Duration,
+	ctx context.Context, p *prepared, input []byte, side policy.Side, signal tenants.Signal, within allowance,
 ) (verdict, error) {
 	value, err := parseInput(input)
 	if err != nil {
 		return verdict{}, err
 	}
-	limited, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	results, err := p.query.Eval(limited, opa.EvalParsedInput(value))
+	var v verdict
+	err = rev.bounded(ctx, within, func(limited context.Context) (err error) {
+		v, err = rev.decide(limited, p, value, side, signal)
+		return err
+	})
+	if err != nil {
+		return verdict{}, err
+	}
+	return v, nil
+}
+
+// decide asks the policy, and its include rules for the series of datasets.
+func (rev *revision) decide(ctx context.Context, p *prepared, input ast.Value, side policy.Side, signal tenants.Signal) (verdict, error) {
+	size := 0
+	results, err := p.query.Eval(ctx, opa.EvalParsedInput(input), result(ctx, &size))
 	switch {
-	case err != nil && limited.Err() != nil:
-		return verdict{}, tooSlow(timeout)
+	case err != nil && ctx.Err() != nil:
+		return verdict{}, context.Cause(ctx)
 	case err != nil:
 		return verdict{}, err
 	case len(results) == 0:
@@ -118,6 +131,7 @@ func (rev *revision) evaluate(
 	if err != nil {
 		return verdict{}, err
 	}
+	v.values = size
 	if v.decision.Allow && side == policy.Answer {
 		v = v.about(signal)
 	}
@@ -126,10 +140,10 @@ func (rev *revision) evaluate(
 		if !ok {
 			continue
 		}
-		selectors, err := rev.include(limited, p, rule, value)
+		selectors, err := rev.include(ctx, p, rule, input)
 		switch {
-		case err != nil && limited.Err() != nil:
-			return verdict{}, fmt.Errorf("include rule %s: %w", rule, tooSlow(timeout))
+		case err != nil && ctx.Err() != nil:
+			return verdict{}, fmt.Errorf("include rule %s: %w", rule, context.Cause(ctx))
 		case err != nil:
 			return verdict{}, fmt.Errorf("dataset %q: %w", ds.Name, err)
 		}
@@ -137,11 +151,6 @@ func (rev *revision) evaluate(
 	}
 	return v, nil
 }
-
-// tooSlow is an evaluation that took longer.
-type tooSlow time.Duration
-
-func (t tooSlow) Error() string { return "it took longer than " + time.Duration(t).String() }
 
 // errUndefined is a policy that says nothing of a question.
 var errUndefined = errors.New("it says nothing of this question: its decision is undefined")

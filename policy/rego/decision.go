@@ -39,6 +39,8 @@ type verdict struct {
 	delay time.Duration
 	// includes are the rules that give the series of datasets, by their index.
 	includes map[int]string
+	// values is how large the decision is.
+	values int
 }
 
 // at returns the decision on a question asked now.

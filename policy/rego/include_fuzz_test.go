@@ -24,7 +24,7 @@ func FuzzIncludeRule(f *testing.F) {
 		if err != nil {
 			return
 		}
-		rev.timeout = DefaultTimeout
+		rev.within.time = DefaultTimeout
 		names, values := []string{"env"}, []string{"", "a", "any"}
 		for _, m := range labelInText.FindAllStringSubmatch(text, 6) {
 			names = append(names, m[1]+m[2])

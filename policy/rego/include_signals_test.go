@@ -37,7 +37,7 @@ func decisionOn(t testing.TB, signal tenants.Signal, decision, rules string) (po
 	if err != nil {
 		t.Fatal(err)
 	}
-	v, err := rev.evaluate(t.Context(), rev.packages["p"], input, policy.Answer, signal, proofTimeout)
+	v, err := rev.evaluate(t.Context(), rev.packages["p"], input, policy.Answer, signal, allowance{proofTimeout, maxMemory})
 	return v.decision, err
 }
 

@@ -56,7 +56,7 @@ func include(t testing.TB, text string) ([]policy.Selector, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v, err := rev.evaluate(t.Context(), rev.packages["p"], input, policy.Answer, r.Signal, proofTimeout)
+	v, err := rev.evaluate(t.Context(), rev.packages["p"], input, policy.Answer, r.Signal, allowance{proofTimeout, maxMemory})
 	if err != nil {
 		return nil, err
 	}
@@ -328,7 +328,7 @@ late if time.clock(time.parse_rfc3339_ns(input.now.time))[0] >= 18`)
 	if got := w.includes(t, globexAsks("slo-review")); got != `{env=~"dev|prod"}` {
 		t.Errorf("at seven: %s", got)
 	}
-	if rev := w.current.Load(); rev.cache.Len()+rev.included.Len() != 0 {
+	if rev := w.current.Load(); rev.cache.verdicts.Len()+rev.included.Len() != 0 {
 		t.Errorf("a decision about the time of day was kept")
 	}
 }
@@ -435,16 +435,16 @@ a_5 if numbers.range(1, 1000000)[_] < 0
 	}
 	r := globexAsks("slo-review")
 	r.Principal.Case = "a-5"
-	rev.timeout = time.Millisecond
+	rev.within.time = time.Millisecond
 	v, err := rev.verdict(t.Context(), r, noon)
 	if err != nil {
 		t.Fatal(err)
 	}
 	denies(t, v.at(noon), "it took longer than 1ms")
-	if rev.cache.Len() != 0 {
+	if rev.cache.verdicts.Len() != 0 {
 		t.Error("a mistake was kept")
 	}
-	rev.timeout = proofTimeout
+	rev.within.time = proofTimeout
 	r.Principal.Case = "a-1"
 	if v, err := rev.verdict(t.Context(), r, noon); err != nil || asText(v.decision.Obligations.Datasets[0].Series) != `{env="prod"}` {
 		t.Errorf("%+v %v", v, err)

@@ -89,10 +89,13 @@ func valueOf(ctx context.Context, compiler *ast.Compiler, store storage.Store, r
 	if ref, is := whole.Operand(0).Value.(ast.Ref); !is || !ref.IsGround() {
 		return nil, false
 	}
-	ctx, cancel := context.WithTimeout(ctx, proofTimeout)
-	defer cancel()
-	query := opa.New(opa.Compiler(compiler), opa.Store(store), opa.ParsedQuery(ast.NewBody(whole)))
-	results, err := query.Eval(ctx)
+	ctx, end := allowance{proofTimeout, maxMemory}.begin(ctx)
+	defer end()
+	query, err := opa.New(opa.Compiler(compiler), opa.Store(store), opa.ParsedQuery(ast.NewBody(whole))).PrepareForEval(ctx)
+	if err != nil {
+		return nil, false
+	}
+	results, err := query.Eval(ctx, result(ctx, new(int)))
 	if err != nil {
 		return nil, false
 	}

@@ -107,7 +107,7 @@ func advice(message string) string {
 	case !ok:
 		return ""
 	case isBuiltin(name):
-		return " (policies can't use what reaches the network, reads the process or gives another value at each call; the time of the question is input.now)"
+		return " (policies can't use what reaches the network, reads the process, gives another value at each call or makes any amount of little in one step; the time of the question is input.now)"
 	}
 	return helpers(name)
 }

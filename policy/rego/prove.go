@@ -52,16 +52,17 @@ func isSample(f file) bool {
 // questions through it: of each partner, one per side, signal, kind and purpose.
 // The shape of every result is checked; that it is undefined is an answer.
 func (rev *revision) prove(ctx context.Context, src *sources, now time.Time) error {
-	p := &proof{revision: rev, each: proofTimeout, all: wholeProofTimeout, slow: map[*prepared]bool{}}
+	p := &proof{revision: rev, each: allowance{proofTimeout, rev.within.memory}, all: wholeProofTimeout, slow: map[*prepared]bool{}}
 	return p.run(ctx, src, now)
 }
 
 // proof is one that is under way.
 type proof struct {
 	*revision
-	// each is how long one evaluation may take, and all how long all of them.
-	each, all time.Duration
-	// slow are those that took longer, and aren't tried again.
+	// each is what one evaluation may take, and all how long all of them may.
+	each allowance
+	all  time.Duration
+	// slow are those that took more, and aren't tried again.
 	slow map[*prepared]bool
 }
 
@@ -134,7 +135,7 @@ func (rev *proof) try(ctx context.Context, questions []policy.Request, now time.
 			return found
 		}
 		for _, err := range errs {
-			rev.slow[p] = rev.slow[p] || errors.As(err, new(tooSlow))
+			rev.slow[p] = rev.slow[p] || errors.As(err, new(tooSlow)) || errors.As(err, new(tooLarge))
 			var shape shapeError
 			if errors.As(err, &shape) {
 				found = append(found, rev.mistakes(ctx, p, r, now, shape)...)
@@ -186,15 +187,19 @@ func (rev *proof) ask(ctx context.Context, p *prepared, r policy.Request, now ti
 	if err != nil {
 		return append(errs, err)
 	}
-	limited, cancel := context.WithTimeout(ctx, rev.each)
-	defer cancel()
 	for _, rule := range slices.Sorted(maps.Keys(p.named)) {
-		_, err := rev.include(limited, p, rule, value)
-		switch {
-		case err != nil && limited.Err() != nil:
-			return append(errs, fmt.Errorf("include rule %s: %w", rule, tooSlow(rev.each)))
-		case err != nil:
+		err := rev.bounded(ctx, rev.each, func(limited context.Context) error {
+			_, err := rev.include(limited, p, rule, value)
+			if err != nil && limited.Err() != nil {
+				return fmt.Errorf("include rule %s: %w", rule, context.Cause(limited))
+			}
+			return err
+		})
+		if err != nil {
 			errs = append(errs, err)
+		}
+		if errors.As(err, new(tooSlow)) || errors.As(err, new(tooLarge)) {
+			break
 		}
 	}
 	return errs

@@ -65,7 +65,8 @@
 // from.
 //
 // Whatever goes wrong denies: an undefined decision, an evaluation error, a
-// result that does not have the published shape, a policy that takes too long.
+// result that does not have the published shape, a policy that takes too long or
+// too much memory.
 package rego
 
 import (
@@ -100,6 +101,9 @@ type Config struct {
 	Timeout time.Duration
 	// CacheEntries bounds the decisions kept; zero is DefaultCacheEntries.
 	CacheEntries int
+
+	// memory bounds what one evaluation may hold; zero is maxMemory.
+	memory uint64
 }
 
 // Defaults of a Config's zero fields.

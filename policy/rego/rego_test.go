@@ -274,7 +274,7 @@ func TestACachedDecisionIsTheOneThatWouldBeMade(t *testing.T) {
 	rev := w.current.Load()
 	first := globexAsks("slo-review")
 	w.decide(t, first)
-	if got := rev.cache.Len(); got != 1 {
+	if got := rev.cache.verdicts.Len(); got != 1 {
 		t.Fatalf("%d decisions kept", got)
 	}
 
@@ -284,7 +284,7 @@ func TestACachedDecisionIsTheOneThatWouldBeMade(t *testing.T) {
 	refreshed.Window = policy.Window{Start: first.Window.Start.Add(30 * time.Second), End: first.Window.End.Add(30 * time.Second)}
 	refreshed.Step = time.Minute
 	d := w.decide(t, refreshed)
-	if got := rev.cache.Len(); got != 1 {
+	if got := rev.cache.verdicts.Len(); got != 1 {
 		t.Errorf("a refresh was decided anew: %d decisions kept", got)
 	}
 	if want := w.now.Add(-7 * 24 * time.Hour); !d.Obligations.NotBefore.Equal(want) {
@@ -305,11 +305,11 @@ func TestACachedDecisionIsTheOneThatWouldBeMade(t *testing.T) {
 		"selector": func(r *policy.Request) { r.Selectors = nil },
 		"partner":  func(r *policy.Request) { r.Principal.Org = "initech" },
 	} {
-		before := rev.cache.Len()
+		before := rev.cache.verdicts.Len()
 		r := first
 		change(&r)
 		w.decide(t, r)
-		if rev.cache.Len() != before+1 {
+		if rev.cache.verdicts.Len() != before+1 {
 			t.Errorf("another %s was answered from the cache", name)
 		}
 	}
@@ -430,7 +430,7 @@ func TestEverythingThatGoesWrongDenies(t *testing.T) {
 				}
 				denies(t, v.at(noon), test.because)
 			}
-			if rev.cache.Len() != 0 {
+			if rev.cache.verdicts.Len() != 0 {
 				t.Error("a mistake was cached")
 			}
 		})
@@ -503,7 +503,7 @@ func TestAPolicyThatNeverEndsIsTriedOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &proof{revision: rev, each: 500 * time.Millisecond, all: time.Minute, slow: map[*prepared]bool{}}
+	p := &proof{revision: rev, each: allowance{500 * time.Millisecond, maxMemory}, all: time.Minute, slow: map[*prepared]bool{}}
 	start := time.Now()
 	err = p.run(t.Context(), src, w.now)
 	if took := time.Since(start); took > 8*time.Second { // with each of 21 questions it would be more than 10
@@ -513,7 +513,7 @@ func TestAPolicyThatNeverEndsIsTriedOnce(t *testing.T) {
 		t.Error(text)
 	}
 
-	p = &proof{revision: rev, each: time.Minute, all: 100 * time.Millisecond, slow: map[*prepared]bool{}}
+	p = &proof{revision: rev, each: allowance{time.Minute, maxMemory}, all: 100 * time.Millisecond, slow: map[*prepared]bool{}}
 	if text := fmt.Sprint(p.run(t.Context(), src, w.now)); !strings.Contains(text, "the policies take longer than 100ms to be tried") || strings.Contains(text, "took longer") {
 		t.Error(text)
 	}
@@ -533,6 +533,7 @@ func TestWhatDoesNotLoadSaysWhere(t *testing.T) {
 		"chance":               {map[string]string{"a.rego": "package a\ndecision := rand.intn(\"x\", 2)"}, "DIR/a.rego:2: undefined function rand.intn"},
 		"the clock":            {map[string]string{"a.rego": "package a\ndecision := time.now_ns()"}, "the time of the question is input.now"},
 		"a schema by URL":      {map[string]string{"a.rego": "package a\ndecision := json.match_schema({}, {})"}, "DIR/a.rego:2: undefined function json.match_schema"},
+		"templates":            {map[string]string{"a.rego": "package a\ndecision := strings.render_template(\"\", {})"}, "or makes any amount of little in one step"},
 		"a misspelt input":     {map[string]string{"a.rego": "package a\ndecision := {} if input.principal.purpos == \"x\""}, "DIR/a.rego:2: undefined ref: input.principal.purpos"},
 		"a misspelt helper":    {map[string]string{"a.rego": "package a\ndecision := data.parley.lib.state_class"}, "DIR/a.rego:2: nothing is at data.parley.lib.state_class: no rule and no data file defines it; parley.lib has asks_only, free_text, has_case, matching, named, personal_attributes, personal_labels, request_attributes, slo_metrics, status_class: see policy/rego/library/lib.rego"},
 		"a helper there isn't": {map[string]string{"a.rego": "package a\ndecision := data.parley.lib.nmed([])"}, "DIR/a.rego:2: undefined function data.parley.lib.nmed; parley.lib has asks_only, "},

@@ -18,6 +18,7 @@ import (
 	"github.com/open-policy-agent/opa/v1/version"
 
 	"github.com/parley-gateway/parley/policy"
+	"github.com/parley-gateway/parley/policy/bundle"
 	"github.com/parley-gateway/parley/tenants"
 )
 
@@ -45,7 +46,12 @@ type file struct {
 	library bool
 }
 
-const maxFileBytes = 16 << 20
+// Bounds of what a folder may have, as those of bundles. What is made of it in
+// memory is larger by a factor.
+const (
+	maxFileBytes = bundle.MaxFileBytes
+	maxBytes     = bundle.MaxUnpacked // of all its files
+)
 
 func readSources(dir string, org tenants.OrgID, agreements []tenants.Agreement) (*sources, error) {
 	s := &sources{org: org, agreements: slices.Clone(agreements)}
@@ -70,6 +76,7 @@ func (s *sources) read(dir string) error {
 
 func (s *sources) readFolder(fsys fs.FS, name func(string) string, library bool) error {
 	var found problems
+	size := 0
 	err := fs.WalkDir(fsys, ".", func(p string, entry fs.DirEntry, err error) error {
 		if err == nil && p != "." && strings.HasPrefix(entry.Name(), ".") {
 			if entry.IsDir() {
@@ -82,6 +89,9 @@ func (s *sources) readFolder(fsys fs.FS, name func(string) string, library bool)
 			if f, err = readFile(fsys, p); err == nil {
 				f.name, f.library = name(p), library
 				s.files = append(s.files, f)
+				if size += len(f.text); size > maxBytes {
+					return fmt.Errorf("%s: the policy folder's files are larger than %d MiB together", name("."), maxBytes>>20)
+				}
 			}
 		}
 		if err != nil {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"regexp"
 	"slices"
 	"strings"
@@ -127,13 +128,15 @@ func Test(ctx context.Context, c Config, coverage bool) (Tests, error) {
 type testRun struct {
 	src  *sources
 	data map[string]any
+	// memory bounds what all tests hold together, with what OPA notes of them.
+	memory uint64
 	// compiler and store are those of the last run.
 	compiler *ast.Compiler
 	store    storage.Store
 }
 
 func newTestRun(c Config) (*testRun, error) {
-	t := &testRun{src: &sources{org: c.Org, tests: true}}
+	t := &testRun{src: &sources{org: c.Org, tests: true}, memory: cmp.Or(c.memory, 2*maxMemory)}
 	if c.Agreements != nil {
 		t.src.agreements = slices.Clone(c.Agreements())
 	}
@@ -169,7 +172,9 @@ func (t *testRun) run(ctx context.Context, covered *cover.Cover, names string) (
 	} else {
 		runner.EnableTracing(true)
 	}
-	results, err := runner.RunTests(ctx, nil)
+	limited, end := allowance{math.MaxInt64, t.memory}.begin(ctx)
+	defer end()
+	results, err := runner.RunTests(limited, nil)
 	var broken ast.Errors
 	switch {
 	case errors.As(err, &broken):
@@ -179,6 +184,9 @@ func (t *testRun) run(ctx context.Context, covered *cover.Cover, names string) (
 	}
 	var out []*tester.Result
 	for r := range results {
+		if cause := context.Cause(limited); topdown.IsCancel(r.Error) && errors.As(cause, new(tooLarge)) {
+			r.Error = fmt.Errorf("%w; tests after it were not run", cause)
+		}
 		out = append(out, r)
 	}
 	if err := unknownData(compiler, t.data).orNil(); err != nil {

@@ -1,0 +1,167 @@
+package rego
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"runtime/metrics"
+	"time"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	opa "github.com/open-policy-agent/opa/v1/rego"
+)
+
+// allowance is what one evaluation may take, with all that it includes.
+type allowance struct {
+	time time.Duration
+	// memory is by how many bytes the gateway may grow meanwhile.
+	memory uint64
+}
+
+// maxMemory is about what one question may hold of its data.
+const maxMemory = 512 << 20
+
+// Most evaluations take less than a millisecond. Those that take longer than
+// lookAfter are watched, and looked at every lookEvery.
+const (
+	lookAfter = 20 * time.Millisecond
+	lookEvery = 5 * time.Millisecond
+)
+
+// begin begins an evaluation: its context ends where it takes longer, or while it
+// goes on the memory grows by more, and has as its cause which, a tooSlow or a
+// tooLarge. end ends it.
+//
+// OPA doesn't count what it allocates, nor does Go by goroutine: what grows is the
+// whole gateway.
+func (a allowance) begin(ctx context.Context) (limited context.Context, end func()) {
+	limited, cancel := context.WithCancelCause(ctx)
+	unwatched := min(lookAfter, a.time)
+	look := time.AfterFunc(unwatched, func() { cancel(a.met(limited, a.time-unwatched)) })
+	return limited, func() {
+		look.Stop()
+		cancel(nil)
+	}
+}
+
+// met waits for the first bound that is met, nil if the evaluation ends before.
+func (a allowance) met(ctx context.Context, left time.Duration) error {
+	over := time.NewTimer(left)
+	defer over.Stop()
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	least := inUse() // what others let go meanwhile is no room for this one
+	for enough := uint64(0); ; {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-over.C:
+			return tooSlow(a.time)
+		case <-tick.C:
+		}
+		now := inUse()
+		if least = min(least, now); now-least <= a.memory || now < enough {
+			continue
+		}
+		runtime.GC() // much of it may be garbage
+		now = inUse()
+		if least = min(least, now); now-least > a.memory {
+			return tooLarge(a.memory)
+		}
+		enough = now + a.memory/2 // to collect it again
+	}
+}
+
+// bounded evaluates within an allowance. Where the memory grew it may be others who took
+// it, so that it is done once more, with no other such evaluation beside it.
+func (rev *revision) bounded(ctx context.Context, within allowance, evaluate func(context.Context) error) error {
+	once := func() error {
+		limited, end := within.begin(ctx)
+		defer end()
+		return evaluate(limited)
+	}
+	err := once()
+	if !errors.As(err, new(tooLarge)) {
+		return err
+	}
+	limited, end := within.begin(ctx)
+	defer end()
+	select {
+	case rev.again <- struct{}{}:
+		defer func() { <-rev.again }()
+		end()
+		runtime.GC() // or what it held is taken for what was held before
+		return once()
+	case <-limited.Done():
+		return err
+	}
+}
+
+// inUse is how many bytes there are on the heap, with garbage that wasn't collected
+// yet.
+func inUse() uint64 {
+	sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+	metrics.Read(sample)
+	return sample[0].Value.Uint64()
+}
+
+// tooSlow is an evaluation that took longer.
+type tooSlow time.Duration
+
+func (t tooSlow) Error() string { return "it took longer than " + time.Duration(t).String() }
+
+// tooLarge is an evaluation that held more.
+type tooLarge uint64
+
+func (t tooLarge) Error() string {
+	return fmt.Sprintf("it was ended: memory grew by more than %d MiB while it was evaluated; let it put together shorter lists, ranges and texts", t>>20)
+}
+
+// Bounds of what a policy gives: some thousand datasets.
+const (
+	maxValues     = 100_000
+	maxValueBytes = 8 << 20 // of names and texts
+)
+
+// errLarge is a policy that gives more.
+var errLarge = fmt.Errorf("what it gives is larger than %d values or %d MiB together; give what this question needs alone", maxValues, maxValueBytes>>20)
+
+// result reads what an evaluation gives as OPA does, if it isn't larger: what
+// takes little room in memory can have one part many times. values becomes how many
+// it is.
+func result(ctx context.Context, values *int) opa.EvalOption {
+	return opa.EvalGenerateJSON(func(term *ast.Term, _ *opa.EvalContext) (any, error) {
+		if err := context.Cause(ctx); err != nil {
+			return nil, err
+		}
+		r := room{maxValues, maxValueBytes}
+		if !r.holds(term) {
+			return nil, errLarge
+		}
+		*values = maxValues - r.values
+		return ast.JSON(term.Value)
+	})
+}
+
+// room is for values.
+type room struct{ values, bytes int }
+
+func (r *room) holds(t *ast.Term) bool {
+	if r.values--; r.values < 0 {
+		return false
+	}
+	switch v := t.Value.(type) {
+	case ast.String:
+		r.bytes -= len(v)
+	case ast.Number:
+		r.bytes -= len(v)
+	case *ast.Array:
+		return !v.Until(func(t *ast.Term) bool { return !r.holds(t) })
+	case ast.Set:
+		return !v.Until(func(t *ast.Term) bool { return !r.holds(t) })
+	case ast.Object:
+		return !v.Until(func(k, t *ast.Term) bool { return !r.holds(k) || !r.holds(t) })
+	}
+	return r.bytes >= 0
+}

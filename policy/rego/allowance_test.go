@@ -1,0 +1,230 @@
+package rego
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+)
+
+// little is how much evaluations of these tests may hold.
+const little = 32 << 20
+
+// hungry are conditions that take any amount of memory.
+var hungry = map[string]string{
+	"a range":                      `count(numbers.range(1, 1000000000)) > 0`,
+	"pairs of long lists":          `count([[a, b] | some a in numbers.range(1, 100000); some b in numbers.range(1, 100000)]) > 0`,
+	"a text that grows":            `count(replace(long, "0", long)) > 0`,
+	"a text that a pattern grows":  `count(regex.replace(long, "[0-9]", long)) > 0`,
+	"all paths in what is its own": `count([path | walk(nested, [path, _])]) > 0`,
+	"objects that are merged":      `count(object.union_n([{sprintf("%d", [i]): i} | some i in numbers.range(1, 1000000000)])) > 0`,
+	"functions that are called":    `count([y | some i in numbers.range(1, 1000000000); y := padded(i)]) > 0`,
+}
+
+const helpersOfHungry = `
+long := concat("", ["0123456789" | some _ in numbers.range(1, 10000)])
+padded(n) := sprintf("%0100d", [n])
+`
+
+// nested is a rule of that name whose value is small in memory, and has 2^n parts.
+func nested(n int) string {
+	var b strings.Builder
+	b.WriteString("v0 := [\"a\", 1]\n")
+	for i := range n {
+		fmt.Fprintf(&b, "v%d := [v%d, v%d]\n", i+1, i, i)
+	}
+	fmt.Fprintf(&b, "nested := v%d\n", n)
+	return b.String()
+}
+
+func hungryPolicy(condition string) string {
+	return `package parley.partners.globex
+decision := {"allow": true, "datasets": [{"name": "up", "series": ["up"], "release": "row"}]} if { ` + condition + ` }
+` + helpersOfHungry + nested(40)
+}
+
+// globexHas is a world in which globex' policy may be as hungry as it likes, with
+// one that isn't.
+func globexHas(t *testing.T) *world {
+	t.Helper()
+	w := mustOpen(t, "")
+	w.agreements = append(w.agreements, agreement("globex", "parley.partners.globex", "slo-review"))
+	w.write(t, "globex.rego", hungryPolicy(`input.query != ""`))
+	config := w.config()
+	config.memory, config.Timeout = little, proofTimeout
+	var err error
+	if w.Policies, err = New(t.Context(), config); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+func TestAPolicyThatTakesTooMuchMemoryDoesNotLoad(t *testing.T) {
+	for name, condition := range hungry {
+		t.Run(name, func(t *testing.T) {
+			w := globexHas(t)
+			before := w.Status().Revision
+			w.write(t, "globex.rego", hungryPolicy(condition))
+			err := w.Reload(t.Context())
+			if text := fmt.Sprint(err); strings.Count(text, "\n") > 0 || !strings.Contains(text, "globex.rego:2: package parley.partners.globex, tried with a question") ||
+				!strings.Contains(text, "memory grew by more than 32 MiB") {
+				t.Error(text)
+			}
+			if w.Status().Revision != before || !w.decide(t, globexAsks("slo-review")).Allow {
+				t.Error("the previous one did not stay")
+			}
+		})
+	}
+}
+
+func TestADecisionThatTakesTooMuchMemoryDenies(t *testing.T) {
+	w := globexHas(t)
+	for name, condition := range hungry {
+		t.Run(name, func(t *testing.T) {
+			w.write(t, "globex.rego", hungryPolicy(`input.principal.case == "hungry"; `+condition)+"\ndecision := {\"allow\": false} if input.query == \"no\"\n")
+			if err := w.Reload(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			r := globexAsks("slo-review")
+			r.Principal.Case = "hungry"
+			denies(t, w.decide(t, r), "policy package parley.partners.globex: it was ended: memory grew by more than 32 MiB")
+			if n := w.current.Load().cache.verdicts.Len(); n != 0 {
+				t.Errorf("%d decisions are kept", n)
+			}
+		})
+	}
+}
+
+func TestAnIncludeRuleThatTakesTooMuchMemory(t *testing.T) {
+	w := globexHas(t)
+	w.write(t, "globex.rego", `package parley.partners.globex
+decision := {"allow": true, "datasets": [{"name": "up", "include": "include", "release": "row"}]}
+include if {
+	some a in numbers.range(1, 100000)
+	some b in numbers.range(1, 100000)
+	input.series.env == sprintf("%0500d%0500d", [a, b])
+}
+`)
+	if text := fmt.Sprint(w.Reload(t.Context())); !strings.Contains(text, "include rule include: it was ended: memory grew") {
+		t.Error(text)
+	}
+}
+
+// What others hold isn't taken for what an evaluation does.
+func TestMemoryOfOthers(t *testing.T) {
+	rev := globexHas(t).current.Load()
+	var others [][]byte
+	times := 0
+	runtime.GC()
+	err := rev.bounded(t.Context(), allowance{time.Minute, little}, func(ctx context.Context) error {
+		if times++; times > 1 {
+			return nil
+		}
+		for len(others) < 1000 && ctx.Err() == nil {
+			others = append(others, make([]byte, 1<<20))
+			select {
+			case <-ctx.Done():
+			case <-time.After(time.Millisecond):
+			}
+		}
+		return context.Cause(ctx)
+	})
+	if err != nil || times != 2 {
+		t.Errorf("evaluated %d times: %v", times, err)
+	}
+	runtime.KeepAlive(others)
+}
+
+func TestWhoHoldsTooMuchAgainIsNotAskedForever(t *testing.T) {
+	rev := globexHas(t).current.Load()
+	times := 0
+	err := rev.bounded(t.Context(), allowance{time.Minute, little}, func(context.Context) error { times++; return tooLarge(little) })
+	if !errors.As(err, new(tooLarge)) || times != 2 {
+		t.Errorf("evaluated %d times: %v", times, err)
+	}
+	rev.again <- struct{}{} // somebody is
+	times = 0
+	err = rev.bounded(t.Context(), allowance{time.Millisecond, little}, func(context.Context) error { times++; return tooLarge(little) })
+	if !errors.As(err, new(tooLarge)) || times != 1 {
+		t.Errorf("evaluated %d times while another one is: %v", times, err)
+	}
+}
+
+func TestDecisionsAreBounded(t *testing.T) {
+	for name, decision := range map[string]string{
+		"a million datasets":             `{"allow": true, "datasets": [{"name": sprintf("%d", [i]), "series": ["up"], "release": "row"} | some i in numbers.range(1, 20000)]}`,
+		"what is its own many times":     `{"allow": false, "reasons": nested}`,
+		"a long text":                    `{"allow": false, "reasons": [longer, longer]}`,
+		"a long key":                     `{"allow": false, longer: longer}`,
+		"a set of what is its own":       `{"allow": false, "reasons": {nested, 1}}`,
+		"an object with what is its own": `{"allow": false, "reasons": {"a": nested}}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := mustOpen(t, "")
+			w.write(t, "own.rego", "package parley.own\ndecision := "+decision+"\nlonger := concat(\"\", [\"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\" | some _ in numbers.range(1, 50000)])\n"+nested(40))
+			if text := fmt.Sprint(w.Reload(t.Context())); !strings.Contains(text, "own.rego:2: package parley.own, tried with a question") || !strings.Contains(text, "what it gives is larger than 100000 values or 8 MiB") {
+				t.Error(text)
+			}
+		})
+	}
+}
+
+func TestDecisionsThatAreKeptAreBounded(t *testing.T) {
+	c, err := newCache(DefaultCacheEntries)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const each = maxValues / 2
+	for i := range 100 {
+		c.add(fmt.Sprint(i), verdict{values: each})
+		c.add(fmt.Sprint(i), verdict{values: each}) // as who asked at the same time
+	}
+	if n := c.verdicts.Len(); n != maxCachedValues/each || c.values.Load() != maxCachedValues {
+		t.Errorf("%d are kept, of %d values", n, c.values.Load())
+	}
+	if _, ok := c.get("99"); !ok {
+		t.Error("the last one isn't kept")
+	}
+}
+
+func TestATestThatTakesTooMuchMemory(t *testing.T) {
+	w := globexHas(t)
+	w.write(t, "globex_test.rego", "package globex_test\ntest_pairs if count([[a, b] | some a in numbers.range(1, 100000); some b in numbers.range(1, 100000)]) == 0\n")
+	config := w.config()
+	config.memory = little
+	tests, err := Test(t.Context(), config, false)
+	if err != nil || len(tests.Results) != 1 {
+		t.Fatal(tests, err)
+	}
+	if r := tests.Results[0]; r.Outcome != Errored || !strings.Contains(r.Error, "memory grew by more than 32 MiB") || !strings.Contains(r.Error, "tests after it were not run") {
+		t.Errorf("%+v", r)
+	}
+}
+
+// A decision counts its values, so that it can be kept.
+func TestSizeOfADecision(t *testing.T) {
+	w := globexHas(t)
+	rev := w.current.Load()
+	v, err := rev.verdict(t.Context(), globexAsks("slo-review"), noon)
+	if err != nil || !v.decision.Allow || v.values != 13 {
+		t.Errorf("%d values, %v", v.values, err)
+	}
+}
+
+func TestAFolderIsBounded(t *testing.T) {
+	dir := t.TempDir()
+	for i := range maxBytes/maxFileBytes + 1 {
+		file := filepath.Join(dir, fmt.Sprintf("%d.json", i))
+		if err := errors.Join(os.WriteFile(file, nil, 0o600), os.Truncate(file, maxFileBytes)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := readSources(dir, "acme", nil); err == nil || err.Error() != dir+": the policy folder's files are larger than 128 MiB together" {
+		t.Error(err)
+	}
+}
