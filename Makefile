@@ -64,7 +64,7 @@ e2e: build servers ## Run the built binary against real servers
 
 .PHONY: servers
 servers:
-	@go run ./tools/install e2e/servers/prometheus e2e/servers/node_exporter e2e/servers/loki e2e/servers/jaeger e2e/servers/collector >/dev/null
+	@go run ./tools/install e2e/servers/prometheus e2e/servers/node_exporter e2e/servers/loki e2e/servers/jaeger e2e/servers/collector e2e/servers/registry >/dev/null
 
 .PHONY: bench
 bench: build servers ## Measure, five times each, and summarize; BENCH selects, BENCHCOUNT repeats

@@ -1,6 +1,6 @@
 // Package servers runs real servers for tests and benchmarks: a Prometheus, a
-// node_exporter, a Loki and a Jaeger, each of the version that its nested module
-// pins, built into a cache when first needed:
+// node_exporter, a Loki, a Jaeger and a registry of OCI artifacts, each of the
+// version that its nested module pins, built into a cache when first needed:
 //
 //	node := servers.NodeExporter(t)
 //	prom := servers.Prometheus(t, servers.PrometheusConfig{Config: `
