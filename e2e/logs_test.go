@@ -41,6 +41,7 @@ func TestLogs(t *testing.T) {
 		{"logcli gets to know what there is", logcliLists},
 		{"logcli gets to know how much there is", logcliSummaries},
 		{"Grafana's data source is content", grafanaAsks},
+		{"globex tries what acme gets", linesTried},
 		{"globex is down", globexIsDown},
 	} {
 		if !t.Run(chapter.title, func(t *testing.T) { chapter.tell(t, w) }) {

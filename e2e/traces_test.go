@@ -52,6 +52,7 @@ func TestTraces(t *testing.T) {
 		{"what there is to search for", tracesListed},
 		{"Jaeger's clients get the same trace", jaegerAsks},
 		{"the command line draws it", commandLine},
+		{"globex tries what acme gets", spansTried},
 		{"both sides have evidence of what was shown", spansShown},
 		{"globex's gateway is down", globexsGatewayIsDown},
 		{"globex's Jaeger is down", globexsJaegerIsDown},

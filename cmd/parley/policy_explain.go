@@ -231,6 +231,22 @@ func (e explained) partly(all []rehearsal.PartialLabel) (out string) {
 	return out
 }
 
+// meanings are what modes of lines and spans leave, in words.
+var meanings = map[tenants.Signal]map[string]string{
+	tenants.Logs: {
+		policy.LineNone.String():  "only how many there are",
+		policy.LineShape.String(): "their templates",
+		policy.LineKeep.String():  "as they are",
+	},
+	tenants.Traces: {
+		policy.SpanHidden.String():     "as if they had never been recorded",
+		policy.SpanBoundary.String():   "where requests enter and leave; all others are folded",
+		policy.SpanShape.String():      "time and kind alone; where counts aren't told, those of the kind internal are folded",
+		policy.SpanAttributes.String(): "with the names and attributes that are shown",
+		policy.SpanFull.String():       "as they are",
+	},
+}
+
 // contents are what becomes of lines or spans.
 func (e explained) contents(out *strings.Builder) {
 	if len(e.Contents) == 0 {
@@ -240,6 +256,10 @@ func (e explained) contents(out *strings.Builder) {
 	rows := [][]string{{"OF", "SAID AT", "LEAVE AS"}}
 	for _, c := range e.Contents {
 		what := c.What
+		mode, _, _ := strings.Cut(what, ",")
+		if means := meanings[e.Signal][mode]; means != "" {
+			what += ": " + means
+		}
 		switch {
 		case c.Clash:
 			what += ", because these " + e.things() + " are in several datasets that leave different things of them"

@@ -212,7 +212,7 @@ func (t tried) labels(out *strings.Builder, title string, all []metrics.LabelAcc
 	slices.Sort(names)
 	rows := [][]string{}
 	for _, name := range names {
-		rows = append(rows, []string{" ", name, count(counted[name].Values, "value"), t.said(name, counted[name].Datasets), t.seen(name, counted[name])})
+		rows = append(rows, []string{" ", printable(name), count(counted[name].Values, "value"), t.said(name, counted[name].Datasets), t.seen(name, counted[name])})
 	}
 	out.WriteString("  " + title + ":\n" + tabulate(rows))
 }

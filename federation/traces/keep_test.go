@@ -130,6 +130,43 @@ func TestAKeptTraceWhoseFileStays(t *testing.T) {
 	}
 }
 
+// Who only reads has what another gateway keeps, and leaves the folder as it is.
+func TestKeptTracesAreOnlyRead(t *testing.T) {
+	k := newKeepWorld(t)
+	all := answerOf(t, k.Keeping, everything(), traces.Question{Kind: policy.Trace, IDs: k.w.IDs()})
+	kept := all.Traces()[0].ID
+	if _, err := k.asks(t, "acme", everything(), kept); err != nil {
+		t.Fatal(err)
+	}
+	read := func(dir string) *traces.Keeping {
+		reading, err := traces.NewKeeping(traces.NewStore(traces.StoreConfig{}), traces.KeepingConfig{Dir: dir, ReadOnly: true, Now: func() time.Time { return k.now }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return reading
+	}
+	byID := traces.Question{Kind: policy.Trace, IDs: []pcommon.TraceID{kept}}
+	if got := answerOf(t, read(k.dir), everything(), byID); len(got.Traces()) != 1 || got.Disclosed().Spans != all.Traces()[0].Spans.SpanCount() {
+		t.Errorf("%d spans of a kept trace", got.Disclosed().Spans)
+	}
+	k.Keeping = read(k.dir)
+	if _, err := k.asks(t, "acme", everything(), kept); err == nil {
+		t.Error("a trace is kept where it is only read")
+	}
+	k.now = k.now.Add(2 * time.Hour)
+	if got := answerOf(t, k.Keeping, everything(), byID); len(got.Traces()) != 0 {
+		t.Error("a trace is there whose time is over")
+	}
+	if files, err := os.ReadDir(k.dir); err != nil || len(files) != 1 {
+		t.Errorf("left %v, %v", files, err)
+	}
+	nowhere := filepath.Join(t.TempDir(), "kept")
+	read(nowhere)
+	if _, err := os.Stat(nowhere); err == nil {
+		t.Error("a folder was made")
+	}
+}
+
 // With kept traces among them, answers are those of the store alone while it has
 // them: nothing comes twice or in another order.
 func TestKeptTracesComeOnce(t *testing.T) {
