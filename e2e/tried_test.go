@@ -155,6 +155,10 @@ func spansTried(t *testing.T, w *tracesWorld) {
 	if found := triedTraces(t, printed); len(found) != 1 || found[w.broke.String()] == nil {
 		t.Errorf("a search finds %s", printed)
 	}
+	listed, err := w.globex.tries(t, `{ resource.service.name = "bank" }`)
+	if err != nil || !strings.Contains(listed, "acme for slo-review: answered, 2 traces\n") || strings.Count(listed, "  BEGAN ") != 2 || !strings.Contains(listed, "bank: POST /pay") {
+		t.Errorf("a search: %v\n%s", err, listed)
+	}
 	if _, err := w.initech.tries(t, w.paid.String()); err == nil || !strings.Contains(err.Error(), "in the memory of the running gateway") {
 		t.Errorf("traces of a gateway's memory: %v", err)
 	}

@@ -48,11 +48,10 @@ It asks the metrics, logs or traces that the config names, as the partner would
 and as you do, and says what is between: series, streams and spans that aren't
 released, labels and attributes that are hidden, cells that are too small, what
 was done to lines and by which rule, spans that are folded. Names in the policy
-that your metrics don't have, as after a slip of the pen, are said too. It runs
-here, for who can read the gateway's files;
-nothing is sent to anyone, so there is no audit record either: an audit record
-is the evidence of what left, and nothing does. Traces that a gateway has in its
-own memory can't be tried.
+that your data doesn't have, as after a slip of the pen, are said too. It runs
+here, for who can read the gateway's files; nothing is sent to anyone, so there
+is no audit record either: an audit record is the evidence of what left, and
+nothing does. Traces that a gateway has in its own memory can't be tried.
 The exit code is 1 when the partner would get no answer.`
 }
 

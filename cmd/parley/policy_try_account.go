@@ -82,6 +82,9 @@ func (t tried) findings(out *strings.Builder) {
 		rows = append(rows, []string{within(t.dir, f.Place), f.Text})
 	}
 	out.WriteString(tabulate(rows))
+	if t.Looked == (policy.Window{}) {
+		return
+	}
 	fmt.Fprintf(out, "  looked for from %s to %s\n", stamp(t.Looked.Start), stamp(t.Looked.End))
 }
 

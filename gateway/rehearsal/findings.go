@@ -3,9 +3,11 @@ package rehearsal
 import (
 	"fmt"
 
+	"github.com/parley-gateway/parley/federation"
 	"github.com/parley-gateway/parley/federation/metrics"
 	"github.com/parley-gateway/parley/policy"
 	"github.com/parley-gateway/parley/policy/rego"
+	"github.com/parley-gateway/parley/tenants"
 	"github.com/parley-gateway/parley/tenants/yamlstrict"
 )
 
@@ -21,6 +23,21 @@ type Finding struct {
 	Text    string     `json:"text"`
 }
 
+// missingService is a service of which there are no spans.
+const missingService metrics.MissingThing = "service"
+
+// look adds what a search for names found, in a time that is zero for any; the error is
+// why it found nothing.
+func (t *Trial) look(e Explanation, missing []metrics.Missing, looked policy.Window, err error) {
+	if err != nil { // all else is known
+		t.NotLooked = federation.AsError(err).Message
+	}
+	t.Looked = looked
+	for _, m := range missing {
+		t.Findings = append(t.Findings, finding(e.decision.Obligations.Datasets[m.Dataset], e.written[m.Dataset], m))
+	}
+}
+
 func finding(d policy.Dataset, w rego.Written, m metrics.Missing) Finding {
 	f := Finding{Dataset: d.Name, Missing: m.What, Name: m.Name, Place: w.Place}
 	for _, key := range []string{m.Key, "include"} {
@@ -34,8 +51,11 @@ func finding(d policy.Dataset, w rego.Written, m metrics.Missing) Finding {
 	}
 	switch {
 	case m.What == metrics.MissingSeries:
-		f.Text = fmt.Sprintf("dataset %s matches no series", d.Name)
+		things := map[tenants.Signal]string{tenants.Metrics: "series", tenants.Logs: "streams"}[d.Signal()]
+		f.Text = fmt.Sprintf("dataset %s matches no %s", d.Name, things)
 		return f
+	case m.What == missingService:
+		f.Text = fmt.Sprintf("in your data there is no service %q", m.Name)
 	case m.What == metrics.MissingMetric:
 		f.Text = fmt.Sprintf("in your data there is no metric %q", m.Name)
 	case m.Elsewhere:

@@ -61,9 +61,7 @@ func (s Stage) own(b Backend, a Ask) (own, error) {
 			Org: s.Folder.Org, Source: b.Logs, Secret: b.Secret, MaxSamples: s.MaxSamples, Now: s.Folder.Now,
 		})
 		return own{answer: gateway.AnswerFrom(local), account: func(ctx context.Context, t *Trial, e Explanation, by federation.Asking) error {
-			account, err := local.Account(ctx, q, everything.Obligations, e.decision.Obligations, by)
-			t.Account = &Account{Logs: &account}
-			return err
+			return t.accountLogs(ctx, local, q, e, by)
 		}}, err
 	case traces.Question:
 		local, err := traces.NewLocal(traces.LocalConfig{Org: s.Folder.Org, Source: b.Traces, Secret: b.Secret, Now: s.Folder.Now})
@@ -81,13 +79,18 @@ func (t *Trial) accountMetrics(ctx context.Context, local *metrics.Local, q metr
 	}
 	t.Account = &Account{Metrics: &account}
 	missing, looked, err := local.Missing(ctx, q, e.decision.Obligations, by)
-	if err != nil { // all else is known
-		t.NotLooked = federation.AsError(err).Message
+	t.look(e, missing, looked, err)
+	return nil
+}
+
+func (t *Trial) accountLogs(ctx context.Context, local *logs.Local, q logs.Question, e Explanation, by federation.Asking) error {
+	account, err := local.Account(ctx, q, everything.Obligations, e.decision.Obligations, by)
+	if err != nil {
+		return err
 	}
-	t.Looked = looked
-	for _, m := range missing {
-		t.Findings = append(t.Findings, finding(e.decision.Obligations.Datasets[m.Dataset], e.written[m.Dataset], m))
-	}
+	t.Account = &Account{Logs: &account}
+	missing, looked, err := local.Missing(ctx, q, e.decision.Obligations, by)
+	t.look(e, missing, looked, err)
 	return nil
 }
 
@@ -104,8 +107,17 @@ func (t *Trial) accountTraces(ctx context.Context, local *traces.Local, e Explan
 		}
 	}
 	account, err := local.Account(ctx, ids, e.decision.Obligations, by)
+	if err != nil {
+		return err
+	}
 	t.Account = &Account{Traces: &account}
-	return err
+	var missing []metrics.Missing
+	services, err := local.MissingServices(ctx, e.decision.Obligations)
+	for _, s := range services {
+		missing = append(missing, metrics.Missing{Dataset: s.Dataset, What: missingService, Key: "spans", Name: s.Service, Among: s.Among})
+	}
+	t.look(e, missing, policy.Window{}, err)
+	return nil
 }
 
 // everything is what the owner sees of its own data.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -184,14 +185,12 @@ func total(numbers map[int]int) (n int) {
 	return n
 }
 
-// The same of traces, over worlds in which everything is hidden that can be.
-func TestTracesThatAreTriedAreWhatAPartnerGets(t *testing.T) {
-	world := gatewaytest.New(t, "acme", "globex")
-	globex := world.Org("globex")
+// recordsWorlds gives an organization the traces of some worlds.
+func recordsWorlds(t *testing.T, o *gatewaytest.Org, n uint64) (ids []pcommon.TraceID) {
+	t.Helper()
 	store := traces.NewStore(traces.StoreConfig{Now: func() time.Time { return tracestest.Start.Add(2 * tracestest.Length) }})
-	globex.Traces = store
-	var ids []pcommon.TraceID
-	for seed := range uint64(10) {
+	o.Traces = store
+	for seed := range n {
 		made := tracestest.NewWorld(seed, seed+1)
 		ids = append(ids, made.IDs()...)
 		for _, trace := range made.Traces() {
@@ -200,6 +199,14 @@ func TestTracesThatAreTriedAreWhatAPartnerGets(t *testing.T) {
 			}
 		}
 	}
+	return ids
+}
+
+// The same of traces, over worlds in which everything is hidden that can be.
+func TestTracesThatAreTriedAreWhatAPartnerGets(t *testing.T) {
+	world := gatewaytest.New(t, "acme", "globex")
+	globex := world.Org("globex")
+	ids := recordsWorlds(t, globex, 10)
 	globex.Releases("acme", tracestest.Decision)
 	world.Start()
 	stage, backend := offstage(t, globex)
@@ -253,5 +260,48 @@ func TestTracesThatAreTriedAreWhatAPartnerGets(t *testing.T) {
 	}
 	if shown < 100 || withheld < 20 {
 		t.Errorf("only %d spans were shown and %d withheld: the test is blind", shown, withheld)
+	}
+}
+
+// What the policy names and the logs and traces don't have is said.
+func TestFindingsOfLogsAndTraces(t *testing.T) {
+	world := gatewaytest.New(t, "acme", "globex")
+	globex := world.Org("globex")
+	globex.Writes(linesOfGlobex()...)
+	recordsWorlds(t, globex, 3)
+	globex.Releases("acme", `{"allow": true, "datasets": [
+	{"name": "shop", "streams": ["{service=\"shop\", regoin=~\"eu|us\"}"], "release": "row", "labels": {"trace_id": "keep"}, "line": "none"},
+	{"name": "mail", "streams": ["{service=\"mial\"}"], "release": "row", "line": "none"},
+	{"name": "cron", "streams": ["{service=\"cron\"}"], "release": "row", "line": "none"},
+	{"name": "web", "spans": ["{\"resource.service.name\"=~\"web|crore\"}"], "release": "row", "span": "full"},
+	{"name": "open", "spans": ["{\"resource.service.name\"=\"open\", \"span.x\"=\"y\"}"], "release": "row", "span": "shape"}]}`)
+	stage, backend := offstage(t, globex)
+	for _, c := range []struct {
+		q    federation.Question
+		want []string
+	}{
+		{
+			logs.Question{Kind: policy.Instant, Expression: `sum(rate({service="cron"}[5m]))`, Start: metricstest.End(), End: metricstest.End()},
+			[]string{
+				"acme.rego:4: dataset shop matches no streams", `acme.rego:4: in your data there is no label "regoin"; did you mean region?`,
+				"acme.rego:5: dataset mail matches no streams",
+			},
+		},
+		{
+			traces.Question{Kind: policy.Search, Expression: "{ }", Start: tracestest.Start, End: tracestest.Start.Add(tracestest.Length), Limit: 1},
+			[]string{`acme.rego:7: in your data there is no service "crore"; did you mean core?`},
+		},
+	} {
+		tried, err := stage.Try(t.Context(), backend, rehearsal.Ask{Partner: "acme", Purpose: "slo-review", Question: c.q})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var said []string
+		for _, f := range tried.Findings {
+			said = append(said, fmt.Sprintf("%s:%d: %s", filepath.Base(f.Place.File), f.Place.Line, f.Text))
+		}
+		if !slices.Equal(said, c.want) || tried.NotLooked != "" {
+			t.Errorf("findings (%s):\n%s\nwant:\n%s", tried.NotLooked, strings.Join(said, "\n"), strings.Join(c.want, "\n"))
+		}
 	}
 }

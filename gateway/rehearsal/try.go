@@ -41,8 +41,8 @@ type Trial struct {
 	// Contents are what becomes of lines, or of spans, by dataset.
 	Contents []Content `json:"contents,omitempty"`
 	// Findings are what the decision's datasets name and the data doesn't have,
-	// which was looked for in the time Looked; NotLooked is why it couldn't be. They
-	// are of questions about metrics.
+	// which was looked for in the time Looked, or in all there is; NotLooked is why it
+	// couldn't be.
 	Findings  []Finding     `json:"findings,omitempty"`
 	Looked    policy.Window `json:"looked,omitzero"`
 	NotLooked string        `json:"not_looked,omitempty"`

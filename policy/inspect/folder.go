@@ -61,10 +61,10 @@ func Load(ctx context.Context, c Config) (*Folder, error) {
 	for _, p := range f.Inventory.Packages {
 		if p.Answers {
 			a := assumed(p, now)
-			if slices.Contains(f.Inventory.Strings, "streams") {
+			if slices.Contains(f.Inventory.Strings, "streams") || slices.Contains(f.Inventory.Asked, tenants.Logs) {
 				a.Signals = append(a.Signals, tenants.Logs)
 			}
-			if slices.Contains(f.Inventory.Strings, "spans") {
+			if slices.Contains(f.Inventory.Strings, "spans") || slices.Contains(f.Inventory.Asked, tenants.Traces) {
 				a.Signals = append(a.Signals, tenants.Traces)
 			}
 			f.Agreements = append(f.Agreements, a)

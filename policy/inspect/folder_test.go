@@ -3,6 +3,7 @@ package inspect
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -94,6 +95,21 @@ decision := {"allow": true, "datasets": [{"name": "a", "series": ["up"], "releas
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// What rules ask for is of a signal, although no dataset says so.
+func TestSignalsOfRulesAreAssumed(t *testing.T) {
+	const start = "package parley.partners.globex\n\ndecision := {\"allow\": true, \"datasets\": [{\"name\": \"ours\", \"include\": \"ours\", \"release\": \"row\"}]}\n\n"
+	for rule, want := range map[string][]tenants.Signal{
+		`ours if input.series.team == "a"`:                     {tenants.Metrics},
+		`ours if input.stream.team == "a"`:                     {tenants.Metrics, tenants.Logs},
+		`ours if input.span["resource.service.name"] == "web"`: {tenants.Metrics, tenants.Traces},
+	} {
+		f := load(t, written(t, map[string]string{"globex.rego": start + rule + "\n"}))
+		if got := f.Agreements[0].Signals; !slices.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", rule, got, want)
+		}
 	}
 }
 

@@ -22,6 +22,8 @@ type Inventory struct {
 	Samples int `json:"samples"`
 	// Strings are those written in the folder's Rego, sorted, each once.
 	Strings []string `json:"-"`
+	// Asked are the signals of whose series, streams or spans its rules ask, sorted.
+	Asked []tenants.Signal `json:"-"`
 	// Comments are those of the folder's Rego, each where it is.
 	Comments []Comment `json:"-"`
 }
@@ -100,12 +102,18 @@ func (p *Policies) Inventory() Inventory {
 		}
 		if module := modules[f.name]; module != nil && !f.library {
 			out.Strings = append(out.Strings, stringsIn(module)...)
+			ast.WalkRefs(module, func(ref ast.Ref) bool {
+				if e, ok := elementAt(ref); ok {
+					out.Asked = append(out.Asked, e.signal)
+				}
+				return false
+			})
 			for _, c := range module.Comments {
 				out.Comments = append(out.Comments, Comment{Place: placeOf(c.Location), Text: strings.TrimSpace(string(c.Text))})
 			}
 		}
 	}
-	out.Strings = sorted(out.Strings)
+	out.Strings, out.Asked = sorted(out.Strings), sorted(out.Asked)
 	return out
 }
 
