@@ -31,10 +31,11 @@ type bucket struct {
 	// members are the series in it, by their labels but le, and when they are.
 	members map[string]moments
 
-	// fates are those of the cell, and own its counts, as they were before others
-	// were known.
-	fates []cellFate
-	own   []float64
+	// fates are those of the cell, series how many are in it, and own its counts, as
+	// they were before others were known.
+	fates  []cellFate
+	series []int32
+	own    []float64
 }
 
 // boundOf reads the label le. A bound that is no number is of no histogram.
@@ -155,7 +156,7 @@ func (t *threshold) bucket(c *cell) (*bucket, error) {
 		return nil, err
 	}
 	b := &bucket{
-		bound: bound, counts: make([]float64, t.n), fates: slices.Clone(t.fates), there: newMoments(t.n), dominated: newMoments(t.n),
+		bound: bound, counts: make([]float64, t.n), fates: slices.Clone(t.fates), series: slices.Clone(t.series), there: newMoments(t.n), dominated: newMoments(t.n),
 		members: make(map[string]moments, len(c.members)),
 	}
 	for i, f := range t.fates {
@@ -184,7 +185,7 @@ func (t *threshold) bucket(c *cell) (*bucket, error) {
 }
 
 // bucketBytes is about what a bucket holds for each time.
-const bucketBytes = 18
+const bucketBytes = 22
 
 // releaseBuckets releases the buckets among cells, those of a histogram together.
 func (t *threshold) releaseBuckets(ctx context.Context, all []*cell) error {
@@ -228,14 +229,8 @@ func (c *cell) takeBucket(t times) {
 		if math.IsNaN(v) {
 			continue
 		}
-		number := 0.0
-		for _, when := range b.members {
-			if when.has(i) {
-				number++
-			}
-		}
 		c.sums.Floats = append(c.sums.Floats, promql.FPoint{T: t.at(i), F: v})
-		c.count.Floats = append(c.count.Floats, promql.FPoint{T: t.at(i), F: number})
+		c.count.Floats = append(c.count.Floats, promql.FPoint{T: t.at(i), F: float64(b.series[i])})
 	}
 }
 
