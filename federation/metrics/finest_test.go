@@ -52,13 +52,13 @@ func TestCellsAmongOthersAreTheSame(t *testing.T) {
 		return g.pick("requests_total", "queue_length", "wait_bucket", "latency_bucket", "wait_native", "errors_total")
 	}
 	matchers := func() string {
-		return g.pick(`region="eu"`, `region!="eu"`, `status=~"2.*"`, `status=""`, `le="1"`, `status!~"5.*"`, `org=~".+"`)
+		return g.pick(`region="eu"`, `region=~"e.*|u.*"`, `status=~"2.*"`, `status!=""`, `le="1"`, `status!~"5.*"`, `org=~".+"`)
 	}
 	function := func() string {
 		return g.pick("#", "rate(#[2m])", "increase(#[90s])", "sum_over_time(#[1m])", "max_over_time(#[3m:30s])", "avg_over_time(#[2m] offset 1m)")
 	}
 	answered, among := 0, 0
-	for range 8 {
+	for range 10 {
 		local := newLocalAt(t, metricstest.Store(t, metricstest.Cells(r, r, threshold)))
 		change := randomCells(r)
 		o := inCells(func(d *policy.Dataset) {
@@ -86,7 +86,8 @@ func TestCellsAmongOthersAreTheSame(t *testing.T) {
 			}
 		}
 	}
-	if answered < 100 || among < 500 {
+	t.Logf("%d answers, %d among others", answered, among)
+	if answered < 80 || among < 400 {
 		t.Errorf("only %d answers, and %d among others: the test is blind", answered, among)
 	}
 }
