@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/metrics"
+	"sync/atomic"
 	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -29,24 +30,49 @@ const (
 	lookEvery = 5 * time.Millisecond
 )
 
-// begin begins an evaluation: its context ends where it takes longer, or while it
-// goes on the memory grows by more, and has as its cause which, a tooSlow or a
-// tooLarge. end ends it.
+// evaluation is one that goes on. It is a topdown.Cancel, which OPA asks between
+// all steps.
+type evaluation struct {
+	allowance
+
+	// ctx ends where it takes longer, or while it goes on the memory grows by more,
+	// and has as its cause which, a tooSlow or a tooLarge.
+	ctx context.Context //nolint:containedctx // it is the evaluation's own
+	// end ends it.
+	end func()
+	// held is closed when it may go on, nil while it may.
+	held atomic.Pointer[chan struct{}]
+}
+
+// begin begins an evaluation.
 //
 // OPA doesn't count what it allocates, nor does Go by goroutine: what grows is the
 // whole gateway.
-func (a allowance) begin(ctx context.Context) (limited context.Context, end func()) {
-	limited, cancel := context.WithCancelCause(ctx)
+func (a allowance) begin(ctx context.Context) *evaluation {
+	ctx, cancel := context.WithCancelCause(ctx)
+	e := &evaluation{allowance: a, ctx: ctx}
 	unwatched := min(lookAfter, a.time)
-	look := time.AfterFunc(unwatched, func() { cancel(a.met(limited, a.time-unwatched)) })
-	return limited, func() {
+	look := time.AfterFunc(unwatched, func() { e.watch(cancel, a.time-unwatched) })
+	e.end = func() {
 		look.Stop()
 		cancel(nil)
 	}
+	return e
 }
 
-// met waits for the first bound that is met, nil if the evaluation ends before.
-func (a allowance) met(ctx context.Context, left time.Duration) error {
+// Cancelled implements topdown.Cancel.
+func (e *evaluation) Cancelled() bool {
+	if held := e.held.Load(); held != nil {
+		<-*held
+	}
+	return e.ctx.Err() != nil
+}
+
+// Cancel implements topdown.Cancel.
+func (e *evaluation) Cancel() { e.end() }
+
+// watch ends the evaluation at the first bound that is met.
+func (e *evaluation) watch(cancel context.CancelCauseFunc, left time.Duration) {
 	over := time.NewTimer(left)
 	defer over.Stop()
 	tick := time.NewTicker(lookEvery)
@@ -54,46 +80,51 @@ func (a allowance) met(ctx context.Context, left time.Duration) error {
 	least := inUse() // what others let go meanwhile is no room for this one
 	for enough := uint64(0); ; {
 		select {
-		case <-ctx.Done():
-			return nil
+		case <-e.ctx.Done():
+			return
 		case <-over.C:
-			return tooSlow(a.time)
+			cancel(tooSlow(e.time))
+			return
 		case <-tick.C:
 		}
 		now := inUse()
-		if least = min(least, now); now-least <= a.memory || now < enough {
+		if least = min(least, now); now-least <= e.memory || now < enough {
 			continue
 		}
-		runtime.GC() // much of it may be garbage
+		// Much of it may be garbage. Meanwhile there is no other step.
+		held := make(chan struct{})
+		e.held.Store(&held)
+		runtime.GC()
 		now = inUse()
-		if least = min(least, now); now-least > a.memory {
-			return tooLarge(a.memory)
+		if least = min(least, now); now-least > e.memory {
+			cancel(tooLarge(e.memory))
 		}
-		enough = now + a.memory/2 // to collect it again
+		e.held.Store(nil)
+		close(held)
+		enough = now + e.memory/2 // to collect it again
 	}
 }
 
 // bounded evaluates within an allowance. Where the memory grew it may be others who took
 // it, so that it is done once more, with no other such evaluation beside it.
-func (rev *revision) bounded(ctx context.Context, within allowance, evaluate func(context.Context) error) error {
+func (rev *revision) bounded(ctx context.Context, within allowance, evaluate func(*evaluation) error) error {
 	once := func() error {
-		limited, end := within.begin(ctx)
-		defer end()
-		return evaluate(limited)
+		e := within.begin(ctx)
+		defer e.end()
+		return evaluate(e)
 	}
 	err := once()
 	if !errors.As(err, new(tooLarge)) {
 		return err
 	}
-	limited, end := within.begin(ctx)
-	defer end()
+	wait, cancel := context.WithTimeout(ctx, within.time)
+	defer cancel()
 	select {
 	case rev.again <- struct{}{}:
 		defer func() { <-rev.again }()
-		end()
 		runtime.GC() // or what it held is taken for what was held before
 		return once()
-	case <-limited.Done():
+	case <-wait.Done():
 		return err
 	}
 }
@@ -127,12 +158,12 @@ const (
 // errLarge is a policy that gives more.
 var errLarge = fmt.Errorf("what it gives is larger than %d values or %d MiB together; give what this question needs alone", maxValues, maxValueBytes>>20)
 
-// result reads what an evaluation gives as OPA does, if it isn't larger: what
-// takes little room in memory can have one part many times. values becomes how many
-// it is.
-func result(ctx context.Context, values *int) opa.EvalOption {
-	return opa.EvalGenerateJSON(func(term *ast.Term, _ *opa.EvalContext) (any, error) {
-		if err := context.Cause(ctx); err != nil {
+// options are those of a query that is evaluated. What it gives is read as OPA does,
+// if it isn't larger: what takes little room in memory can have one part many
+// times. values becomes how many it is.
+func (e *evaluation) options(values *int) []opa.EvalOption {
+	return []opa.EvalOption{opa.EvalExternalCancel(e), opa.EvalGenerateJSON(func(term *ast.Term, _ *opa.EvalContext) (any, error) {
+		if err := context.Cause(e.ctx); err != nil {
 			return nil, err
 		}
 		r := room{maxValues, maxValueBytes}
@@ -141,7 +172,7 @@ func result(ctx context.Context, values *int) opa.EvalOption {
 		}
 		*values = maxValues - r.values
 		return ast.JSON(term.Value)
-	})
+	})}
 }
 
 // room is for values.

@@ -22,8 +22,20 @@ var hungry = map[string]string{
 	"a text that grows":            `count(replace(long, "0", long)) > 0`,
 	"a text that a pattern grows":  `count(regex.replace(long, "[0-9]", long)) > 0`,
 	"all paths in what is its own": `count([path | walk(nested, [path, _])]) > 0`,
+	"a text that is doubled":       doubled(40),
 	"objects that are merged":      `count(object.union_n([{sprintf("%d", [i]): i} | some i in numbers.range(1, 1000000000)])) > 0`,
 	"functions that are called":    `count([y | some i in numbers.range(1, 1000000000); y := padded(i)]) > 0`,
+}
+
+// doubled is a condition on a text that is put together with itself n times.
+func doubled(n int) string {
+	var b strings.Builder
+	b.WriteString("v0 := \"0123456789\"")
+	for i := range n {
+		fmt.Fprintf(&b, "; v%d := concat(\"\", [v%d, v%d])", i+1, i, i)
+	}
+	fmt.Fprintf(&b, "; count(v%d) > 0", n)
+	return b.String()
 }
 
 const helpersOfHungry = `
@@ -121,18 +133,18 @@ func TestMemoryOfOthers(t *testing.T) {
 	var others [][]byte
 	times := 0
 	runtime.GC()
-	err := rev.bounded(t.Context(), allowance{time.Minute, little}, func(ctx context.Context) error {
+	err := rev.bounded(t.Context(), allowance{time.Minute, little}, func(e *evaluation) error {
 		if times++; times > 1 {
 			return nil
 		}
-		for len(others) < 1000 && ctx.Err() == nil {
+		for len(others) < 1000 && !e.Cancelled() {
 			others = append(others, make([]byte, 1<<20))
 			select {
-			case <-ctx.Done():
+			case <-e.ctx.Done():
 			case <-time.After(time.Millisecond):
 			}
 		}
-		return context.Cause(ctx)
+		return context.Cause(e.ctx)
 	})
 	if err != nil || times != 2 {
 		t.Errorf("evaluated %d times: %v", times, err)
@@ -143,13 +155,13 @@ func TestMemoryOfOthers(t *testing.T) {
 func TestWhoHoldsTooMuchAgainIsNotAskedForever(t *testing.T) {
 	rev := globexHas(t).current.Load()
 	times := 0
-	err := rev.bounded(t.Context(), allowance{time.Minute, little}, func(context.Context) error { times++; return tooLarge(little) })
+	err := rev.bounded(t.Context(), allowance{time.Minute, little}, func(*evaluation) error { times++; return tooLarge(little) })
 	if !errors.As(err, new(tooLarge)) || times != 2 {
 		t.Errorf("evaluated %d times: %v", times, err)
 	}
 	rev.again <- struct{}{} // somebody is
 	times = 0
-	err = rev.bounded(t.Context(), allowance{time.Millisecond, little}, func(context.Context) error { times++; return tooLarge(little) })
+	err = rev.bounded(t.Context(), allowance{time.Millisecond, little}, func(*evaluation) error { times++; return tooLarge(little) })
 	if !errors.As(err, new(tooLarge)) || times != 1 {
 		t.Errorf("evaluated %d times while another one is: %v", times, err)
 	}

@@ -103,8 +103,8 @@ func (rev *revision) evaluate(
 		return verdict{}, err
 	}
 	var v verdict
-	err = rev.bounded(ctx, within, func(limited context.Context) (err error) {
-		v, err = rev.decide(limited, p, value, side, signal)
+	err = rev.bounded(ctx, within, func(e *evaluation) (err error) {
+		v, err = rev.decide(e, p, value, side, signal)
 		return err
 	})
 	if err != nil {
@@ -114,12 +114,12 @@ func (rev *revision) evaluate(
 }
 
 // decide asks the policy, and its include rules for the series of datasets.
-func (rev *revision) decide(ctx context.Context, p *prepared, input ast.Value, side policy.Side, signal tenants.Signal) (verdict, error) {
+func (rev *revision) decide(e *evaluation, p *prepared, input ast.Value, side policy.Side, signal tenants.Signal) (verdict, error) {
 	size := 0
-	results, err := p.query.Eval(ctx, opa.EvalParsedInput(input), result(ctx, &size))
+	results, err := p.query.Eval(e.ctx, append(e.options(&size), opa.EvalParsedInput(input))...)
 	switch {
-	case err != nil && ctx.Err() != nil:
-		return verdict{}, context.Cause(ctx)
+	case err != nil && e.ctx.Err() != nil:
+		return verdict{}, context.Cause(e.ctx)
 	case err != nil:
 		return verdict{}, err
 	case len(results) == 0:
@@ -140,10 +140,10 @@ func (rev *revision) decide(ctx context.Context, p *prepared, input ast.Value, s
 		if !ok {
 			continue
 		}
-		selectors, err := rev.include(ctx, p, rule, input)
+		selectors, err := rev.include(e.ctx, p, rule, input)
 		switch {
-		case err != nil && ctx.Err() != nil:
-			return verdict{}, fmt.Errorf("include rule %s: %w", rule, context.Cause(ctx))
+		case err != nil && e.ctx.Err() != nil:
+			return verdict{}, fmt.Errorf("include rule %s: %w", rule, context.Cause(e.ctx))
 		case err != nil:
 			return verdict{}, fmt.Errorf("dataset %q: %w", ds.Name, err)
 		}

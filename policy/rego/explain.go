@@ -102,10 +102,10 @@ func (rev *revision) evaluated(ctx context.Context, p *prepared, r policy.Reques
 	if err != nil {
 		return nil, err
 	}
-	limited, end := allowance{proofTimeout, rev.within.memory}.begin(ctx)
-	defer end()
+	e := allowance{proofTimeout, rev.within.memory}.begin(ctx)
+	defer e.end()
 	t := &ruleTracer{revision: rev, pkg: p.name, byQuery: map[uint64]*traced{}}
-	_, err = p.query.Eval(limited, opa.EvalParsedInput(value), result(limited, new(int)), opa.EvalQueryTracer(t), opa.EvalRuleIndexing(false), opa.EvalEarlyExit(false))
+	_, err = p.query.Eval(e.ctx, append(e.options(new(int)), opa.EvalParsedInput(value), opa.EvalQueryTracer(t), opa.EvalRuleIndexing(false), opa.EvalEarlyExit(false))...)
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}

@@ -89,13 +89,13 @@ func valueOf(ctx context.Context, compiler *ast.Compiler, store storage.Store, r
 	if ref, is := whole.Operand(0).Value.(ast.Ref); !is || !ref.IsGround() {
 		return nil, false
 	}
-	ctx, end := allowance{proofTimeout, maxMemory}.begin(ctx)
-	defer end()
-	query, err := opa.New(opa.Compiler(compiler), opa.Store(store), opa.ParsedQuery(ast.NewBody(whole))).PrepareForEval(ctx)
+	within := allowance{proofTimeout, maxMemory}.begin(ctx)
+	defer within.end()
+	query, err := opa.New(opa.Compiler(compiler), opa.Store(store), opa.ParsedQuery(ast.NewBody(whole))).PrepareForEval(within.ctx)
 	if err != nil {
 		return nil, false
 	}
-	results, err := query.Eval(ctx, result(ctx, new(int)))
+	results, err := query.Eval(within.ctx, within.options(new(int))...)
 	if err != nil {
 		return nil, false
 	}

@@ -188,10 +188,10 @@ func (rev *proof) ask(ctx context.Context, p *prepared, r policy.Request, now ti
 		return append(errs, err)
 	}
 	for _, rule := range slices.Sorted(maps.Keys(p.named)) {
-		err := rev.bounded(ctx, rev.each, func(limited context.Context) error {
-			_, err := rev.include(limited, p, rule, value)
-			if err != nil && limited.Err() != nil {
-				return fmt.Errorf("include rule %s: %w", rule, context.Cause(limited))
+		err := rev.bounded(ctx, rev.each, func(e *evaluation) error {
+			_, err := rev.include(e.ctx, p, rule, value)
+			if err != nil && e.ctx.Err() != nil {
+				return fmt.Errorf("include rule %s: %w", rule, context.Cause(e.ctx))
 			}
 			return err
 		})

@@ -172,9 +172,9 @@ func (t *testRun) run(ctx context.Context, covered *cover.Cover, names string) (
 	} else {
 		runner.EnableTracing(true)
 	}
-	limited, end := allowance{math.MaxInt64, t.memory}.begin(ctx)
-	defer end()
-	results, err := runner.RunTests(limited, nil)
+	e := allowance{math.MaxInt64, t.memory}.begin(ctx)
+	defer e.end()
+	results, err := runner.RunTests(e.ctx, nil)
 	var broken ast.Errors
 	switch {
 	case errors.As(err, &broken):
@@ -184,7 +184,7 @@ func (t *testRun) run(ctx context.Context, covered *cover.Cover, names string) (
 	}
 	var out []*tester.Result
 	for r := range results {
-		if cause := context.Cause(limited); topdown.IsCancel(r.Error) && errors.As(cause, new(tooLarge)) {
+		if cause := context.Cause(e.ctx); topdown.IsCancel(r.Error) && errors.As(cause, new(tooLarge)) {
 			r.Error = fmt.Errorf("%w; tests after it were not run", cause)
 		}
 		out = append(out, r)
