@@ -68,7 +68,7 @@ func withDefinedLabels(body ast.Body) ast.Body {
 			variable, ref = ref, variable
 		}
 		_, isVar := variable.Value.(ast.Var)
-		if _, isRef := ref.Value.(ast.Ref); !isVar || !isRef || isElement(ref.Value.(ast.Ref)) {
+		if path, isRef := ref.Value.(ast.Ref); !isVar || !isRef || isElement(path) {
 			continue // a series is always there
 		}
 		defined := ast.NotEqual.Expr(variable.Copy(), nothing).SetLocation(expr.Location)
