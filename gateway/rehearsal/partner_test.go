@@ -100,10 +100,18 @@ func same(t *testing.T, name string, tried rehearsal.Trial, got rehearsal.Answer
 // What is tried is what a partner gets at the peer door, to the byte; and what is said
 // to be between both answers is.
 func TestLogsThatAreTriedAreWhatAPartnerGets(t *testing.T) {
+	notAfter := metricstest.End().Add(-5 * time.Minute).Format(time.RFC3339)
+	for name, bounds := range map[string]string{"all of time": "", "moments": `"resolution": "1m",`, "the past": `"not_after": "` + notAfter + `",`} {
+		t.Run(name, func(t *testing.T) { logsAreTried(t, strings.Replace(logsOfGlobex, `"limits"`, bounds+`"limits"`, 1)) })
+	}
+}
+
+func logsAreTried(t *testing.T, decision string) {
+	t.Helper()
 	world := gatewaytest.New(t, "acme", "globex")
 	globex := world.Org("globex")
 	globex.Writes(linesOfGlobex()...)
-	globex.Releases("acme", logsOfGlobex)
+	globex.Releases("acme", decision)
 	world.Start()
 	stage, backend := offstage(t, globex)
 	partner := world.Caller(world.Org("acme").Issue("/parley", time.Hour), "globex", "")
@@ -204,10 +212,20 @@ func recordsWorlds(t *testing.T, o *gatewaytest.Org, n uint64) (ids []pcommon.Tr
 
 // The same of traces, over worlds in which everything is hidden that can be.
 func TestTracesThatAreTriedAreWhatAPartnerGets(t *testing.T) {
+	half := tracestest.Start.Add(tracestest.Length / 2).Format(time.RFC3339)
+	for name, bounds := range map[string]string{"all of time": "", "moments": `"resolution": "1s",`, "the past": `"not_after": "` + half + `",`} {
+		t.Run(name, func(t *testing.T) {
+			tracesAreTried(t, strings.Replace(tracestest.Decision, `"datasets"`, bounds+`"datasets"`, 1))
+		})
+	}
+}
+
+func tracesAreTried(t *testing.T, decision string) {
+	t.Helper()
 	world := gatewaytest.New(t, "acme", "globex")
 	globex := world.Org("globex")
 	ids := recordsWorlds(t, globex, 10)
-	globex.Releases("acme", tracestest.Decision)
+	globex.Releases("acme", decision)
 	world.Start()
 	stage, backend := offstage(t, globex)
 	partner := world.Caller(world.Org("acme").Issue("/parley", time.Hour), "globex", "")
