@@ -156,7 +156,7 @@ func spansTried(t *testing.T, w *tracesWorld) {
 		t.Errorf("a search finds %s", printed)
 	}
 	listed, err := w.globex.tries(t, `{ resource.service.name = "bank" }`)
-	if err != nil || !strings.Contains(listed, "acme for slo-review: answered, 2 traces\n") || strings.Count(listed, "  BEGAN ") != 2 || !strings.Contains(listed, "bank: POST /pay") {
+	if err != nil || !strings.Contains(listed, "acme for slo-review: answered, 2 traces\n") || strings.Count(listed, "  BEGAN ") != 2 || !strings.Contains(listed, "bank: POST /pay") || strings.Contains(listed, " 0s ") {
 		t.Errorf("a search: %v\n%s", err, listed)
 	}
 	if _, err := w.initech.tries(t, w.paid.String()); err == nil || !strings.Contains(err.Error(), "in the memory of the running gateway") {

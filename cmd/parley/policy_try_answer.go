@@ -68,29 +68,30 @@ func (t tried) lines(out *strings.Builder, lines []rehearsal.Line) error {
 // traces are drawn where one is asked for, and otherwise listed.
 func (t tried) traces(out *strings.Builder, found []rehearsal.Trace) error {
 	var shown []front.StitchedTrace
-	for _, trace := range found[:min(len(found), mostRows)] {
-		shown = append(shown, front.StitchedTrace{TraceID: trace.TraceID, Trace: trace.Spans})
-	}
 	var text strings.Builder
-	if !t.traceID || len(shown) == 0 {
-		if err := listTraces(&text, shown); err != nil {
-			return err
-		}
-		indented(out, text.String())
-		more(out, len(found)-len(shown), "")
-		return nil
-	}
-	for _, trace := range shown {
+	for _, released := range found[:min(len(found), mostRows)] {
+		trace := front.StitchedTrace{TraceID: released.TraceID, Trace: released.Spans}
 		fall, err := waterfallOf(trace)
 		if err != nil {
 			return err
+		}
+		trace.Report.DurationNs = fall.end - fall.start
+		shown = append(shown, trace)
+		if !t.traceID {
+			continue
 		}
 		columns := fall.widths(t.how.columns() - len("  "))
 		for _, r := range fall.rows {
 			text.WriteString(fall.line(r, columns, t.how))
 		}
 	}
+	if !t.traceID || len(shown) == 0 {
+		if err := listTraces(&text, shown); err != nil {
+			return err
+		}
+	}
 	indented(out, text.String())
+	more(out, len(found)-len(shown), "")
 	return nil
 }
 
