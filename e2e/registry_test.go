@@ -76,7 +76,7 @@ state: {dir: state}
 func (o *org) decides(t *testing.T, n int) {
 	t.Helper()
 	eventually(t, func() string {
-		_, answer := get(t.Context(), http.DefaultClient, "http://"+o.front+"/api/v1/query?"+url.Values{"query": {"policy"}}.Encode())
+		_, answer := get(t.Context(), &http.Client{}, "http://"+o.front+"/api/v1/query?"+url.Values{"query": {"policy"}}.Encode())
 		if strings.Contains(answer, fmt.Sprintf(`,"%d"]`, n)) {
 			return ""
 		}
@@ -88,7 +88,7 @@ func (o *org) decides(t *testing.T, n int) {
 func (o *org) lastReload(t *testing.T, of, want string) {
 	t.Helper()
 	eventually(t, func() string {
-		_, metrics := get(t.Context(), http.DefaultClient, "http://"+o.front+"/metrics")
+		_, metrics := get(t.Context(), &http.Client{}, "http://"+o.front+"/metrics")
 		if strings.Contains(metrics, "parley_policy_last_reload_successful "+want+"\n") {
 			return ""
 		}
