@@ -44,7 +44,7 @@ type evaluation struct {
 	held atomic.Pointer[chan struct{}]
 }
 
-// begin begins an evaluation.
+// begin begins an evaluation, which its caller ends.
 //
 // OPA doesn't count what it allocates, nor does Go by goroutine: what grows is the
 // whole gateway.

@@ -10,6 +10,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/parley-gateway/parley/policy"
+	"github.com/parley-gateway/parley/tenants"
 )
 
 // little is how much evaluations of these tests may hold.
@@ -124,6 +127,58 @@ include if {
 `)
 	if text := fmt.Sprint(w.Reload(t.Context())); !strings.Contains(text, "include rule include: it was ended: memory grew") {
 		t.Error(text)
+	}
+}
+
+// While memory is collected there is no step of a decision, nor of an include rule.
+func TestNothingIsEvaluatedWhileMemoryIsCollected(t *testing.T) {
+	w := globexHas(t)
+	w.write(t, "globex.rego", `package parley.partners.globex
+decision := {"allow": true, "datasets": [{"name": "up", "include": "include", "release": "row"}]}
+include if input.series.env in ["prod", input.principal.case]
+`)
+	if err := w.Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	rev := w.current.Load()
+	p := rev.packages["parley.partners.globex"]
+	text, err := describe(globexAsks("slo-review"), noon, p.reads)
+	if err != nil {
+		t.Fatal(err)
+	}
+	input, err := parseInput(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, evaluate := range map[string]func(*evaluation) error{
+		"a decision": func(e *evaluation) error {
+			_, err := rev.decide(e, p, input, policy.Answer, tenants.Metrics)
+			return err
+		},
+		"an include rule": func(e *evaluation) error {
+			_, err := rev.include(e, p, "include", input)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			rev.included.Purge()
+			e := allowance{time.Minute, maxMemory}.begin(t.Context())
+			defer e.end()
+			held, done := make(chan struct{}), make(chan error, 1)
+			e.held.Store(&held)
+			go func() { done <- evaluate(e) }()
+			select {
+			case err := <-done:
+				t.Errorf("it was evaluated: %v", err)
+				return
+			case <-time.After(20 * time.Millisecond):
+			}
+			e.held.Store(nil)
+			close(held)
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 

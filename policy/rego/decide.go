@@ -113,7 +113,7 @@ func (rev *revision) evaluate(
 	return v, nil
 }
 
-// decide asks the policy, and its include rules for the series of datasets.
+// decide asks the policy, and its include rules for the selectors of datasets.
 func (rev *revision) decide(e *evaluation, p *prepared, input ast.Value, side policy.Side, signal tenants.Signal) (verdict, error) {
 	size := 0
 	results, err := p.query.Eval(e.ctx, append(e.options(&size), opa.EvalParsedInput(input))...)
@@ -140,10 +140,10 @@ func (rev *revision) decide(e *evaluation, p *prepared, input ast.Value, side po
 		if !ok {
 			continue
 		}
-		selectors, err := rev.include(e.ctx, p, rule, input)
+		selectors, err := rev.include(e, p, rule, input)
 		switch {
 		case err != nil && e.ctx.Err() != nil:
-			return verdict{}, fmt.Errorf("include rule %s: %w", rule, context.Cause(e.ctx))
+			return verdict{}, err
 		case err != nil:
 			return verdict{}, fmt.Errorf("dataset %q: %w", ds.Name, err)
 		}

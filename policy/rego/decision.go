@@ -37,9 +37,9 @@ type verdict struct {
 	maxAge time.Duration
 	// delay does the same to NotAfter.
 	delay time.Duration
-	// includes are the rules that give the series of datasets, by their index.
+	// includes are the rules that give the selectors of datasets, by their index.
 	includes map[int]string
-	// values is how large the decision is.
+	// values is how many values the policy gave for it, which bounds what it holds.
 	values int
 }
 

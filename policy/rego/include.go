@@ -114,8 +114,8 @@ type included struct {
 }
 
 // include is what a rule of the package says of each element, as selectors of
-// which one has to match it. An error other than ctx's is an *includeError.
-func (rev *revision) include(ctx context.Context, p *prepared, name string, input ast.Value) ([]policy.Selector, error) {
+// which one has to match it. An error is an *includeError unless e has ended.
+func (rev *revision) include(e *evaluation, p *prepared, name string, input ast.Value) ([]policy.Selector, error) {
 	rule := p.includes[name]
 	if rule == nil {
 		return nil, p.lacks(name)
@@ -133,9 +133,9 @@ func (rev *revision) include(ctx context.Context, p *prepared, name string, inpu
 		}
 	}
 	var is included
-	is.selectors, is.err = rev.translate(ctx, rule, input)
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
+	is.selectors, is.err = rev.translate(e, rule, input)
+	if cause := context.Cause(e.ctx); cause != nil {
+		return nil, fmt.Errorf("include rule %s: %w", name, cause)
 	}
 	if is.err != nil {
 		is.err = rev.explain(rule, name, is.err)
@@ -181,18 +181,22 @@ func (in inputs) of(input ast.Value) string {
 
 // translate evaluates a rule as far as it goes without an element, and turns the
 // rest into selectors.
-func (rev *revision) translate(ctx context.Context, rule *includeRule, input ast.Value) ([]policy.Selector, error) {
+func (rev *revision) translate(e *evaluation, rule *includeRule, input ast.Value) ([]policy.Selector, error) {
 	for _, ref := range rule.fallible {
-		_, err := opa.New(append(rev.options(ast.NewTerm(ref)), opa.ParsedInput(input), opa.StrictBuiltinErrors(false))...).Eval(ctx)
-		if err := errors.Join(ctx.Err(), err); err != nil {
+		query, err := opa.New(append(rev.options(ast.NewTerm(ref)), opa.StrictBuiltinErrors(false))...).PrepareForEval(e.ctx)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := query.Eval(e.ctx, opa.EvalExternalCancel(e), opa.EvalParsedInput(input)); err != nil {
 			return nil, err
 		}
 	}
-	left, err := opa.New(append(rev.options(ast.Equality.Expr(ast.NewTerm(rule.ref), ast.BooleanTerm(true)).Terms),
-		opa.ParsedUnknowns([]*ast.Term{ast.NewTerm(rule.of.ref)}),
-		opa.ParsedInput(input),
-	)...).Partial(ctx)
-	if err := errors.Join(ctx.Err(), err); err != nil {
+	query, err := opa.New(rev.options(ast.Equality.Expr(ast.NewTerm(rule.ref), ast.BooleanTerm(true)).Terms)...).PrepareForPartial(e.ctx)
+	if err != nil {
+		return nil, err
+	}
+	left, err := query.Partial(e.ctx, opa.EvalExternalCancel(e), opa.EvalParsedInput(input), opa.EvalParsedUnknowns([]*ast.Term{ast.NewTerm(rule.of.ref)}))
+	if err != nil {
 		return nil, err
 	}
 	c, err := holds(rule.of, left)
@@ -207,7 +211,7 @@ func (rev *revision) translate(ctx context.Context, rule *includeRule, input ast
 	if err != nil {
 		return nil, err
 	}
-	return s, rev.probe(ctx, rule, input, list)
+	return s, rev.probe(e, rule, input, list)
 }
 
 // options are those of a query about the policies.

@@ -76,7 +76,9 @@ func exact(t testing.TB, rev *revision, series []map[string]string) ([]policy.Se
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := rev.include(t.Context(), p, "include", value)
+	e := allowance{proofTimeout, maxMemory}.begin(t.Context())
+	defer e.end()
+	got, err := rev.include(e, p, "include", value)
 	if err != nil {
 		if known := (*includeError)(nil); !errors.As(err, &known) {
 			t.Errorf("%T: %v", err, err)

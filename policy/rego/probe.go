@@ -19,16 +19,16 @@ const maxProbes = 32
 // them: one without labels, one with all the labels that matter, one for each
 // alternative. They have been the same so far; where they aren't, OPA is right
 // and nothing is released.
-func (rev *revision) probe(ctx context.Context, rule *includeRule, input ast.Value, list []alternative) error {
-	query, err := opa.New(rev.options(ast.NewTerm(rule.ref))...).PrepareForEval(ctx)
+func (rev *revision) probe(e *evaluation, rule *includeRule, input ast.Value, list []alternative) error {
+	query, err := opa.New(rev.options(ast.NewTerm(rule.ref))...).PrepareForEval(e.ctx)
 	if err != nil {
 		return err
 	}
 	for _, probe := range probes(list) {
-		results, err := query.Eval(ctx, opa.EvalParsedInput(rule.of.in(input, probe)))
+		results, err := query.Eval(e.ctx, opa.EvalExternalCancel(e), opa.EvalParsedInput(rule.of.in(input, probe)))
 		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
+		case e.ctx.Err() != nil:
+			return context.Cause(e.ctx)
 		case err != nil:
 			return fmt.Errorf("of a %s such as %v: %w", rule.of.name, asObject(probe), err)
 		}

@@ -189,10 +189,7 @@ func (rev *proof) ask(ctx context.Context, p *prepared, r policy.Request, now ti
 	}
 	for _, rule := range slices.Sorted(maps.Keys(p.named)) {
 		err := rev.bounded(ctx, rev.each, func(e *evaluation) error {
-			_, err := rev.include(e.ctx, p, rule, value)
-			if err != nil && e.ctx.Err() != nil {
-				return fmt.Errorf("include rule %s: %w", rule, context.Cause(e.ctx))
-			}
+			_, err := rev.include(e, p, rule, value)
 			return err
 		})
 		if err != nil {

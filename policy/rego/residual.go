@@ -11,8 +11,8 @@ import (
 )
 
 // What OPA leaves of a rule when all but the series, stream or span is known is
-// Rego of a small kind: comparisons of its labels or attributes with constants. This file says when such a
-// residual holds; what it doesn't know it refuses.
+// Rego of a small kind: comparisons of its labels or attributes with constants.
+// This file says when such a residual holds; what it doesn't know it refuses.
 
 // untranslatable is an expression of a residual that has no equal in matchers.
 type untranslatable struct {
