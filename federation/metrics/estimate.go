@@ -363,7 +363,7 @@ func onlyOrg(expr parser.Expr) (org, ok bool) {
 
 // published estimates a published query in the place of its name.
 func (e *estimator) published(q *policy.Query, n *parser.VectorSelector, at times) sure {
-	p := &cellPlanner{rules: e.view.rules, question: e.question}
+	p := newCellPlanner(e.view.rules, e.question)
 	var place parser.Expr
 	if err := p.publish(&place, q, n, at); err != nil {
 		return unsure // it is refused in its own words

@@ -153,8 +153,7 @@ func CellsFormed(q Question, o policy.Obligations) (int, error) {
 	}
 	formed := map[*reading]bool{}
 	for _, of := range slices.Concat(all.readings...) {
-		wide, _ := all.widest(of)
-		formed[wide] = true
+		formed[of.wide] = true
 	}
 	return len(formed), nil
 }

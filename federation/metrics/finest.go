@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -25,7 +26,9 @@ type reading struct {
 	leaf     leaf
 	dataset  *policy.Dataset
 	matchers []*labels.Matcher
-	shape    string // the leaf's expression without matchers
+	// wide is the first reading of fewest matchers that its cells are among. It may
+	// be the same one.
+	wide *reading
 }
 
 // finestCells are those of a question's leaves, each formed once.
@@ -36,7 +39,13 @@ type finestCells struct {
 
 // finestOf says what the leaves of a plan need, by the question and policy alone.
 func finestOf(plan *cellPlan, r *rules) (*finestCells, error) {
+	type alike struct {
+		dataset *policy.Dataset
+		shape   string // the leaf's expression without matchers
+		times   times
+	}
 	f := &finestCells{readings: make([][]*reading, len(plan.leaves)), formed: map[*reading]cells{}}
+	all := map[alike][]*reading{}
 	for i, l := range plan.leaves {
 		if l.query != nil || l.times.count() == 0 {
 			continue
@@ -46,42 +55,42 @@ func finestOf(plan *cellPlan, r *rules) (*finestCells, error) {
 			return nil, err
 		}
 		for _, d := range r.cellsOf(l.selector.LabelMatchers) {
-			f.readings[i] = append(f.readings[i], &reading{l, d, r.onFinest(d, l.selector.LabelMatchers), shape})
+			of := &reading{leaf: l, dataset: d, matchers: r.onFinest(d, l.selector.LabelMatchers)}
+			f.readings[i] = append(f.readings[i], of)
+			key := alike{d, shape, l.times}
+			all[key] = append(all[key], of)
+		}
+	}
+	for _, some := range all {
+		slices.SortStableFunc(some, func(a, b *reading) int { return cmp.Compare(len(a.matchers), len(b.matchers)) })
+		for _, of := range some {
+			of.wide = some[slices.IndexFunc(some, of.among)]
 		}
 	}
 	return f, nil
 }
 
-// widest returns the first reading of fewest matchers that the cells of another
-// one are among, and the matchers that select them there. It may be the same one.
-func (f *finestCells) widest(of *reading) (wide *reading, rest []*labels.Matcher) {
-	for _, o := range slices.Concat(f.readings...) {
-		alike := o.dataset == of.dataset && o.shape == of.shape && o.leaf.times == of.leaf.times
-		if alike && len(without(o.matchers, of.matchers)) == 0 && (wide == nil || len(o.matchers) < len(wide.matchers)) {
-			wide = o
-		}
-	}
-	return wide, without(of.matchers, wide.matchers)
+// among says whether a reading's cells are some of those of another one that is
+// alike: whether it has all of its matchers.
+func (of *reading) among(o *reading) bool {
+	return !slices.ContainsFunc(o.matchers, func(m *labels.Matcher) bool { return !contains(of.matchers, m) })
 }
 
-// without are the matchers that aren't among others.
-func without(matchers, others []*labels.Matcher) []*labels.Matcher {
-	return slices.DeleteFunc(slices.Clone(matchers), func(m *labels.Matcher) bool {
-		return slices.ContainsFunc(others, func(o *labels.Matcher) bool { return o.Name == m.Name && o.Type == m.Type && o.Value == m.Value })
-	})
+func contains(matchers []*labels.Matcher, m *labels.Matcher) bool {
+	return slices.ContainsFunc(matchers, func(o *labels.Matcher) bool { return o.Name == m.Name && o.Type == m.Type && o.Value == m.Value })
 }
 
 // finest are the cells of a reading that leave.
 func (l *Local) finest(ctx context.Context, of *reading, v *view, lookback time.Duration, all *finestCells) (cells, error) {
-	wide, rest := all.widest(of)
-	found, known := all.formed[wide]
+	found, known := all.formed[of.wide]
 	if !known {
 		var err error
-		if found, err = l.formCells(ctx, wide, v, lookback); err != nil {
+		if found, err = l.formCells(ctx, of.wide, v, lookback); err != nil {
 			return cells{}, err
 		}
-		all.formed[wide] = found
+		all.formed[of.wide] = found
 	}
+	rest := slices.DeleteFunc(slices.Clone(of.matchers), func(m *labels.Matcher) bool { return contains(of.wide.matchers, m) })
 	return found.selected(rest), nil
 }
 

@@ -1,6 +1,7 @@
 package metrics_test
 
 import (
+	"fmt"
 	randv2 "math/rand/v2"
 	"strings"
 	"testing"
@@ -39,6 +40,26 @@ func TestCellsAreFormedOnce(t *testing.T) {
 		if formed, err := metrics.CellsFormed(q, c.o); err != nil || formed != c.formed {
 			t.Errorf("%s: cells are formed %d times, want %d: %v", c.expression, formed, c.formed, err)
 		}
+	}
+}
+
+// A partner may ask for thousands of leaves at once: planning each takes the same
+// however many there are.
+func TestManyLeavesArePlannedOneByOne(t *testing.T) {
+	allocations := func(leaves int) float64 {
+		parts := make([]string, leaves)
+		for i := range parts {
+			parts[i] = fmt.Sprintf(`sum(requests_total{region="%d"})`, i)
+		}
+		q := metrics.Question{Kind: policy.Instant, Expression: strings.Join(parts, "+"), Start: metricstest.Start, End: metricstest.Start}
+		return testing.AllocsPerRun(1, func() {
+			if formed, err := metrics.CellsFormed(q, inCells(nil)); err != nil || formed != leaves {
+				t.Fatalf("cells of %d leaves are formed %d times: %v", leaves, formed, err)
+			}
+		})
+	}
+	if few, many := allocations(200), allocations(1600); many > 12*few {
+		t.Errorf("200 leaves take %.0f allocations, 1600 take %.0f", few, many)
 	}
 }
 

@@ -71,11 +71,8 @@ func leafOf(expr parser.Expr) (leaf, bool) {
 	return leaf{}, false
 }
 
-// key tells leaves apart that have to be released separately.
+// key tells leaves of cells apart that have to be released separately.
 func (l leaf) key() string {
-	if l.query != nil {
-		return "" // two of them are two
-	}
 	return fmt.Sprintf("%s\xff%d\xff%d\xff%d", l.expr, l.times.start, l.times.end, l.times.step)
 }
 
@@ -215,7 +212,7 @@ func planCells(expr parser.Expr, r *rules, q Question) (*cellPlan, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &cellPlanner{rules: r, question: q}
+	p := newCellPlanner(r, q)
 	holder := &parser.ParenExpr{Expr: copied}
 	if err := p.visit(&holder.Expr, timesOf(q), ""); err != nil {
 		return nil, err
@@ -227,6 +224,11 @@ type cellPlanner struct {
 	rules    *rules
 	question Question
 	leaves   []leaf
+	byKey    map[string]int // indices of leaves of cells
+}
+
+func newCellPlanner(r *rules, q Question) *cellPlanner {
+	return &cellPlanner{rules: r, question: q, byKey: map[string]int{}}
 }
 
 // visit replaces the leaves below *e, which is evaluated at some times and
@@ -301,7 +303,7 @@ func refuseRows(selectors []policy.Selector, r *rules) error {
 		if q := r.published(s); q != nil {
 			return federation.Errorf(federation.NeedsAggregation, "%s is a published query: its series can't be read, ask it", q.Name)
 		}
-		p := &cellPlanner{rules: r}
+		p := newCellPlanner(r, Question{})
 		var expr parser.Expr = &parser.VectorSelector{LabelMatchers: s}
 		if err := p.visit(&expr, times{}, ""); err != nil {
 			return err
@@ -345,10 +347,11 @@ func (p *cellPlanner) replace(e *parser.Expr, n *parser.AggregateExpr, l leaf, a
 	}
 	p.pin(&l)
 	l.times = at
-	i := slices.IndexFunc(p.leaves, func(o leaf) bool { return o.key() == l.key() })
-	if i < 0 {
+	key := l.key()
+	i, known := p.byKey[key]
+	if !known {
 		i = len(p.leaves)
-		p.leaves = append(p.leaves, l)
+		p.leaves, p.byKey[key] = append(p.leaves, l), i
 	}
 	over := func(op parser.ItemType, name string) *parser.AggregateExpr {
 		matchers := []*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, labels.MetricName, name)}
