@@ -172,7 +172,7 @@ func (rev *revision) prepare(ctx context.Context, name string, ref ast.Ref, rule
 	in := inputsOf(all)
 	for _, e := range elements {
 		if at := in.elements[e]; at != nil {
-			return p, problems{refusal(at, "package %s: its decision depends on %v, which only the rules see that a dataset names as its include", name, e)}
+			return p, problems{refusal(at, "package %s: its decision depends on %v, which only the rules see that a dataset names as its include, in quotes", name, e)}
 		}
 	}
 	if ok {

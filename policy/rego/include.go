@@ -121,9 +121,7 @@ func (rev *revision) include(e *evaluation, p *prepared, name string, input ast.
 		return nil, p.lacks(name)
 	}
 	if len(rule.refused) > 0 {
-		refused := rule.refused[0]
-		refused.Text = fmt.Sprintf("include rule %s: %s", name, refused.Text)
-		return nil, &includeError{refused}
+		return nil, rule.refusal(name)
 	}
 	key := p.name + "\n" + name + "\n" + rule.inputs.of(input)
 	cacheable := !rule.inputs.reads().now && len(key) <= maxKeyBytes
@@ -148,10 +146,21 @@ func (rev *revision) include(e *evaluation, p *prepared, name string, input ast.
 
 // elementOf is what an include rule is of.
 func (p *prepared) elementOf(name string) (*element, error) {
-	if rule := p.includes[name]; rule != nil {
-		return rule.of, nil
+	rule := p.includes[name]
+	switch {
+	case rule == nil:
+		return nil, p.lacks(name)
+	case len(rule.inputs.askedOf()) > 1:
+		return nil, rule.refusal(name)
 	}
-	return nil, p.lacks(name)
+	return rule.of, nil
+}
+
+// refusal is why a rule can't be translated, whatever is asked.
+func (rule *includeRule) refusal(name string) error {
+	refused := rule.refused[0]
+	refused.Text = fmt.Sprintf("include rule %s: %s", name, refused.Text)
+	return &includeError{refused}
 }
 
 // lacks says that there is no such include rule.

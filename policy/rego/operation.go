@@ -134,10 +134,20 @@ func texts(list []ast.Value) (values, error) {
 			if v.Compare(nothing.Value) == 0 {
 				continue
 			}
-			return values{}, fmt.Errorf("labels and attributes are text and never equal to %v; a number is written in quotes", v)
+			return values{}, neverEqual(v)
 		}
 	}
 	return values{oneOf: out}, nil
+}
+
+// neverEqual says why nothing is equal to a value, and what was probably meant.
+func neverEqual(v ast.Value) error {
+	meant := "a number is written in quotes"
+	switch v.(type) {
+	case *ast.Array, ast.Set, ast.Object:
+		meant = "in asks for one of a list, as x in [\"a\", \"b\"]"
+	}
+	return fmt.Errorf("labels and attributes are text and never equal to %s; %s", cutTo(v.String(), maxShown), meant)
 }
 
 func ofString(f func(string) (values, error)) func([]ast.Value) (values, error) {

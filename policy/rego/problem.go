@@ -75,7 +75,10 @@ func asProblems(file string, err error) problems {
 
 func astProblems(file string, list ast.Errors) problems {
 	found := make(problems, 0, len(list))
-	for _, e := range list {
+	for i, e := range list {
+		if i > 0 && e.Code == ast.ParseErr && e.Location.Equal(list[i-1].Location) {
+			continue // the parser tried to read it as something else
+		}
 		p := Problem{File: file, Text: e.Message}
 		if e.Location != nil && e.Location.File != "" {
 			p.File, p.Line, p.Column = e.Location.File, e.Location.Row, e.Location.Col
@@ -84,6 +87,11 @@ func astProblems(file string, list ast.Errors) problems {
 			for _, line := range e.Details.Lines() {
 				p.Text += "\n\t" + line
 			}
+		}
+		if what := meantBy(e.Message); what != "" && e.Details != nil {
+			p.Text += "\n\t" + what
+		} else if what != "" {
+			p.Text += "; " + what
 		}
 		p.Text += advice(e.Message)
 		found = append(found, p)
@@ -110,6 +118,31 @@ func advice(message string) string {
 		return " (policies can't use what reaches the network, reads the process, gives another value at each call or makes any amount of little in one step; the time of the question is input.now)"
 	}
 	return helpers(name)
+}
+
+// slips are what is probably meant where OPA says these.
+var slips = []struct{ said, meant string }{
+	{"rule name conflicts with built-in function", `conditions stand after the word if, as x := 1 if input.signal == "logs"`},
+	{"cannot assign to ref", "== compares"},
+	{"unexpected : token", `what has keys is given with :=, as slo := {"name": "slo"}`},
+	{"non-terminated ", "a comma is missing here or further down, or text isn't in double quotes"},
+	{"unexpected and token", "what has to hold together stands in braces after if, a condition a line"},
+	{"unexpected or token", "of two conditions one of which is enough, each has a rule of its own, of the same name"},
+	{"unexpected div token", "a comment begins with #"},
+	{"illegal ! character", "not x is the opposite of x"},
+}
+
+// meantBy is what was probably meant where OPA says message.
+func meantBy(message string) string {
+	for _, slip := range slips {
+		if strings.Contains(message, slip.said) {
+			return slip.meant
+		}
+	}
+	if name, ok := strings.CutSuffix(message, " is unsafe"); ok && message != "var lib is unsafe" {
+		return "nothing gives " + strings.TrimPrefix(name, "var ") + " a value; if it is text, it stands in double quotes"
+	}
+	return ""
 }
 
 // helpers names those of the library to who refers to one that there isn't.

@@ -538,6 +538,17 @@ func TestWhatDoesNotLoadSaysWhere(t *testing.T) {
 		"a misspelt helper":    {map[string]string{"a.rego": "package a\ndecision := data.parley.lib.state_class"}, "DIR/a.rego:2: nothing is at data.parley.lib.state_class: no rule and no data file defines it; parley.lib has asks_only, free_text, has_case, matching, named, personal_attributes, personal_labels, request_attributes, slo_metrics, status_class: see policy/rego/library/lib.rego"},
 		"a helper there isn't": {map[string]string{"a.rego": "package a\ndecision := data.parley.lib.nmed([])"}, "DIR/a.rego:2: undefined function data.parley.lib.nmed; parley.lib has asks_only, "},
 		"a misspelt question":  {map[string]string{"a.rego": "package a\ndecision := {} if input.purpose == \"x\""}, "policy/rego/input.schema.json says what there is"},
+		"no if":                {map[string]string{"a.rego": "package a\ndecision := {} input.kind == \"query\""}, "DIR/a.rego:2: rule name conflicts with built-in function; conditions stand after the word if"},
+		"no assignment":        {map[string]string{"a.rego": "package a\nslo {\n\"name\": \"slo\",\n}"}, "\n\twhat has keys is given with :=, as slo := {\"name\": \"slo\"}"},
+		"no comma":             {map[string]string{"a.rego": "package a\nslo := {\n\"name\": \"slo\"\n\"k\": 5\n}"}, "\n\ta comma is missing here or further down, or text isn't in double quotes"},
+		"&& for and":           {map[string]string{"a.rego": "package a\nx if input.kind == \"a\" && input.label == \"b\""}, "\n\twhat has to hold together stands in braces after if, a condition a line"},
+		"|| for or":            {map[string]string{"a.rego": "package a\nx if input.kind == \"a\" || input.label == \"b\""}, "each has a rule of its own, of the same name"},
+		"text without quotes":  {map[string]string{"a.rego": "package a\nx := {\"release\": row}"}, "DIR/a.rego:2: var row is unsafe; nothing gives row a value; if it is text, it stands in double quotes"},
+		"an assignment":        {map[string]string{"a.rego": "package a\nx if input.kind := \"a\""}, "DIR/a.rego:2: cannot assign to ref; == compares"},
+		"an age of no unit":    {map[string]string{"globex.rego": "package parley.partners.globex\ndecision := {\"allow\": true, \"max_age\": 31, \"datasets\": []}"}, "globex.rego:2: decision: max_age is 31; want a duration such as 30s, 5m, 1h30m or 7d"},
+		"a rule unquoted":      {map[string]string{"globex.rego": "package parley.partners.globex\ndecision := {\"allow\": true, \"datasets\": [{\"name\": \"a\", \"include\": r, \"release\": \"row\"}]}\nr if input.series.env == \"a\""}, "which only the rules see that a dataset names as its include, in quotes"},
+		"cells of a rule":      {map[string]string{"globex.rego": "package parley.partners.globex\ndecision := {\"allow\": true, \"datasets\": [{\"name\": \"a\", \"include\": \"r\", \"release\": \"aggregate\"}]}\nr if input.stream.env == \"a\""}, "dataset a: dimensions, k and units are missing; the release aggregate is for datasets of series"},
+		"a pattern of names":   {map[string]string{"globex.rego": "package parley.partners.globex\ndecision := {\"allow\": true, \"datasets\": [{\"name\": \"a\", \"series\": [\"http_*\"], \"release\": \"row\"}]}"}, "; want one such as http_requests_total{env=\"prod\"} or {__name__=~\"http_.*\"}"},
 		"a misspelt mode":      {map[string]string{"globex.rego": "package parley.partners.globex\ndecision := {\"allow\": true, \"datasets\": [{\"name\": \"a\", \"series\": [\"a\"], \"release\": \"row\", \"labels\": {\"pod\": \"hash\"}}]}"}, "globex.rego:2: dataset a: labels.pod is \"hash\"; want keep, pseudonym, drop, or {\"generalize\": {...}} with regex and replacement, prefix, or buckets"},
 		"a misspelt key":       {map[string]string{"globex.rego": "package parley.partners.globex\ndefault decision := {\"allow\": false}\ndecision := {\"allow\": true, \"datasets\": [a]} if input.query != \"\"\na := {\n\t\"name\": \"a\",\n\t\"series\": [\"a\"],\n\t\"relase\": \"row\",\n}"}, "DIR/globex.rego:7: dataset a: unknown key \"relase\"; did you mean \"release\"?"},
 		"a key of a decision":  {map[string]string{"globex.rego": "package parley.partners.globex\ndefault decision := {\"allow\": false}\ndecision := {\n\t\"allow\": true, \"datasets\": [],\n\t\"maxage\": \"1d\",\n} if input.query != \"\""}, "DIR/globex.rego:5: decision: unknown key \"maxage\"; did you mean \"max_age\"?"},
@@ -643,9 +654,9 @@ func TestAFolderOfLinks(t *testing.T) {
 // What moves with the clock does, and never past what stands.
 func TestAgeAndDelayMoveWithTheClock(t *testing.T) {
 	for rule, want := range map[string][2]time.Time{
-		`"max_age": "1d"`:                                    {noon.Add(-24 * time.Hour), {}},
-		`"delay": "1h"`:                                      {{}, noon.Add(-time.Hour)},
-		`"max_age": "1d", "delay": "1h"`:                     {noon.Add(-24 * time.Hour), noon.Add(-time.Hour)},
+		`"max_age": "1d"`:                {noon.Add(-24 * time.Hour), {}},
+		`"delay": "1h"`:                  {{}, noon.Add(-time.Hour)},
+		`"max_age": "1d", "delay": "1h"`: {noon.Add(-24 * time.Hour), noon.Add(-time.Hour)},
 		`"delay": "1h", "not_after": "2000-01-01T00:00:00Z"`: {{}, time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)},
 		`"delay": "1h", "not_after": "2100-01-01T00:00:00Z"`: {{}, noon.Add(-time.Hour)},
 	} {

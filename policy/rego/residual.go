@@ -417,6 +417,20 @@ func (r *residual) apply(operator string, args []value) (value, error) {
 	return out, choose(0)
 }
 
+// saidToBeThere is the part that an expression of definedLabels is about, nil for
+// what a policy says itself.
+func saidToBeThere(b *ast.Builtin, operands []*ast.Term) *ast.Term {
+	if b.Name != ast.NotEqual.Name {
+		return nil
+	}
+	for i, operand := range operands {
+		if operand.Equal(nothing) {
+			return operands[1-i]
+		}
+	}
+	return nil
+}
+
 // written is an expression as a policy would have it.
 func written(expr *ast.Expr) string {
 	terms, ok := expr.Terms.([]*ast.Term)
@@ -428,6 +442,9 @@ func written(expr *ast.Expr) string {
 		return expr.String()
 	}
 	operands, not := terms[1:], ""
+	if part := saidToBeThere(b, operands); part != nil {
+		return part.String()
+	}
 	if expr.Negated {
 		not = "not "
 	}

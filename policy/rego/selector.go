@@ -16,6 +16,11 @@ import (
 type selector policy.Selector
 
 func (s *selector) UnmarshalJSON(text []byte) error {
+	return s.read(text, `http_requests_total{env="prod"} or {__name__=~"http_.*"}`)
+}
+
+// read says what selectors are like if text is none.
+func (s *selector) read(text []byte, like string) error {
 	switch text[0] {
 	case '"':
 		var expression string
@@ -24,7 +29,7 @@ func (s *selector) UnmarshalJSON(text []byte) error {
 		}
 		matchers, err := parser.ParseMetricSelector(expression)
 		if err != nil {
-			return fmt.Errorf("selector %q: %w", expression, err)
+			return fmt.Errorf("selector %q: %w; want one such as %s", expression, err, like)
 		}
 		*s = matchers
 		return nil
@@ -55,7 +60,7 @@ func (s *selector) UnmarshalJSON(text []byte) error {
 type streamSelector selector
 
 func (s *streamSelector) UnmarshalJSON(text []byte) error {
-	if err := (*selector)(s).UnmarshalJSON(text); err != nil {
+	if err := (*selector)(s).read(text, `{service="checkout"}`); err != nil {
 		return err
 	}
 	for _, m := range *s {

@@ -173,7 +173,11 @@ func explain(value any, err error) error {
 	for _, at := range slices.Sorted(maps.Keys(r.missing)) {
 		m := r.missing[at]
 		if keys := r.lacking(m); len(keys) > 0 {
-			r.found = append(r.found, r.at(m.path, isMissing(keys)))
+			text := isMissing(keys)
+			if dataset, _ := r.get(m.path).(map[string]any); dataset["include"] != nil && slices.Contains(keys, "k") {
+				text += "; the release aggregate is for datasets of series"
+			}
+			r.found = append(r.found, r.at(m.path, text))
 		}
 	}
 	slices.SortFunc(r.found, func(a, b misshapen) int { return strings.Compare(a.text, b.text) }) // the library goes through maps
@@ -384,6 +388,11 @@ func lacksAKey(e *jsonschema.ValidationError, path []string) bool {
 	return slices.ContainsFunc(e.Causes, func(cause *jsonschema.ValidationError) bool { return lacksAKey(cause, path) })
 }
 
+const wantDuration = "want a duration such as 30s, 5m, 1h30m or 7d"
+
+// durations are the keys whose values are some.
+var durations = []string{"max_age", "delay", "resolution", "range", "within"}
+
 const wantMode = `want keep, pseudonym, drop, or {"generalize": {...}} with regex and replacement, prefix, or buckets`
 
 // isRule says whether a path leads to the rule of a label.
@@ -424,6 +433,9 @@ func (r *shapeReader) words(e *jsonschema.ValidationError) string {
 		if text, ok := r.get(path).(string); ok && !slices.Contains(k.Want, "string") {
 			is = "is the text " + quote(text)
 		}
+		if slices.Contains(durations, last) {
+			return is + "; " + wantDuration
+		}
 		return is + "; want " + wordsOf(k.Want)
 	case *kind.Minimum:
 		if last == "k" {
@@ -450,7 +462,7 @@ func (r *shapeReader) words(e *jsonschema.ValidationError) string {
 		return out
 	case *kind.Pattern:
 		if strings.Contains(k.Want, "smhdwy") {
-			return is + "; want a duration such as 30s, 5m, 1h30m or 7d"
+			return is + "; " + wantDuration
 		}
 		return is + ", which does not match " + k.Want
 	case *kind.Format:

@@ -19,7 +19,7 @@ import (
 type spanSelector selector
 
 func (s *spanSelector) UnmarshalJSON(text []byte) error {
-	if err := (*selector)(s).UnmarshalJSON(text); err != nil {
+	if err := (*selector)(s).read(text, `{"resource.service.name"="checkout", status="error"}`); err != nil {
 		return err
 	}
 	for _, m := range *s {
