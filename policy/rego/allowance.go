@@ -153,6 +153,8 @@ func (t tooLarge) Error() string {
 const (
 	maxValues     = 100_000
 	maxValueBytes = 8 << 20 // of names and texts
+	// valueBytes is about what a value takes beside its text.
+	valueBytes = 100
 )
 
 // errLarge is a policy that gives more.
@@ -160,8 +162,8 @@ var errLarge = fmt.Errorf("what it gives is larger than %d values or %d MiB toge
 
 // options are those of a query that is evaluated. What it gives is read as OPA does,
 // if it isn't larger: what takes little room in memory can have one part many
-// times. values becomes how many it is.
-func (e *evaluation) options(values *int) []opa.EvalOption {
+// times. size becomes about how many bytes it takes.
+func (e *evaluation) options(size *int) []opa.EvalOption {
 	return []opa.EvalOption{opa.EvalExternalCancel(e), opa.EvalGenerateJSON(func(term *ast.Term, _ *opa.EvalContext) (any, error) {
 		if err := context.Cause(e.ctx); err != nil {
 			return nil, err
@@ -170,7 +172,7 @@ func (e *evaluation) options(values *int) []opa.EvalOption {
 		if !r.holds(term) {
 			return nil, errLarge
 		}
-		*values = maxValues - r.values
+		*size = (maxValues-r.values)*valueBytes + maxValueBytes - r.bytes
 		return ast.JSON(term.Value)
 	})}
 }

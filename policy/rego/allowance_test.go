@@ -246,16 +246,48 @@ func TestDecisionsThatAreKeptAreBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const each = maxValues / 2
+	const each = maxCachedBytes / 20
+	key := func(i int) string { return fmt.Sprintf("%03d", i) }
 	for i := range 100 {
-		c.add(fmt.Sprint(i), verdict{values: each})
-		c.add(fmt.Sprint(i), verdict{values: each}) // as who asked at the same time
+		c.add(key(i), verdict{size: each - len(key(i))})
+		c.add(key(i), verdict{size: each - len(key(i))}) // as who asked at the same time
 	}
-	if n := c.verdicts.Len(); n != maxCachedValues/each || c.values.Load() != maxCachedValues {
-		t.Errorf("%d are kept, of %d values", n, c.values.Load())
+	if n := c.verdicts.Len(); n != maxCachedBytes/each || c.bytes.Load() != int64(n)*each {
+		t.Errorf("%d are kept, of %d bytes", n, c.bytes.Load())
 	}
-	if _, ok := c.get("99"); !ok {
+	if _, ok := c.get(key(99)); !ok {
 		t.Error("the last one isn't kept")
+	}
+}
+
+// Whatever decisions are large by, those that are kept are bounded: a partner has as
+// many as it asks different questions.
+func TestLargeDecisionsThatAreKept(t *testing.T) {
+	const rules = helpersOfHungry + `
+longer := concat("", [long | some _ in numbers.range(1, 60)])
+include if input.series.env in {sprintf("%s-%d", [input.query, i]) | some i in numbers.range(1, 2000)}
+`
+	for name, test := range map[string]struct {
+		decision string
+		size     int // at least
+	}{
+		"few long texts":                    {`{"allow": false, "reasons": [input.query, longer]}`, 6_000_000},
+		"reasons where nothing is released": {`{"allow": true, "reasons": [input.query, longer], "datasets": [{"name": "d", "streams": ["{}"], "release": "row"}]}`, 6_000_000},
+		"selectors of an include rule":      {`{"allow": true, "datasets": [{"name": "d", "include": "include", "release": "row"}]}`, 2000 * len("query-1000")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := globexHas(t)
+			w.write(t, "globex.rego", "package parley.partners.globex\ndecision := "+test.decision+rules)
+			if err := w.Reload(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			r := globexAsks("slo-review")
+			r.Query = "query"
+			w.decide(t, r)
+			if kept := w.current.Load().cache; kept.verdicts.Len() != 1 || kept.bytes.Load() < int64(test.size) {
+				t.Errorf("%d decisions are kept, of %d bytes, want %d at least", kept.verdicts.Len(), kept.bytes.Load(), test.size)
+			}
+		})
 	}
 }
 
@@ -273,13 +305,13 @@ func TestATestThatTakesTooMuchMemory(t *testing.T) {
 	}
 }
 
-// A decision counts its values, so that it can be kept.
+// A decision's size is known, so that it can be kept.
 func TestSizeOfADecision(t *testing.T) {
 	w := globexHas(t)
 	rev := w.current.Load()
 	v, err := rev.verdict(t.Context(), globexAsks("slo-review"), noon)
-	if err != nil || !v.decision.Allow || v.values != 13 {
-		t.Errorf("%d values, %v", v.values, err)
+	if err != nil || !v.decision.Allow || v.size != 13*valueBytes+len("allowtruedatasetsnameupseriesupreleaserow")-len("true") {
+		t.Errorf("%d bytes, %v", v.size, err)
 	}
 }
 

@@ -131,10 +131,10 @@ func (rev *revision) decide(e *evaluation, p *prepared, input ast.Value, side po
 	if err != nil {
 		return verdict{}, err
 	}
-	v.values = size
 	if v.decision.Allow && side == policy.Answer {
 		v = v.about(signal)
 	}
+	v.size = size
 	for i, ds := range v.decision.Obligations.Datasets {
 		rule, ok := v.includes[i]
 		if !ok {
@@ -148,6 +148,7 @@ func (rev *revision) decide(e *evaluation, p *prepared, input ast.Value, side po
 			return verdict{}, fmt.Errorf("dataset %q: %w", ds.Name, err)
 		}
 		p.includes[rule].of.set(&v.decision.Obligations.Datasets[i], selectors)
+		v.size += selectorBytes(selectors)
 	}
 	return v, nil
 }

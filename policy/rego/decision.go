@@ -39,8 +39,8 @@ type verdict struct {
 	delay time.Duration
 	// includes are the rules that give the selectors of datasets, by their index.
 	includes map[int]string
-	// values is how many values the policy gave for it, which bounds what it holds.
-	values int
+	// size is about how many bytes it holds, with its reasons and selectors.
+	size int
 }
 
 // at returns the decision on a question asked now.
