@@ -144,13 +144,14 @@ func (rev *revision) include(e *evaluation, p *prepared, name string, input ast.
 	return is.selectors, is.err
 }
 
-// elementOf is what an include rule is of.
+// elementOf is what an include rule is of. Of one that can't be translated nobody
+// knows: it may ask for all of its input.
 func (p *prepared) elementOf(name string) (*element, error) {
 	rule := p.includes[name]
 	switch {
 	case rule == nil:
 		return nil, p.lacks(name)
-	case len(rule.inputs.askedOf()) > 1:
+	case len(rule.refused) > 0:
 		return nil, rule.refusal(name)
 	}
 	return rule.of, nil

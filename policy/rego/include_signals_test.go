@@ -185,3 +185,29 @@ func TestWhatCannotBeIncluded(t *testing.T) {
 		})
 	}
 }
+
+// What a dataset is of nobody knows whose rule can't be translated: were it taken for
+// one of series, what it denies of streams would leave.
+func TestWhatIsDeniedByARuleThatCannotBeTranslated(t *testing.T) {
+	const decision = `{"allow": true, "datasets": [
+		{"name": "all", "streams": ["{}"], "release": "row", "line": "keep"},
+		{"name": "vault", "include": concat("", ["va", "ult"]), "release": "deny"},
+	]}`
+	for name, rules := range map[string]string{
+		"all of the input, to a function":    "of(i) if i.stream.service == \"vault\"\nvault if of(input)",
+		"all of the input, by a variable":    "vault if { x := input; x.stream.service == \"vault\" }",
+		"a part that a variable names":       "vault if { some k in [\"stream\"]; input[k].service == \"vault\" }",
+		"all of the input, by object.get":    "vault if object.get(input, [\"stream\", \"service\"], \"\") == \"vault\"",
+		"series and streams, by two rules":   "vault if input.series.service == \"vault\"\nvault if input.stream.service == \"vault\"",
+		"streams, in a way that isn't known": "vault if input.stream.service == \"vault\"\nelse := false",
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, signal := range []tenants.Signal{tenants.Metrics, tenants.Logs, tenants.Traces} {
+				d, err := decisionOn(t, signal, decision, rules)
+				if err == nil || !strings.Contains(err.Error(), "include rule vault: ") || d.Allow || len(d.Obligations.Datasets) > 0 {
+					t.Errorf("of %s %+v is released: %v", signal, d.Obligations.Datasets, err)
+				}
+			}
+		})
+	}
+}
