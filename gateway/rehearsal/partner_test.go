@@ -291,7 +291,7 @@ func TestFindingsOfLogsAndTraces(t *testing.T) {
 	{"name": "shop", "streams": ["{service=\"shop\", regoin=~\"eu|us\"}"], "release": "row", "labels": {"trace_id": "keep"}, "line": "none"},
 	{"name": "mail", "streams": ["{service=\"mial\"}"], "release": "row", "line": "none"},
 	{"name": "cron", "streams": ["{service=\"cron\"}"], "release": "row", "line": "none"},
-	{"name": "web", "spans": ["{\"resource.service.name\"=~\"web|crore\"}"], "release": "row", "span": "full"},
+	{"name": "web", "spans": ["{\"resource.service.name\"=~\"web|crore\"}", "{\"resource.service.name\"=\"crore\", kind=\"server\"}"], "release": "row", "span": "full"},
 	{"name": "open", "spans": ["{\"resource.service.name\"=\"open\", \"span.x\"=\"y\"}"], "release": "row", "span": "shape"}]}`)
 	stage, backend := offstage(t, globex)
 	for _, c := range []struct {
