@@ -7,7 +7,6 @@ import (
 	"github.com/parley-gateway/parley/federation/metrics"
 	"github.com/parley-gateway/parley/policy"
 	"github.com/parley-gateway/parley/policy/rego"
-	"github.com/parley-gateway/parley/tenants"
 	"github.com/parley-gateway/parley/tenants/yamlstrict"
 )
 
@@ -51,8 +50,7 @@ func finding(d policy.Dataset, w rego.Written, m metrics.Missing) Finding {
 	}
 	switch {
 	case m.What == metrics.MissingSeries:
-		things := map[tenants.Signal]string{tenants.Metrics: "series", tenants.Logs: "streams"}[d.Signal()]
-		f.Text = fmt.Sprintf("dataset %s matches no %s", d.Name, things)
+		f.Text = fmt.Sprintf("dataset %s matches no %s", d.Name, m.Key)
 		return f
 	case m.What == missingService:
 		f.Text = fmt.Sprintf("in your data there is no service %q", m.Name)

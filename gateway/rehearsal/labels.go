@@ -52,7 +52,7 @@ func label(org tenants.OrgID, datasets []policy.Dataset, written []rego.Written,
 	}
 	out.Place, out.Why = placeOf(says, written[fate.Says], fate.Label)
 	if says.Signal() == tenants.Traces && (says.Span.Mode == policy.SpanFull || says.Span.Mode == policy.SpanShape) {
-		out.Place, out.Why = content(datasets, written, inspect.ContentFate{Dataset: fate.Says, Says: fate.Says}).Place, says.Span.Mode.String()+" spans"
+		out.Place, out.Why = placeOfContent(says, written[fate.Says]), says.Span.Mode.String()+" spans"
 	}
 	if says.Cells != nil && fate.Label == labels.BucketLabel { // a dimension without being named
 		out.Mode, out.What = policy.Keep, policy.Keep.String()
@@ -74,18 +74,21 @@ func partial(datasets []policy.Dataset, p inspect.PartialFate, at rego.Place) Pa
 
 // content is what becomes of lines or spans, with names and places.
 func content(datasets []policy.Dataset, written []rego.Written, fate inspect.ContentFate) Content {
-	key := map[tenants.Signal]string{tenants.Logs: "line", tenants.Traces: "span"}[datasets[fate.Dataset].Signal()]
-	placed := func(i int) rego.Place {
-		if at, said := written[i].Keys[key]; said {
-			return at
-		}
-		return written[i].Place
-	}
-	out := Content{ContentFate: fate, Dataset: datasets[fate.Dataset].Name, Says: datasets[fate.Says].Name, Place: placed(fate.Says)}
+	says := datasets[fate.Says]
+	out := Content{ContentFate: fate, Dataset: datasets[fate.Dataset].Name, Says: says.Name, Place: placeOfContent(says, written[fate.Says])}
 	for _, p := range fate.Partly {
-		out.Partly = append(out.Partly, partial(datasets, p, placed(p.Also)))
+		out.Partly = append(out.Partly, partial(datasets, p, placeOfContent(datasets[p.Also], written[p.Also])))
 	}
 	return out
+}
+
+// placeOfContent is where a dataset says what leaves of lines or spans.
+func placeOfContent(d policy.Dataset, w rego.Written) rego.Place {
+	key := map[tenants.Signal]string{tenants.Logs: "line", tenants.Traces: "span"}[d.Signal()]
+	if at, said := w.Keys[key]; said {
+		return at
+	}
+	return w.Place
 }
 
 // writes says whether a query writes the label.
