@@ -106,6 +106,7 @@ type accounting struct {
 	whole      *logql.LogSelector
 	start, end int64 // Unix nanoseconds; start is included, end isn't
 	own, seen  *view
+	bounds     selection // the part of that time that may be seen, ends before it starts where none may
 	streams    map[*visibleStream]streamFate
 	values     redact.Values
 }
@@ -127,6 +128,7 @@ func (a *accounting) read(ctx context.Context) error {
 		return federation.Errorf(federation.BadQuestion, "%v", err)
 	}
 	sel := selection{start: a.start, end: a.end, backward: true}
+	a.bounds, _ = a.seen.narrow(sel)
 	var possible bool
 	if sel.matchers, possible = a.own.labels.Narrow(a.whole.Matchers); !possible {
 		return nil
@@ -182,8 +184,7 @@ func (a *accounting) entry(raw rawEntry) (e visibleEntry, ok bool, err error) {
 		return e, false, nil
 	}
 	at, seen := a.seen.moment(raw.at)
-	bounds, possible := a.seen.narrow(selection{start: a.start, end: a.end})
-	if !possible || !seen || raw.at < bounds.start || raw.at >= bounds.end || at < a.start || at >= a.end {
+	if !seen || raw.at < a.bounds.start || raw.at >= a.bounds.end || at < a.start || at >= a.end {
 		a.Elsewhen++
 		return e, false, nil
 	}

@@ -188,8 +188,9 @@ func (l *Local) answer(ctx context.Context, q Question, v *view, limits tenants.
 	return nil, federation.Errorf(federation.BadQuestion, "%q is not a kind of question about logs", q.Kind)
 }
 
-// linesOf is what the lines of a log query go through, if any leave.
-func (v *view) linesOf(q Question, selector *logql.LogSelector, limits tenants.Limits) (*logql.Pipeline, error) {
+// pipelineOf is what the lines of a log query go through. The error says why none
+// of them leave.
+func (v *view) pipelineOf(q Question, selector *logql.LogSelector, limits tenants.Limits) (*logql.Pipeline, error) {
 	if err := v.refuseLines(selector); err != nil {
 		return nil, err
 	}
@@ -205,7 +206,7 @@ func (v *view) linesOf(q Question, selector *logql.LogSelector, limits tenants.L
 
 // lines answers a log query.
 func (l *Local) lines(ctx context.Context, q Question, selector *logql.LogSelector, v *view, limits tenants.Limits) (*Released, error) {
-	pipeline, err := v.linesOf(q, selector, limits)
+	pipeline, err := v.pipelineOf(q, selector, limits)
 	if err != nil {
 		return nil, err
 	}

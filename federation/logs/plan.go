@@ -96,7 +96,7 @@ func NewPlan(c PlanConfig, q Question, o policy.Obligations) (Plan, error) {
 // planAnswer plans how an expression is evaluated.
 func (v *view) planAnswer(p *Plan, q Question, expr logql.Expr, limits tenants.Limits) error {
 	if selector, ok := expr.(*logql.LogSelector); ok {
-		_, err := v.linesOf(q, selector, limits)
+		_, err := v.pipelineOf(q, selector, limits)
 		return err
 	}
 	in, err := forAnswering(expr)
