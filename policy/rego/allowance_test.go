@@ -123,7 +123,7 @@ include if {
 	some a in numbers.range(1, 100000)
 	input.series.env == concat("", [long, sprintf("%d", [a])])
 }
-` + helpersOfHungry)
+`+helpersOfHungry)
 	if text := fmt.Sprint(w.Reload(t.Context())); !strings.Contains(text, "include rule include: it was ended: memory grew") {
 		t.Error(text)
 	}

@@ -654,9 +654,9 @@ func TestAFolderOfLinks(t *testing.T) {
 // What moves with the clock does, and never past what stands.
 func TestAgeAndDelayMoveWithTheClock(t *testing.T) {
 	for rule, want := range map[string][2]time.Time{
-		`"max_age": "1d"`:                {noon.Add(-24 * time.Hour), {}},
-		`"delay": "1h"`:                  {{}, noon.Add(-time.Hour)},
-		`"max_age": "1d", "delay": "1h"`: {noon.Add(-24 * time.Hour), noon.Add(-time.Hour)},
+		`"max_age": "1d"`:                                    {noon.Add(-24 * time.Hour), {}},
+		`"delay": "1h"`:                                      {{}, noon.Add(-time.Hour)},
+		`"max_age": "1d", "delay": "1h"`:                     {noon.Add(-24 * time.Hour), noon.Add(-time.Hour)},
 		`"delay": "1h", "not_after": "2000-01-01T00:00:00Z"`: {{}, time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)},
 		`"delay": "1h", "not_after": "2100-01-01T00:00:00Z"`: {{}, noon.Add(-time.Hour)},
 	} {
