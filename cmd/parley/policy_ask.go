@@ -31,7 +31,7 @@ type partnerQuestion struct {
 
 	BreakGlass string `placeholder:"REASON" help:"Ask in an emergency, for this reason, as --user for --case."`
 
-	Signal string          `enum:",metrics,logs,traces" default:"" placeholder:"S" help:"What it is about, metrics, logs or traces, where the question could be about several; without it the first of them whose language it is in."`
+	Signal *tenants.Signal `enum:"metrics,logs,traces" placeholder:"S" help:"What it is about, metrics, logs or traces, where the question could be about several; without it the first of them whose language it is in."`
 	Range  *model.Duration `placeholder:"1h" help:"For how long up to --time, instead of for one moment; of lines and searches without it an hour."`
 	Step   *model.Duration `placeholder:"30s" help:"Resolution of numbers over --range; without it a hundredth of the range."`
 	Time   string          `placeholder:"T" help:"The moment asked for, as RFC 3339 or Unix seconds; without it now."`
@@ -79,8 +79,10 @@ func (q *partnerQuestion) question(now time.Time) (federation.Question, error) {
 	if err != nil {
 		return nil, err
 	}
-	about := tenants.Signal(q.Signal)
-	if about == "" {
+	var about tenants.Signal
+	if q.Signal != nil {
+		about = *q.Signal
+	} else {
 		all := languages(q.Expression)
 		if len(all) == 0 {
 			_, err := parser.ParseExpr(q.Expression)
@@ -183,7 +185,7 @@ const (
 )
 
 var (
-	errLimitOfNumbers = usage("--limit: is of lines and of traces, and this asks for numbers")
+	errLimitOfNumbers = usage("--limit: is of lines and of traces, and this asks for numbers; --signal logs asks for lines where PromQL would do as well")
 	errStepOfEvents   = usage("--step is the resolution of numbers, and this asks for lines or traces")
 )
 
@@ -225,7 +227,7 @@ func (q *partnerQuestion) most(otherwise int) (int, error) {
 // note says which of several languages a text that is of all was taken for.
 func (q *partnerQuestion) note(w io.Writer) error {
 	all := languages(q.Expression)
-	if q.Signal != "" || len(all) < 2 {
+	if q.Signal != nil || len(all) < 2 {
 		return nil
 	}
 	var others []string

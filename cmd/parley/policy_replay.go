@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/common/model"
 
 	"github.com/parley-gateway/parley/gateway/replay"
+	"github.com/parley-gateway/parley/policy"
 	"github.com/parley-gateway/parley/policy/inspect"
 	"github.com/parley-gateway/parley/tenants"
 )
@@ -160,7 +161,11 @@ func showGroups(out *strings.Builder, how style, r replay.Report, outcome replay
 			purpose += " in an emergency"
 		}
 		fmt.Fprintf(out, "  %d for %s, %s, the last at %s: %s\n", g.Count, printable(string(g.Partner)), purpose, stamp(g.Last), what)
-		if query := strings.TrimSpace(g.Query); query != "" {
+		query := strings.TrimSpace(g.Query)
+		if g.Kind == policy.Trace {
+			query = strings.Join(strings.Fields(query), " ") // ids, one a line
+		}
+		if query != "" {
 			out.WriteString(paragraph("    ", printable(query)))
 		}
 		if g.Why != "" {

@@ -145,7 +145,7 @@ func readBackend(c *config.Config, signal tenants.Signal) (b rehearsal.Backend, 
 	switch signal {
 	case tenants.Logs:
 		if c.Logs == nil {
-			return b, nil, errors.New("the config names no logs: a question about them can't be tried")
+			return b, nil, errors.New("the config names no logs: a question about them can't be tried without logs.loki; parley policy explain says what policy makes of it")
 		}
 		b.Logs, closeBackend, err = newLogsSource(c)
 	case tenants.Traces:
@@ -160,7 +160,7 @@ func readBackend(c *config.Config, signal tenants.Signal) (b rehearsal.Backend, 
 func readTraces(c *config.Config) (traces.Source, func() error, error) {
 	switch {
 	case c.Traces == nil:
-		return nil, nil, errors.New("the config names no traces: a question about them can't be tried")
+		return nil, nil, errors.New("the config names no traces: a question about them can't be tried without traces.jaeger or traces.tempo; parley policy explain says what policy makes of it")
 	case c.Traces.Store != nil:
 		return nil, nil, errors.New("the config's traces are in the memory of the running gateway, which nobody else can read: a question about them can't be tried; explain says what policy makes of it")
 	}
