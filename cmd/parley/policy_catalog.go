@@ -397,7 +397,13 @@ func (p *catalogPage) bounds(t inspect.CatalogTerms) {
 	}
 	p.item(fmt.Sprintf("One question spans at most %s; one answer has at most %s%d series, %d samples and %d bytes.",
 		span(t.Limits.Range), lines, t.Limits.Series, t.Limits.Samples, t.Limits.Bytes))
-	if t.Resolution > 0 {
+	switch {
+	case t.Resolution == 0:
+	case t.Limits.Spans > 0:
+		p.item("Times are those at the end of every " + span(t.Resolution) + ".")
+	case t.Limits.Lines > 0:
+		p.item("Lines come at the end of every " + span(t.Resolution) + "; ask with steps and ranges that aren't shorter.")
+	default:
 		p.item("One sample every " + span(t.Resolution) + "; ask with steps and ranges that aren't shorter.")
 	}
 	if len(t.Functions) > 0 {

@@ -21,7 +21,7 @@ func TestCatalogOfTraces(t *testing.T) {
 	sets[2].Folded = true
 	catalog := func(others ...inspect.CatalogSet) inspect.Catalog {
 		return inspect.Catalog{Owner: "acme", Partner: "globex", Purposes: []inspect.CatalogPurpose{{Purpose: "slo-review", Terms: []inspect.CatalogTerms{{
-			Sets: append(others, sets...), Limits: inspect.CatalogLimits{Spans: 500, Range: time.Hour}, Pseudonyms: "1d",
+			Sets: append(others, sets...), Limits: inspect.CatalogLimits{Spans: 500, Range: time.Hour}, Pseudonyms: "1d", Resolution: time.Minute,
 		}}}}}
 	}
 	page := func(c inspect.Catalog) string {
@@ -37,6 +37,7 @@ func TestCatalogOfTraces(t *testing.T) {
 		"- all spans\n  - released as: spans without names and attributes: time, kind and who called whom\n",
 		"- all spans\n  - released as: spans as they are\n",
 		"one answer has at most 500 spans,",
+		"Times are those at the end of every 1m.",
 		"Pseudonyms stay the same for 1d.",
 	} {
 		if !strings.Contains(text, want) {

@@ -48,6 +48,7 @@ func (*policyExplainCommand) Help() string {
 It says what policy decides and which rules and lines say so, what of the
 question is released how, what becomes of each label or attribute it speaks of,
 of lines and of spans, and what the partner would be told. No data is read.
+With --dir alone we are called us, as in org="us".
 PromQL is about metrics, LogQL about logs, TraceQL or a trace id about traces;
 what is PromQL and LogQL alike, such as rate({service="checkout"}[5m]), is taken
 to be about metrics, which is said, unless there is --signal logs.

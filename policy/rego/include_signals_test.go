@@ -152,6 +152,7 @@ func TestWhatCannotBeIncluded(t *testing.T) {
 		"a part of it":          {tenants.Traces, ``, `ours if input.span.resource["service.name"] == "checkout"`, "only single attributes can be translated, as input.span[\"resource.service.name\"]"},
 		"a short name":          {tenants.Traces, ``, `ours if input.span.service in ["a"]`, "`input.span.service`: spans aren't selected by \"service\""},
 		"a list":                {tenants.Logs, ``, `ours if input.stream.service == data.teams`, "never equal to [\"web\", \"api\"]; in asks for one of a list"},
+		"no list":               {tenants.Logs, ``, `ours if input.stream.service in data.number`, "nothing is in 5: it is no list"},
 		"two, and lines":        {tenants.Logs, `, "line": "keep"`, `ours if { input.stream.env == "prod"; input.series.env == "prod" }`, "include rule ours: it is asked of input.series and of input.stream"},
 		"an event":              {tenants.Traces, ``, `ours if input.span["event.name"] == "exception"`, "spans aren't selected by \"event.name\""},
 		"what gateways say":     {tenants.Traces, ``, `ours if input.span["resource.parley.org"] == "globex"`, "which only gateways say"},

@@ -114,6 +114,8 @@ func membersOf(others []ast.Value) (values, error) {
 		c.Foreach(add)
 	case ast.Object:
 		c.Foreach(func(_, v *ast.Term) { add(v) })
+	default:
+		return values{}, fmt.Errorf("nothing is in %s: it is no list", cutTo(c.String(), maxShown))
 	}
 	return texts(members)
 }
