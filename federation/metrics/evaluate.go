@@ -96,5 +96,5 @@ func evaluationError(err error) error {
 		}
 		return &federation.Error{Kind: federation.Unavailable, Message: "the metrics store can't be read now", Err: err}
 	}
-	return &federation.Error{Kind: federation.BadQuestion, Message: "the expression can't be evaluated: series of one side don't match one to one with the other's, or a function's argument is out of range", Err: err}
+	return &federation.Error{Kind: federation.BadQuestion, Message: "the expression can't be evaluated: series of one side don't match one to one with the other's, two series become one, or a function's argument is out of range", Err: err}
 }
