@@ -22,8 +22,11 @@ type Finding struct {
 	Text    string     `json:"text"`
 }
 
-// missingService is a service of which there are no spans.
-const missingService metrics.MissingThing = "service"
+// What policy names of spans.
+const (
+	missingService   metrics.MissingThing = "service"
+	missingAttribute metrics.MissingThing = "attribute" // of the traces that are looked at
+)
 
 // look adds what a search for names found, in a time that is zero for any; the error is
 // why it found nothing.
@@ -54,6 +57,8 @@ func finding(d policy.Dataset, w rego.Written, m metrics.Missing) Finding {
 		return f
 	case m.What == missingService:
 		f.Text = fmt.Sprintf("in your data there is no service %q", m.Name)
+	case m.What == missingAttribute:
+		f.Text = fmt.Sprintf("no span of these traces has %q", m.Name)
 	case m.What == metrics.MissingMetric:
 		f.Text = fmt.Sprintf("in your data there is no metric %q", m.Name)
 	case m.Elsewhere:

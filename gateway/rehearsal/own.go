@@ -116,6 +116,9 @@ func (t *Trial) accountTraces(ctx context.Context, local *traces.Local, e Explan
 	for _, s := range services {
 		missing = append(missing, metrics.Missing{Dataset: s.Dataset, What: missingService, Key: "spans", Name: s.Service, Among: s.Among})
 	}
+	for _, a := range account.Missing {
+		missing = append(missing, metrics.Missing{Dataset: a.Dataset, What: missingAttribute, Key: "spans", Name: a.Name, Among: a.Among})
+	}
 	t.look(e, missing, policy.Window{}, err)
 	return nil
 }

@@ -307,7 +307,7 @@ func TestFindingsOfLogsAndTraces(t *testing.T) {
 		},
 		{
 			traces.Question{Kind: policy.Search, Expression: "{ }", Start: tracestest.Start, End: tracestest.Start.Add(tracestest.Length), Limit: 1},
-			[]string{`acme.rego:7: in your data there is no service "crore"; did you mean core?`},
+			[]string{`acme.rego:7: in your data there is no service "crore"; did you mean core?`, `acme.rego:8: no span of these traces has "span.x"`},
 		},
 	} {
 		tried, err := stage.Try(t.Context(), backend, rehearsal.Ask{Partner: "acme", Purpose: "slo-review", Question: c.q})
