@@ -151,7 +151,7 @@ func readBackend(c *config.Config, signal tenants.Signal) (b rehearsal.Backend, 
 	case tenants.Traces:
 		b.Traces, closeBackend, err = readTraces(c)
 	default:
-		b.Source, closeBackend, err = readSource(c)
+		b.Metrics, closeBackend, err = readSource(c)
 	}
 	return b, closeBackend, err
 }

@@ -51,7 +51,7 @@ func (s Stage) own(b Backend, a Ask) (own, error) {
 	switch q := a.Question.(type) {
 	case metrics.Question:
 		local, err := metrics.NewLocal(metrics.LocalConfig{
-			Org: s.Folder.Org, Source: b.Source, Secret: b.Secret, Lookback: s.Lookback, MaxSamples: s.MaxSamples, Now: s.Folder.Now,
+			Org: s.Folder.Org, Source: b.Metrics, Secret: b.Secret, Lookback: s.Lookback, MaxSamples: s.MaxSamples, Now: s.Folder.Now,
 		})
 		return own{answer: gateway.AnswerFrom(local), account: func(ctx context.Context, t *Trial, e Explanation, by federation.Asking) error {
 			return t.accountMetrics(ctx, local, q, e, by)

@@ -77,7 +77,7 @@ func stageOf(t *testing.T, policyText string) (Stage, Backend) {
 		add("__name__", "logins_total", "region", region, "user", fmt.Sprint("user-", i))
 	}
 	add("__name__", "payroll_total", "region", "eu")
-	return Stage{Folder: folder}, Backend{Source: metricstest.Store(t, series), Secret: make([]byte, 32), Timeout: time.Minute}
+	return Stage{Folder: folder}, Backend{Metrics: metricstest.Store(t, series), Secret: make([]byte, 32), Timeout: time.Minute}
 }
 
 func ask(expression string, purpose tenants.Purpose) Ask {

@@ -50,10 +50,12 @@ type Trial struct {
 
 // Backend is where the owner's data is, of the question's signal at least.
 type Backend struct {
-	Source  metrics.Source
+	Metrics metrics.Source
 	Logs    logs.Source
 	Traces  traces.Source
-	Secret  []byte
+	// Secret is that of the gateway's pseudonyms.
+	Secret []byte
+	// Timeout bounds a trial, both answers and what is between them.
 	Timeout time.Duration
 }
 
