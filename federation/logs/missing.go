@@ -5,7 +5,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
 
@@ -16,18 +15,11 @@ import (
 	"github.com/parley-gateway/parley/tenants"
 )
 
-// Streams are looked for in no less than an hour, as some have lines now and then
-// alone, and in no more than a day.
-const (
-	leastLooked = time.Hour
-	mostLooked  = 24 * time.Hour
-)
-
 // Missing looks in the store for what the selectors of a decision's datasets name:
 // streams, and labels of streams. Labels that datasets show aren't looked for, since
-// they may be of structured metadata, which no store lists. It looks in the time that
-// an instant or a range query touches, of at least an hour and at most a day up to its
-// end, which it returns.
+// they may be of structured metadata, which no store lists. It looks where
+// metrics.LookedIn says, of the time that an instant or a range query touches, which
+// it returns.
 func (l *Local) Missing(ctx context.Context, q Question, o policy.Obligations, by federation.Asking) ([]metrics.Missing, policy.Window, error) {
 	v, err := l.view(o.Of(tenants.Logs), by)
 	if err != nil {
@@ -37,8 +29,7 @@ func (l *Local) Missing(ctx context.Context, q Question, o policy.Obligations, b
 	if err != nil {
 		return nil, policy.Window{}, err
 	}
-	window := asked.Window
-	window.Start = window.End.Add(-min(max(window.End.Sub(window.Start), leastLooked), mostLooked))
+	window := metrics.LookedIn(asked.Window)
 	streams, err := v.source.selectStreams(ctx, selection{start: window.Start.UnixNano(), end: window.End.UnixNano()})
 	if err != nil {
 		return nil, window, federation.AsError(err)

@@ -42,21 +42,21 @@ const (
 	MissingLabel  MissingThing = "label"
 )
 
-// Names are looked for in no less than an hour, since a label needn't be on a series
-// at every moment, and in no more than a day.
-const (
-	leastLooked = time.Hour
-	mostLooked  = 24 * time.Hour
-)
+// LookedIn is the time in which names are looked for, of a question whose data is of
+// this time: up to its end, no less than an hour, since neither is a label on a
+// series nor a line in a stream at every moment, and no more than a day.
+func LookedIn(touched policy.Window) policy.Window {
+	touched.Start = touched.End.Add(-min(max(touched.End.Sub(touched.Start), time.Hour), 24*time.Hour))
+	return touched
+}
 
 // ofExemplars are labels that by convention exemplars have and series don't. See
 // https://opentelemetry.io/docs/specs/otel/compatibility/prometheus_and_openmetrics/.
 var ofExemplars = []string{"trace_id", "span_id", "traceID", "spanID"}
 
 // Missing looks in the store for what the datasets of a decision name: metrics,
-// labels, dimensions and units. It looks in the time that an instant or range
-// query touches, of at least an hour and at most a day up to its end, which it
-// returns.
+// labels, dimensions and units. It looks where LookedIn says, of the time that an
+// instant or range query touches, which it returns.
 func (l *Local) Missing(ctx context.Context, q Question, o policy.Obligations, by Asking) ([]Missing, policy.Window, error) {
 	v, err := l.view(o, by)
 	if err != nil {
@@ -69,8 +69,7 @@ func (l *Local) Missing(ctx context.Context, q Question, o policy.Obligations, b
 	if err != nil {
 		return nil, policy.Window{}, err
 	}
-	window := asked.Window
-	window.Start = window.End.Add(-min(max(window.End.Sub(window.Start), leastLooked), mostLooked))
+	window := LookedIn(asked.Window)
 	s := &search{view: v, mint: window.Start.UnixMilli(), maxt: window.End.UnixMilli()}
 	for i := range v.rules.datasets {
 		if err := s.dataset(ctx, i); err != nil {
