@@ -5,6 +5,9 @@ import (
 	randv2 "math/rand/v2"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/parley-gateway/parley/federation/metrics"
 	"github.com/parley-gateway/parley/federation/metrics/metricstest"
@@ -110,5 +113,74 @@ func TestCellsAmongOthersAreTheSame(t *testing.T) {
 	t.Logf("%d answers, %d among others", answered, among)
 	if answered < 80 || among < 400 {
 		t.Errorf("only %d answers, and %d among others: the test is blind", answered, among)
+	}
+}
+
+// Worlds that differ inside small cells alone give the same bytes where leaves share
+// cells as well, whatever they match, with datasets that overlap and floors.
+func TestSmallCellsDontShowInManyLeaves(t *testing.T) {
+	seed := seedOf(t)
+	r := randv2.New(randv2.NewPCG(uint64(seed), 16))
+	g := overCells{r: r}
+	matchers := func() string {
+		list := make([]string, r.IntN(4))
+		for i := range list {
+			list[i] = g.pick(
+				`region="eu"`, `region=""`, `region!=""`, `region=~"e.*|u.*"`, `region=~"|eu"`, `region="__other__"`, `status="500"`, `status=~"2.*"`, `status!~"5.*"`,
+				`le="1"`, `le!="0.3"`, `le=""`, `le=~"0.*|.Inf"`, `org=~".+"`, `org!="x"`, `org="x"`, `exported_org=""`,
+			)
+		}
+		return strings.Join(list, ",")
+	}
+	answered, among := 0, 0
+	for range 16 {
+		world := r.Uint64()
+		store := func(small uint64) *metrics.Local {
+			series := metricstest.Cells(randv2.New(randv2.NewPCG(world, 0)), randv2.New(randv2.NewPCG(world, small)), threshold)
+			return newLocalAt(t, metricstest.Store(t, series))
+		}
+		one, other := store(1), store(2)
+		o := inCells(randomCells(r))
+		in := func(label, value string) []policy.Selector {
+			return []policy.Selector{{labels.MustNewMatcher(labels.MatchEqual, label, value)}}
+		}
+		switch r.IntN(4) {
+		case 0:
+			second := inCells(randomCells(r)).Datasets[0]
+			second.Name, second.Series = "second", in("region", g.pick("eu", "us", ""))
+			o.Datasets = append(o.Datasets, second)
+		case 1:
+			o.Datasets = append(o.Datasets, policy.Dataset{Name: "none", Series: in("region", "us"), Release: policy.Deny})
+		case 2:
+			o.Resolution = 15 * time.Second
+		}
+		for range 120 {
+			metric := g.pick("requests_total", "queue_length", "wait_bucket", "latency_bucket", "wait_native", "latency_native")
+			function := g.pick("#", "#", "rate(#[2m])", "increase(#[90s])", "sum_over_time(#[1m])", "max_over_time(#[3m:30s])", "avg_over_time(#[2m] offset 1m)", "rate(#[2m] @ end())", "# offset -30s")
+			leaf := func() string {
+				return g.pick("sum", "sum", "count", "avg", "group") + " by (" + g.labels() + ") (" + strings.ReplaceAll(function, "#", metric+"{"+matchers()+"}") + ")"
+			}
+			leaves := 2 + r.IntN(4)
+			q := randomQuestion(r, always("1"), always("1"))
+			q.Expression = leaf()
+			for range leaves - 1 {
+				q.Expression = "(" + q.Expression + " " + g.pick("or", "or on ()", "and on ()", "/ on () group_left ()", "-", "unless on (region)") + " " + leaf() + ")"
+			}
+			got, want := ask(one, q, o), ask(other, q, o)
+			if got != want && (!unstable(one, q, o) || !unstable(other, q, o)) {
+				t.Fatalf("%s\none world: %.900s\nthe other: %.900s\npolicy: %+v", describe(q), got, want, o)
+			}
+			if strings.HasPrefix(got, "error") || got == "[] [] map[]\n" {
+				continue
+			}
+			answered++
+			if formed, err := metrics.CellsFormed(q, o); err == nil && formed < leaves {
+				among++
+			}
+		}
+	}
+	t.Logf("%d answers, %d of which share cells", answered, among)
+	if answered < 120 || among < 60 {
+		t.Errorf("only %d answers, %d of which share cells: the test is blind", answered, among)
 	}
 }
