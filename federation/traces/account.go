@@ -2,9 +2,7 @@ package traces
 
 import (
 	"context"
-	"maps"
 	"slices"
-	"strings"
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/ptrace"
@@ -27,15 +25,6 @@ type Account struct {
 	// Missing are attributes by which datasets select spans, and that no span of these
 	// traces has, of datasets that select none of them.
 	Missing []MissingAttribute `json:"-"`
-}
-
-// MissingAttribute is an attribute that the traces don't have, as policy calls it.
-type MissingAttribute struct {
-	// Dataset is the one that names it, by its index in the obligations.
-	Dataset int
-	Name    string
-	// Among are the attributes that there are instead, sorted.
-	Among []string
 }
 
 // TraceAccount is what becomes of a trace.
@@ -90,50 +79,6 @@ func (l *Local) Account(ctx context.Context, ids []pcommon.TraceID, o policy.Obl
 		out.Missing = met.missing(v.rules.datasets)
 	}
 	return out, nil
-}
-
-// meeting is which datasets spans are of, and which attributes they have.
-type meeting struct {
-	datasets   map[int]bool
-	attributes map[string]bool
-}
-
-func (m meeting) add(n node, datasets []int) {
-	for _, i := range datasets {
-		m.datasets[i] = true
-	}
-	for prefix, attributes := range map[string]pcommon.Map{
-		resourcePrefix: n.resource.Attributes(), scopePrefix: n.scope.Scope().Attributes(), spanPrefix: n.span.Attributes(),
-	} {
-		for key := range attributes.All() {
-			m.attributes[prefix+exported(valid(key))] = true
-		}
-	}
-}
-
-// missing are the attributes that have to be there for a dataset that no span is of.
-func (m meeting) missing(all []policy.Dataset) []MissingAttribute {
-	var out []MissingAttribute
-	among := slices.Sorted(maps.Keys(m.attributes))
-	for i, d := range all {
-		said := map[string]bool{}
-		for _, s := range d.Spans {
-			for _, by := range s {
-				if m.datasets[i] || m.attributes[by.Name] || said[by.Name] || by.Matches("") || !isAttribute(by.Name) {
-					continue
-				}
-				said[by.Name] = true
-				out = append(out, MissingAttribute{Dataset: i, Name: by.Name, Among: among})
-			}
-		}
-	}
-	return out
-}
-
-// isAttribute says whether a name that spans are selected by is that of an attribute.
-func isAttribute(name string) bool {
-	return name != policy.SpanScopeName && name != policy.SpanScopeVersion &&
-		slices.ContainsFunc([]string{resourcePrefix, scopePrefix, spanPrefix}, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
 }
 
 // account goes the steps of view.trace, and counts what each takes away.

@@ -3,9 +3,12 @@ package traces
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
+	"strings"
 
 	"github.com/prometheus/prometheus/model/labels"
+	"go.opentelemetry.io/collector/pdata/pcommon"
 
 	"github.com/parley-gateway/parley/federation"
 	"github.com/parley-gateway/parley/policy"
@@ -65,4 +68,57 @@ func servicesOf(selectors []policy.Selector) []string {
 	}
 	slices.Sort(out)
 	return slices.DeleteFunc(slices.Compact(out), func(service string) bool { return service == "" })
+}
+
+// MissingAttribute is an attribute that the traces don't have, as policy calls it.
+type MissingAttribute struct {
+	// Dataset is the one that names it, by its index in the obligations.
+	Dataset int
+	Name    string
+	// Among are the attributes that there are instead, sorted.
+	Among []string
+}
+
+// meeting is which datasets spans are of, and which attributes they have.
+type meeting struct {
+	datasets   map[int]bool
+	attributes map[string]bool
+}
+
+func (m meeting) add(n node, datasets []int) {
+	for _, i := range datasets {
+		m.datasets[i] = true
+	}
+	for prefix, attributes := range map[string]pcommon.Map{
+		resourcePrefix: n.resource.Attributes(), scopePrefix: n.scope.Scope().Attributes(), spanPrefix: n.span.Attributes(),
+	} {
+		for key := range attributes.All() {
+			m.attributes[prefix+exported(valid(key))] = true
+		}
+	}
+}
+
+// missing are the attributes that have to be there for a dataset that no span is of.
+func (m meeting) missing(all []policy.Dataset) []MissingAttribute {
+	var out []MissingAttribute
+	among := slices.Sorted(maps.Keys(m.attributes))
+	for i, d := range all {
+		said := map[string]bool{}
+		for _, s := range d.Spans {
+			for _, by := range s {
+				if m.datasets[i] || m.attributes[by.Name] || said[by.Name] || by.Matches("") || !isAttribute(by.Name) {
+					continue
+				}
+				said[by.Name] = true
+				out = append(out, MissingAttribute{Dataset: i, Name: by.Name, Among: among})
+			}
+		}
+	}
+	return out
+}
+
+// isAttribute says whether a name that spans are selected by is that of an attribute.
+func isAttribute(name string) bool {
+	return name != policy.SpanScopeName && name != policy.SpanScopeVersion &&
+		slices.ContainsFunc([]string{resourcePrefix, scopePrefix, spanPrefix}, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
 }
