@@ -43,7 +43,9 @@ func TestTemplates(t *testing.T) {
 			c := Config{
 				Org: "acme", Dir: dir, Now: time.Now, Log: slog.New(slog.NewTextHandler(&bytes.Buffer{}, nil)),
 				Agreements: func() []tenants.Agreement {
-					return []tenants.Agreement{agreement(string(partner), pkg, "slo-review", "incident-response", "capacity", "audit")}
+					a := agreement(string(partner), pkg, "slo-review", "incident-response", "capacity", "audit")
+					a.Signals = []tenants.Signal{tenants.Metrics, tenants.Logs, tenants.Traces}
+					return []tenants.Agreement{a}
 				},
 			}
 			policies, err := New(t.Context(), c)

@@ -1,6 +1,6 @@
 # What is going on, for example, while we are in an incident together: requests,
-# queues and saturation, pod by pod under pseudonyms that hold for the day, and what
-# each service did of a request that went through both. Only for questions that
+# queues and saturation, pod by pod under pseudonyms that hold for the day, what kinds
+# of lines are logged, and what each service did of a request that went through both. Only for questions that
 # name a case, only of the last day, and minute by minute, so
 # that sums over customers are of the same ones at every moment.
 package parley.partners.example
@@ -18,7 +18,7 @@ decision := {
 
 decision := {
 	"allow": true,
-	"datasets": [slo, room, people, journeys],
+	"datasets": [slo, room, people, lines, journeys],
 	"resolution": "1m",
 	"max_age": "1d",
 	"pseudonym_epoch": "1d",
@@ -41,6 +41,17 @@ room := {
 	"series": lib.named(["up", ".*_queue_length", ".*_in_flight", ".*_saturation_ratio"]),
 	"release": "row",
 	"labels": {"service": "keep", "region": "keep", "queue": "keep", "pod": "pseudonym"},
+}
+
+# Logs: which service says what kind of thing, at which level and how often. Of a line
+# only its template leaves, all that varies in it masked. To show more, name what may
+# be seen, as "line": [{"json": {"message": "keep"}}, {"mask": ["email"]}].
+lines := {
+	"name": "lines",
+	"streams": ["{service=~\".+\"}", "{service_name=~\".+\"}"],
+	"release": "row",
+	"labels": {"service": "keep", "service_name": "keep", "level": "keep", "region": "keep", "trace_id": "keep", "pod": "pseudonym"},
+	"line": "shape",
 }
 
 # Traces: which service did what, for how long, and how it ended; never for whom,

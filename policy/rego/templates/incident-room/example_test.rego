@@ -8,7 +8,7 @@ asked_for(purpose, id) := d if {
 
 names(d) := {dataset.name | some dataset in d.datasets}
 
-test_an_incident_with_a_case if names(asked_for("incident-response", "INC-7")) == {"slo", "room", "people", "journeys"}
+test_an_incident_with_a_case if names(asked_for("incident-response", "INC-7")) == {"slo", "room", "people", "lines", "journeys"}
 
 test_an_incident_without_a_case if not asked_for("incident-response", "").allow
 
@@ -19,7 +19,12 @@ test_slo_review_needs_no_case if names(asked_for("slo-review", "")) == {"slo"}
 test_nothing_else_is_answered if not asked_for("capacity", "INC-7").allow
 
 test_pods_are_pseudonyms if {
-	every dataset in [example.slo, example.room] { dataset.labels.pod == "pseudonym" }
+	every dataset in [example.slo, example.room, example.lines] { dataset.labels.pod == "pseudonym" }
+}
+
+test_of_lines_templates_leave if {
+	example.lines.line == "shape"
+	object.get(example.lines.labels, "*", "drop") == "drop"
 }
 
 test_of_spans_nothing_leaves_that_people_wrote if {
