@@ -192,7 +192,7 @@ func (e *epoch) UnmarshalJSON(text []byte) error {
 // read turns the value of the rule decision, as OPA or encoding/json gives it,
 // into a verdict. The error says where it does not have the published shape.
 // elementOf says what an include rule is of; its error is returned as it is.
-func (s shape) read(value any, side policy.Side, elementOf func(rule string) (*element, error)) (verdict, error) {
+func (s shape) read(value any, side policy.Side, elementOf func(rule string, r policy.Release) (*element, error)) (verdict, error) {
 	value, err := plain(value)
 	if err != nil {
 		return verdict{}, err
@@ -212,7 +212,7 @@ func (s shape) read(value any, side policy.Side, elementOf func(rule string) (*e
 		if ds.Include == "" || !d.Allow {
 			continue
 		}
-		if d.Datasets[i].of, err = elementOf(ds.Include); err != nil {
+		if d.Datasets[i].of, err = elementOf(ds.Include, ds.Release); err != nil {
 			return verdict{}, fmt.Errorf("dataset %q: %w", ds.Name, err)
 		}
 		if err := d.Datasets[i].misplaced(decisionValue{value}, i); err != nil {

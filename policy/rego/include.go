@@ -145,14 +145,17 @@ func (rev *revision) include(e *evaluation, p *prepared, name string, input ast.
 }
 
 // elementOf is what an include rule is of. Of one that can't be translated nobody
-// knows: it may ask for all of its input.
-func (p *prepared) elementOf(name string) (*element, error) {
+// knows: it may ask for all of its input. One that asks for none of them doesn't
+// say what it denies.
+func (p *prepared) elementOf(name string, release policy.Release) (*element, error) {
 	rule := p.includes[name]
 	switch {
 	case rule == nil:
 		return nil, p.lacks(name)
 	case len(rule.refused) > 0:
 		return nil, rule.refusal(name)
+	case release == policy.Deny && len(rule.inputs.elements) == 0:
+		return nil, &includeError{rule.place.problem("include rule %s asks for none of input.series, input.stream and input.span, so that it doesn't say what a dataset denies: name selectors, as \"streams\": [\"{}\"], or let the decision not allow", name)}
 	}
 	return rule.of, nil
 }

@@ -162,21 +162,21 @@ func TestWhatCannotBeIncluded(t *testing.T) {
 		"another attribute":     {tenants.Traces, ``, `ours if input.span["span.a"] == input.span["span.b"]`, "an attribute (span.a) can be compared with what is known without the span, not with another attribute (span.b)"},
 		"a part of text":        {tenants.Traces, ``, `ours if lower(input.span["span.a"]) == "x"`, "lower of an attribute can't be translated; of an attribute can be asked: "},
 
-		"lines of series":   {tenants.Metrics, `, "line": "keep"`, `ours if input.series.env == "prod"`, `dataset "d": line is for datasets of streams; the rule ours, which it includes, is of series`},
-		"a span of streams": {tenants.Metrics, `, "span": "full"`, `ours if input.stream.env == "prod"`, `dataset "d": span is for datasets of spans; the rule ours, which it includes, is of streams`},
-		"counts of series":  {tenants.Traces, `, "counts": true`, `ours := true`, `counts is for datasets of spans; the rule ours, which it includes, is of series`},
-		"rounded streams":   {tenants.Metrics, `, "round": {"digits": 2}`, `ours if input.stream.env == "prod"`, `round is for datasets of series; the rule ours, which it includes, is of streams`},
-		"cells of spans":    {tenants.Metrics, `, "dimensions": ["a"], "units": ["b"], "k": 5`, `ours if input.span.name == "x"`, `the release aggregate is for datasets of series; the rule ours, which it includes, is of spans`},
-		"hidden and named":  {tenants.Metrics, `, "labels": {"name": "keep"}`, `ours if input.span.kind == "server"`, `hidden spans, as they are without span, have none`},
-		"no such rule":      {tenants.Traces, ``, `mine if input.span.name == "x"`, `include "ours": package p has no rule of this name that gives true or false and nothing else; those it has: mine`},
-		"kinds by a number": {tenants.Traces, ``, `ours if input.span.kind == 2`, "never equal to 2; a number is written in quotes"},
+		"lines of series":       {tenants.Metrics, `, "line": "keep"`, `ours if input.series.env == "prod"`, `dataset "d": line is for datasets of streams; the rule ours, which it includes, is of series`},
+		"a span of streams":     {tenants.Metrics, `, "span": "full"`, `ours if input.stream.env == "prod"`, `dataset "d": span is for datasets of spans; the rule ours, which it includes, is of streams`},
+		"counts of series":      {tenants.Traces, `, "counts": true`, `ours := true`, `counts is for datasets of spans; the rule ours, which it includes, is of series`},
+		"rounded streams":       {tenants.Metrics, `, "round": {"digits": 2}`, `ours if input.stream.env == "prod"`, `round is for datasets of series; the rule ours, which it includes, is of streams`},
+		"cells of spans":        {tenants.Metrics, `, "release": "aggregate", "dimensions": ["a"], "units": ["b"], "k": 5`, `ours if input.span.name == "x"`, `the release aggregate is for datasets of series; the rule ours, which it includes, is of spans`},
+		"hidden and named":      {tenants.Metrics, `, "labels": {"name": "keep"}`, `ours if input.span.kind == "server"`, `hidden spans, as they are without span, have none`},
+		"no such rule":          {tenants.Traces, ``, `mine if input.span.name == "x"`, `include "ours": package p has no rule of this name that gives true or false and nothing else; those it has: mine`},
+		"denied without a word": {tenants.Traces, `, "release": "deny"`, `ours if input.principal.org == "globex"`, `p.rego:3: include rule ours asks for none of input.series, input.stream and input.span, so that it doesn't say what a dataset denies`},
+		"kinds by a number":     {tenants.Traces, ``, `ours if input.span.kind == 2`, "never equal to 2; a number is written in quotes"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			release := "row"
-			if name == "cells of spans" {
-				release = "aggregate"
+			if !strings.Contains(test.keys, "release") {
+				test.keys += `, "release": "row"`
 			}
-			d, err := includingAs(t, test.signal, `, "release": "`+release+`"`+test.keys, test.rule)
+			d, err := includingAs(t, test.signal, test.keys, test.rule)
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("got  %v\nwant %s", err, test.want)
 			}

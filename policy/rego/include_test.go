@@ -496,4 +496,4 @@ func TestADecisionThatReadsASeriesDoesNotLoad(t *testing.T) {
 }
 
 // ofSeries takes every rule for one of series.
-func ofSeries(string) (*element, error) { return elements[0], nil }
+func ofSeries(string, policy.Release) (*element, error) { return elements[0], nil }
