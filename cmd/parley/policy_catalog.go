@@ -395,8 +395,8 @@ func (p *catalogPage) bounds(t inspect.CatalogTerms) {
 	if t.Limits.Spans > 0 {
 		lines += fmt.Sprintf("%d spans, ", t.Limits.Spans)
 	}
-	p.item(fmt.Sprintf("One question spans at most %s; one answer has at most %s%d series, %d samples and %d bytes.",
-		span(t.Limits.Range), lines, t.Limits.Series, t.Limits.Samples, t.Limits.Bytes))
+	p.item(fmt.Sprintf("One question spans at most %s; one answer has at most %s%d series, %d samples and %s.",
+		span(t.Limits.Range), lines, t.Limits.Series, t.Limits.Samples, inBytes(t.Limits.Bytes)))
 	switch {
 	case t.Resolution == 0:
 	case t.Limits.Spans > 0:
@@ -416,4 +416,12 @@ func (p *catalogPage) bounds(t inspect.CatalogTerms) {
 	if pseudonyms {
 		p.item("Pseudonyms stay the same for " + t.Pseudonyms + ".")
 	}
+}
+
+// inBytes is a number of bytes as people say it, exactly.
+func inBytes(bytes int) string {
+	if bytes > 0 && bytes%(1<<20) == 0 {
+		return fmt.Sprintf("%d MiB", bytes>>20)
+	}
+	return count(bytes, "byte")
 }

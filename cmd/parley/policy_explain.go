@@ -276,7 +276,7 @@ func (e explained) bounds(out *strings.Builder) {
 	e.heading(out, "BOUNDS")
 	o := e.Obligations
 	rows := [][]string{
-		{"series, samples, bytes in an answer", fmt.Sprintf("%d, %d, %d", o.Limits.Series, o.Limits.Samples, o.Limits.Bytes)},
+		{"series, samples, bytes in an answer", fmt.Sprintf("%d, %d, %s", o.Limits.Series, o.Limits.Samples, inBytes(o.Limits.Bytes))},
 		{"time one question may span", model.Duration(o.Limits.Range).String()},
 		{"pseudonyms stay the same for", map[bool]string{true: "one question", false: o.PseudonymEpoch}[o.PseudonymEpoch == "question"]},
 	}

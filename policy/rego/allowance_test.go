@@ -108,7 +108,7 @@ func TestADecisionThatTakesTooMuchMemoryDenies(t *testing.T) {
 			r := globexAsks("slo-review")
 			r.Principal.Case = "hungry"
 			denies(t, w.decide(t, r), "policy package parley.partners.globex: it was ended: memory grew by more than 32 MiB")
-			if n := w.current.Load().cache.verdicts.Len(); n != 0 {
+			if n := w.current.Load().cache.entries.Len(); n != 0 {
 				t.Errorf("%d decisions are kept", n)
 			}
 		})
@@ -160,7 +160,7 @@ include if input.series.env in ["prod", input.principal.case]
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			rev.included.Purge()
+			rev.included.entries.Purge()
 			e := allowance{time.Minute, maxMemory}.begin(t.Context())
 			defer e.end()
 			held, done := make(chan struct{}), make(chan error, 1)
@@ -241,7 +241,7 @@ func TestDecisionsAreBounded(t *testing.T) {
 }
 
 func TestDecisionsThatAreKeptAreBounded(t *testing.T) {
-	c, err := newCache(DefaultCacheEntries)
+	c, err := newCache[verdict](DefaultCacheEntries)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -251,8 +251,8 @@ func TestDecisionsThatAreKeptAreBounded(t *testing.T) {
 		c.add(key(i), verdict{size: each - len(key(i))})
 		c.add(key(i), verdict{size: each - len(key(i))}) // as who asked at the same time
 	}
-	if n := c.verdicts.Len(); n != maxCachedBytes/each || c.bytes.Load() != int64(n)*each {
-		t.Errorf("%d are kept, of %d bytes", n, c.bytes.Load())
+	if n := c.entries.Len(); n != maxCachedBytes/each || c.held.Load() != int64(n)*each {
+		t.Errorf("%d are kept, of %d bytes", n, c.held.Load())
 	}
 	if _, ok := c.get(key(99)); !ok {
 		t.Error("the last one isn't kept")
@@ -283,8 +283,8 @@ include if input.series.env in {sprintf("%s-%d", [input.query, i]) | some i in n
 			r := globexAsks("slo-review")
 			r.Query = "query"
 			w.decide(t, r)
-			if kept := w.current.Load().cache; kept.verdicts.Len() != 1 || kept.bytes.Load() < int64(test.size) {
-				t.Errorf("%d decisions are kept, of %d bytes, want %d at least", kept.verdicts.Len(), kept.bytes.Load(), test.size)
+			if kept := w.current.Load().cache; kept.entries.Len() != 1 || kept.held.Load() < int64(test.size) {
+				t.Errorf("%d decisions are kept, of %d bytes, want %d at least", kept.entries.Len(), kept.held.Load(), test.size)
 			}
 		})
 	}

@@ -107,7 +107,7 @@ hidden if { some x in ["a", "b", "c"]; input.series.tier == x; not input.series.
 	e := allowance{math.MaxInt64, maxMemory}.begin(b.Context())
 	defer e.end()
 	for b.Loop() {
-		rev.included.Purge()
+		rev.included.entries.Purge()
 		if s, err := rev.include(e, p, "include", value); err != nil || len(s) == 0 {
 			b.Fatal(s, err)
 		}

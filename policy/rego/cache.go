@@ -10,34 +10,35 @@ import (
 	"github.com/parley-gateway/parley/policy"
 )
 
-// maxCachedBytes bounds about what all decisions that are kept hold, with the
-// questions: some of the largest, thousands of usual ones.
+// maxCachedBytes bounds about what all that a cache keeps holds, with its keys:
+// some of the largest, thousands of usual ones.
 const maxCachedBytes = 128 << 20
 
-// cache keeps decisions, the latest used ones.
-type cache struct {
-	verdicts *lru.Cache[string, verdict]
-	bytes    atomic.Int64 // of all of them
+// cache keeps what was decided or translated, the latest used, by what it depends
+// on.
+type cache[V interface{ bytes() int }] struct {
+	entries *lru.Cache[string, V]
+	held    atomic.Int64 // bytes of all of them
 }
 
-func newCache(entries int) (*cache, error) {
-	c := &cache{}
+func newCache[V interface{ bytes() int }](entries int) (*cache[V], error) {
+	c := &cache[V]{}
 	var err error
-	c.verdicts, err = lru.NewWithEvict(entries, func(key string, v verdict) { c.bytes.Add(-int64(len(key) + v.size)) })
+	c.entries, err = lru.NewWithEvict(entries, func(key string, v V) { c.held.Add(-int64(len(key) + v.bytes())) })
 	if err != nil {
-		return nil, fmt.Errorf("decision cache: %w", err)
+		return nil, fmt.Errorf("cache of %T: %w", *new(V), err)
 	}
 	return c, nil
 }
 
-func (c *cache) get(key string) (verdict, bool) { return c.verdicts.Get(key) }
+func (c *cache[V]) get(key string) (V, bool) { return c.entries.Get(key) }
 
-func (c *cache) add(key string, v verdict) {
-	if there, _ := c.verdicts.ContainsOrAdd(key, v); there {
+func (c *cache[V]) add(key string, v V) {
+	if there, _ := c.entries.ContainsOrAdd(key, v); there {
 		return
 	}
-	for held := c.bytes.Add(int64(len(key) + v.size)); held > maxCachedBytes; held = c.bytes.Load() {
-		c.verdicts.RemoveOldest()
+	for held := c.held.Add(int64(len(key) + v.bytes())); held > maxCachedBytes; held = c.held.Load() {
+		c.entries.RemoveOldest()
 	}
 }
 

@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 
-	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/open-policy-agent/opa/v1/ast"
 	opa "github.com/open-policy-agent/opa/v1/rego"
 	"github.com/open-policy-agent/opa/v1/storage"
@@ -47,8 +46,8 @@ type revision struct {
 	compiler *ast.Compiler
 	store    storage.Store
 	// The caches are of this revision alone, so that a new one starts empty.
-	cache    *cache
-	included *lru.Cache[string, included]
+	cache    *cache[verdict]
+	included *cache[included]
 }
 
 // prepared is one package that can decide.
@@ -138,11 +137,11 @@ func compile(ctx context.Context, src *sources, config Config) (*revision, error
 	if rev.shape, err = newShape(); err != nil {
 		return nil, err
 	}
-	if rev.cache, err = newCache(config.CacheEntries); err != nil {
+	if rev.cache, err = newCache[verdict](config.CacheEntries); err != nil {
 		return nil, err
 	}
-	if rev.included, err = lru.New[string, included](min(config.CacheEntries, maxIncluded)); err != nil {
-		return nil, fmt.Errorf("cache of include rules: %w", err)
+	if rev.included, err = newCache[included](config.CacheEntries); err != nil {
+		return nil, err
 	}
 	for _, module := range compiler.Modules {
 		ref := module.Package.Path.Append(ast.StringTerm(decisionRule))

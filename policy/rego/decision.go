@@ -43,6 +43,8 @@ type verdict struct {
 	size int
 }
 
+func (v verdict) bytes() int { return v.size }
+
 // at returns the decision on a question asked now.
 func (v verdict) at(now time.Time) policy.Decision {
 	d := v.decision

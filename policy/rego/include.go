@@ -104,13 +104,18 @@ func named(rules []*ast.Rule) map[string]place {
 	return out
 }
 
-// maxIncluded bounds the translations kept, which can be large.
-const maxIncluded = 256
-
 // included is what an include rule has become.
 type included struct {
 	selectors []policy.Selector
 	err       error
+}
+
+func (is included) bytes() int {
+	size := selectorBytes(is.selectors)
+	if is.err != nil {
+		size += len(is.err.Error())
+	}
+	return size
 }
 
 // include is what a rule of the package says of each element, as selectors of
@@ -126,7 +131,7 @@ func (rev *revision) include(e *evaluation, p *prepared, name string, input ast.
 	key := p.name + "\n" + name + "\n" + rule.inputs.of(input)
 	cacheable := !rule.inputs.reads().now && len(key) <= maxKeyBytes
 	if cacheable {
-		if is, ok := rev.included.Get(key); ok {
+		if is, ok := rev.included.get(key); ok {
 			return is.selectors, is.err
 		}
 	}
@@ -139,7 +144,7 @@ func (rev *revision) include(e *evaluation, p *prepared, name string, input ast.
 		is.err = rev.explain(rule, name, is.err)
 	}
 	if cacheable {
-		rev.included.Add(key, is)
+		rev.included.add(key, is)
 	}
 	return is.selectors, is.err
 }

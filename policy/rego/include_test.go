@@ -291,7 +291,7 @@ func TestAnIncludeRuleIsEvaluatedOncePerPrincipalAndPurpose(t *testing.T) {
 		t.Fatal(err)
 	}
 	rev := w.current.Load()
-	rev.included.Purge() // of what was tried when it was loaded
+	rev.included.entries.Purge() // of what was tried when it was loaded
 	for _, query := range []string{"up", "up + 1", "up + 2"} {
 		r := globexAsks("slo-review")
 		r.Query, r.Principal.Case = query, tenants.CaseID(query)
@@ -299,7 +299,7 @@ func TestAnIncludeRuleIsEvaluatedOncePerPrincipalAndPurpose(t *testing.T) {
 			t.Errorf("%s: %s", query, got)
 		}
 	}
-	if got := rev.included.Len(); got != 1 {
+	if got := rev.included.entries.Len(); got != 1 {
 		t.Errorf("it was evaluated %d times for three questions", got)
 	}
 	w.includes(t, globexAsks("audit"))
@@ -308,7 +308,7 @@ func TestAnIncludeRuleIsEvaluatedOncePerPrincipalAndPurpose(t *testing.T) {
 	if got := w.includes(t, r); got != `{org="initech"}` {
 		t.Errorf("of another partner: %s", got)
 	}
-	if got := rev.included.Len(); got != 3 {
+	if got := rev.included.entries.Len(); got != 3 {
 		t.Errorf("%d are kept of three purposes and partners", got)
 	}
 }
@@ -328,7 +328,7 @@ late if time.clock(time.parse_rfc3339_ns(input.now.time))[0] >= 18`)
 	if got := w.includes(t, globexAsks("slo-review")); got != `{env=~"dev|prod"}` {
 		t.Errorf("at seven: %s", got)
 	}
-	if rev := w.current.Load(); rev.cache.verdicts.Len()+rev.included.Len() != 0 {
+	if rev := w.current.Load(); rev.cache.entries.Len()+rev.included.entries.Len() != 0 {
 		t.Errorf("a decision about the time of day was kept")
 	}
 }
@@ -441,7 +441,7 @@ a_5 if numbers.range(1, 1000000)[_] < 0
 		t.Fatal(err)
 	}
 	denies(t, v.at(noon), "it took longer than 1ms")
-	if rev.cache.verdicts.Len() != 0 {
+	if rev.cache.entries.Len() != 0 {
 		t.Error("a mistake was kept")
 	}
 	rev.within.time = proofTimeout

@@ -274,7 +274,7 @@ func TestACachedDecisionIsTheOneThatWouldBeMade(t *testing.T) {
 	rev := w.current.Load()
 	first := globexAsks("slo-review")
 	w.decide(t, first)
-	if got := rev.cache.verdicts.Len(); got != 1 {
+	if got := rev.cache.entries.Len(); got != 1 {
 		t.Fatalf("%d decisions kept", got)
 	}
 
@@ -284,7 +284,7 @@ func TestACachedDecisionIsTheOneThatWouldBeMade(t *testing.T) {
 	refreshed.Window = policy.Window{Start: first.Window.Start.Add(30 * time.Second), End: first.Window.End.Add(30 * time.Second)}
 	refreshed.Step = time.Minute
 	d := w.decide(t, refreshed)
-	if got := rev.cache.verdicts.Len(); got != 1 {
+	if got := rev.cache.entries.Len(); got != 1 {
 		t.Errorf("a refresh was decided anew: %d decisions kept", got)
 	}
 	if want := w.now.Add(-7 * 24 * time.Hour); !d.Obligations.NotBefore.Equal(want) {
@@ -305,11 +305,11 @@ func TestACachedDecisionIsTheOneThatWouldBeMade(t *testing.T) {
 		"selector": func(r *policy.Request) { r.Selectors = nil },
 		"partner":  func(r *policy.Request) { r.Principal.Org = "initech" },
 	} {
-		before := rev.cache.verdicts.Len()
+		before := rev.cache.entries.Len()
 		r := first
 		change(&r)
 		w.decide(t, r)
-		if rev.cache.verdicts.Len() != before+1 {
+		if rev.cache.entries.Len() != before+1 {
 			t.Errorf("another %s was answered from the cache", name)
 		}
 	}
@@ -430,7 +430,7 @@ func TestEverythingThatGoesWrongDenies(t *testing.T) {
 				}
 				denies(t, v.at(noon), test.because)
 			}
-			if rev.cache.verdicts.Len() != 0 {
+			if rev.cache.entries.Len() != 0 {
 				t.Error("a mistake was cached")
 			}
 		})
