@@ -99,7 +99,7 @@ const comesAndGoes = "Differencing over time: what a cell says of two moments di
 var (
 	differencing = map[string]string{Cells: comesAndGoes}
 	phases       = map[string]string{Cells: "Differencing over time, without anybody coming or going: targets are scraped at different moments, and who looks back for less than the time between two scrapes sees some of a cell's units and not the others. With a `resolution` that is not shorter than that time, all are seen at the same moments."}
-	loads        = map[string]string{Cells: "Series of suppressed cells are loaded before they are suppressed: the limit on samples counts them, and they take time."}
+	loads        = map[string]string{Cells: "Series of suppressed cells are read before they are suppressed: that takes time."}
 )
 
 var cellsOnly = []string{Cells}
@@ -252,7 +252,7 @@ var onCells = []*attack{
 		n, _ := strconv.Atoi(match[1])
 		return n - 9 - 2
 	}},
-	{name: "limit on samples", of: crew, policies: cellsOnly, open: loads, long: true, guess: func(a *attempt) int {
+	{name: "limit on samples", of: crew, policies: cellsOnly, long: true, guess: func(a *attempt) int {
 		// The more series there are, the shorter is the longest subquery that is
 		// within the limit. How long it is for nine shows how many others are.
 		longest := func(selector string) float64 {

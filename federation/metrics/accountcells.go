@@ -149,7 +149,7 @@ func (l *Local) accountLeaf(ctx context.Context, out *Account, leaf leaf, v *vie
 			account.Leaf, account.Dataset = leaf.expr.String(), i
 			out.Events = append(out.Events, account)
 		default:
-			raw, err := l.evaluateRaw(ctx, leaf, leaf.times.question(q.Lookback), v, d)
+			raw, err := l.evaluateRaw(ctx, leaf, leaf.times.question(q.Lookback), v, v.raw(d), d)
 			if err != nil {
 				return err
 			}

@@ -89,14 +89,13 @@ func (r *rules) onFinest(d *policy.Dataset, asked []*labels.Matcher) []*labels.M
 	})
 }
 
-// evaluateRaw evaluates a leaf over a dataset's raw series.
-func (l *Local) evaluateRaw(ctx context.Context, leaf leaf, q Question, v *view, d *policy.Dataset) (rawLeaf, error) {
+// evaluateRaw evaluates a leaf over a dataset's raw series, as raw has them.
+func (l *Local) evaluateRaw(ctx context.Context, leaf leaf, q Question, v, raw *view, d *policy.Dataset) (rawLeaf, error) {
 	matchers := v.rules.onFinest(d, leaf.selector.LabelMatchers)
 	expression, err := leaf.with(matchers)
 	if err != nil {
 		return rawLeaf{}, err
 	}
-	raw := v.raw(d)
 	var out rawLeaf
 	if out.matrix, err = v.may.run(ctx, raw, expression, q); err != nil || !leaf.ofSamples() {
 		return out, err

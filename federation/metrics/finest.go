@@ -98,11 +98,41 @@ func (l *Local) formCells(ctx context.Context, of *reading, v *view, lookback ti
 	if countsEvents(of.dataset) {
 		return l.releaseEvents(ctx, of.leaf, v, of.dataset)
 	}
-	raw, err := l.evaluateRaw(ctx, of.leaf, of.leaf.times.question(lookback), v, of.dataset)
+	series := v.raw(of.dataset)
+	series.evaluated = inLargeCells(of.dataset)
+	raw, err := l.evaluateRaw(ctx, of.leaf, of.leaf.times.question(lookback), v, series, of.dataset)
 	if err != nil {
 		return cells{}, err
 	}
 	return newCells(ctx, raw, of.leaf, of.dataset, v.may)
+}
+
+// inLargeCells leaves those series of which cells may leave: with k units between
+// all their series, whenever these are. What is evaluated counts against the
+// question's limit on samples, and small cells aren't to be told by that. It is nil
+// where they leave as one cell, by which they are told anyway.
+func inLargeCells(d *policy.Dataset) func([]viewSeries) []viewSeries {
+	if d.Cells.Other {
+		return nil
+	}
+	return func(all []viewSeries) []viewSeries {
+		keys := make([]string, len(all))
+		units := map[string]map[string]bool{}
+		for i, s := range all {
+			keys[i] = string(s.labels.BytesWithLabels(nil, d.Cells.Dimensions...))
+			if units[keys[i]] == nil {
+				units[keys[i]] = map[string]bool{}
+			}
+			units[keys[i]][string(s.labels.BytesWithLabels(nil, d.Cells.Units...))] = true
+		}
+		var out []viewSeries
+		for i, s := range all {
+			if len(units[keys[i]]) >= d.Cells.K {
+				out = append(out, s)
+			}
+		}
+		return out
+	}
 }
 
 // selected are the cells that match.

@@ -66,6 +66,47 @@ func TestManyLeavesArePlannedOneByOne(t *testing.T) {
 	}
 }
 
+// How many series are in small cells doesn't show in what is over the limit on
+// samples.
+func TestSmallCellsDontCountAgainstTheLimit(t *testing.T) {
+	one := values(func(int) float64 { return 1 })
+	world := func(most, pods int) *metrics.Local {
+		var series []metricstest.Series
+		add := func(region string, users, pods int) {
+			for i := range users * pods {
+				series = append(series, metricstest.Series{Values: one, Labels: labels.FromStrings("__name__", "up", "status", "200",
+					"region", region, "user", fmt.Sprint(region, i%users), "pod", fmt.Sprint(i))})
+			}
+		}
+		add("eu", threshold, 2)
+		add("us", threshold-1, pods)
+		local, err := metrics.NewLocal(metrics.LocalConfig{Org: "acme", Source: metricstest.Store(t, series), Secret: make([]byte, 32), MaxSamples: most})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return local
+	}
+	q := metrics.Question{
+		Kind: policy.Range, Expression: `sum by (region) (max_over_time(up[5m:10s])) + sum by (region) (up)`,
+		Start: metricstest.Start, End: metricstest.End(), Step: time.Minute,
+	}
+	refused, answered := 0, 0
+	for most := 20; most < 5000; most *= 2 {
+		few, many := ask(world(most, 1), q, inCells(nil)), ask(world(most, 100), q, inCells(nil))
+		if few != many {
+			t.Errorf("%d samples at most: %s\nwith a larger small cell: %s", most, few, many)
+		}
+		if strings.Contains(few, "eu") {
+			answered++
+		} else {
+			refused++
+		}
+	}
+	if refused == 0 || answered == 0 {
+		t.Errorf("%d times refused, %d times answered: the limit isn't met", refused, answered)
+	}
+}
+
 // Cells that are found among those of another leaf are those of the leaf by
 // itself.
 func TestCellsAmongOthersAreTheSame(t *testing.T) {

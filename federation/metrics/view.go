@@ -26,6 +26,8 @@ type view struct {
 	oldest, newest int64
 	// may is what the question may take of our memory.
 	may *allowance
+	// evaluated are those of the series of a selector that an engine sees; nil: all.
+	evaluated func([]viewSeries) []viewSeries
 }
 
 // viewSeries is a series as the view holds it.
@@ -215,6 +217,9 @@ func (q *viewQuerier) Select(ctx context.Context, _ bool, hints *storage.SelectH
 		return storage.ErrSeriesSet(err)
 	}
 	q.releases = append(q.releases, release)
+	if q.view.evaluated != nil {
+		series = q.view.evaluated(series)
+	}
 	mint, maxt := max(sel.mint, q.view.oldest), min(sel.maxt, q.view.newest)
 	return &viewSeriesSet{series: series, mint: mint, maxt: maxt, index: -1}
 }
