@@ -104,7 +104,8 @@ func TestCellsAreThoseOfTheFormula(t *testing.T) {
 							if math.Abs(got.Count-want.Count) > 1e-7*want.Count || math.Abs(got.Sum-want.Sum) > 1e-7*want.Sum {
 								t.Fatalf("%s: want %s, got %s", describe(q), want, got)
 							}
-							got.Count, got.Sum, got.PositiveBuckets = want.Count, want.Sum, want.Compact(0).PositiveBuckets // merged, see below
+							merged := want.Compact(0) // see below
+							got.Count, got.Sum, got.PositiveBuckets, got.PositiveSpans = merged.Count, merged.Sum, merged.PositiveBuckets, merged.PositiveSpans
 						}
 					}
 				}
